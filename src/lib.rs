@@ -1,0 +1,1 @@
+//! authentik header authentication as a Proxy-Wasm filter.
