@@ -1,1 +1,26 @@
-//! authentik header authentication as a Proxy-Wasm filter.
+//! authentik's header authentication as a Proxy-Wasm filter.
+//!
+//! ```text
+//!  RequestView ─> Credential ─> cache? shared slot? ── hit ──────────────────┐
+//!                     │  miss                                                v
+//!       Bearer ───────┼──> verifier(KeySet, now) ───────> VerifiedIdentity ─> Decision ─> host
+//!       Basic  ───────┴──> Call(token endpoint) ─answer─> verifier ──┘         ^
+//!       nothing / unusable ──────────────────────────────> Rejection ──────────┘
+//! ```
+//!
+//! Two layers, and arrows go down only:
+//!
+//! * [`filter`](crate) (the shell, in Wasm only) knows Envoy: it reads headers as bytes, calls the core, does what the
+//!   [`authn::decision::Decision`] says, sends the calls that the core wants and hands their answers back. It holds no
+//!   policy.
+//! * [`authn`] (the core) knows authentik and no host: no `proxy_wasm`, no clock, no randomness, no I/O. It is tested
+//!   natively, in milliseconds.
+//!
+//! [`config`] turns the plugin configuration into what both work with.
+//!
+//! Where to start: [`authn`], from [`authn::Authenticator::authenticate`] downwards.
+
+pub mod authn;
+pub mod config;
+#[cfg(target_arch = "wasm32")]
+mod filter;

@@ -1,0 +1,108 @@
+//! Verdicts that this worker knows: a bounded LRU.
+//!
+//! Owns: the two bounds (entries, bytes), freshness, and the wiping of keys on eviction. A Bearer token is its own
+//! key, compared whole; a Basic credential is kept as a fingerprint only.
+//! Must not: decide for how long a verdict is good.
+
+use core::borrow::Borrow;
+use core::num::NonZeroUsize;
+
+use lru::LruCache;
+use zeroize::Zeroize;
+
+use super::credential::Credential;
+use super::directory::ProviderId;
+use super::fingerprint::ProviderKeys;
+use super::time::Timestamp;
+use super::verdict::Verdict;
+
+/// Most that all entries of one worker may take, in bytes, roughly.
+const MAX_BYTES: usize = 8 << 20;
+
+/// What a verdict is found by: the provider, and the token itself or the fingerprint.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct CacheKey(Vec<u8>);
+
+impl CacheKey {
+    pub(super) fn new(provider: ProviderId, credential: &Credential, keys: &ProviderKeys) -> Self {
+        let (kind, content): (u8, &[u8]) = match credential {
+            Credential::Bearer(token) => (b't', token.expose().as_bytes()),
+            Credential::Basic { .. } => (b'f', &keys.fingerprint(credential).0),
+        };
+        let mut key = Vec::with_capacity(content.len().saturating_add(9));
+        key.push(kind);
+        key.extend_from_slice(&provider.to_be_bytes());
+        key.extend_from_slice(content);
+        Self(key)
+    }
+}
+
+impl Drop for CacheKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Borrow<[u8]> for CacheKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How long a verdict may be used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lifetime {
+    /// Until then without asking.
+    pub(super) fresh_until: Timestamp,
+    /// Until then while authentik cannot answer.
+    pub(super) stale_until: Timestamp,
+}
+
+struct Entry {
+    verdict: Verdict,
+    lifetime: Lifetime,
+    weight: usize,
+}
+
+/// The verdicts of one worker under one configuration.
+pub(super) struct Cache {
+    entries: LruCache<CacheKey, Entry>,
+    bytes: usize,
+}
+
+impl Cache {
+    pub(super) fn new(entries: usize) -> Self {
+        Self { entries: LruCache::new(NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)), bytes: 0 }
+    }
+
+    /// A verdict that is still fresh.
+    pub(super) fn fresh(&mut self, key: &CacheKey, now: Timestamp) -> Option<Verdict> {
+        let entry = self.entries.get(key)?;
+        (entry.lifetime.fresh_until > now).then(|| entry.verdict.clone())
+    }
+
+    /// A verdict that may be used while authentik cannot answer.
+    pub(super) fn stale(&self, key: &CacheKey, now: Timestamp) -> Option<Verdict> {
+        let entry = self.entries.peek(key)?;
+        (entry.lifetime.stale_until > now).then(|| entry.verdict.clone())
+    }
+
+    pub(super) fn insert(&mut self, key: CacheKey, verdict: Verdict, lifetime: Lifetime) {
+        let weight = key.0.len().saturating_add(verdict.weight());
+        self.bytes = self.bytes.saturating_add(weight);
+        if let Some((_, evicted)) = self.entries.push(key, Entry { verdict, lifetime, weight }) {
+            self.bytes = self.bytes.saturating_sub(evicted.weight);
+        }
+        while self.bytes > MAX_BYTES {
+            let Some((_, evicted)) = self.entries.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(evicted.weight);
+        }
+    }
+
+    /// Takes a verdict out: something newer has ended it.
+    pub(super) fn remove(&mut self, key: &CacheKey) {
+        if let Some(entry) = self.entries.pop(key) {
+            self.bytes = self.bytes.saturating_sub(entry.weight);
+        }
+    }
+}

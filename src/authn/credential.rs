@@ -1,0 +1,273 @@
+//! What the client put into `Authorization` (RFC 9110 §11.6.2, RFC 7617, RFC 6750).
+//!
+//! Owns: the decision which values are a credential at all. What is unusable never reaches authentik.
+//! Must not: judge whether a credential is good.
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::request::Authorization;
+use super::secret::Secret;
+
+/// Longest value of `Authorization` that is looked at, in bytes.
+pub const MAX_AUTHORIZATION_BYTES: usize = 16 * 1024;
+
+/// With this user name the password is a token (authentik's outpost).
+const TOKEN_USER: &str = "goauthentik.io/token";
+
+/// Padded or not, as clients do both; everything else strict.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A usable credential.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A user name and an app password.
+    Basic {
+        /// authentik user name; not empty, no control characters.
+        username: String,
+        /// App password; may be empty, no control characters.
+        password: Secret<String>,
+    },
+    /// A token, from `Bearer` or as the password of the token user: `b64token` characters only.
+    Bearer(Secret<String>),
+}
+
+/// Which scheme the client used; decides what the challenge says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// RFC 7617.
+    Basic,
+    /// RFC 6750.
+    Bearer,
+}
+
+impl Credential {
+    /// How the client sent it, as far as a challenge cares.
+    pub const fn scheme(&self) -> AuthScheme {
+        match self {
+            Self::Basic { .. } => AuthScheme::Basic,
+            Self::Bearer(_) => AuthScheme::Bearer,
+        }
+    }
+}
+
+/// Why a value is no credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// More than one header, or several credentials in one.
+    Several,
+    /// Longer than [`MAX_AUTHORIZATION_BYTES`].
+    TooLong,
+    /// A byte outside printable ASCII.
+    NotAscii,
+    /// Neither Basic nor Bearer.
+    Scheme,
+    /// Bearer without a token, or with characters that no token has.
+    TokenSyntax,
+    /// Basic whose rest is not base64.
+    Base64,
+    /// Basic whose text is not UTF-8.
+    NotUtf8,
+    /// Basic without a colon.
+    NoColon,
+    /// Basic with an empty user name.
+    EmptyUsername,
+    /// A control character in user name or password; authentik fails on those.
+    ControlCharacter,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Several => "several credentials in one request",
+            Self::TooLong => "credential longer than 16 KiB",
+            Self::NotAscii => "credential with bytes outside printable ASCII",
+            Self::Scheme => "neither Basic nor Bearer",
+            Self::TokenSyntax => "Bearer without a well-formed token",
+            Self::Base64 => "Basic credential that is not base64",
+            Self::NotUtf8 => "Basic credential that is not UTF-8",
+            Self::NoColon => "Basic credential without a colon",
+            Self::EmptyUsername => "Basic credential with an empty user name",
+            Self::ControlCharacter => "Basic credential with control characters",
+        })
+    }
+}
+
+/// Reads the header: `Ok(None)` when there is no credential.
+///
+/// # Errors
+/// Why what is there cannot be used.
+pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential>, Unusable> {
+    let value = match authorization {
+        Authorization::None => return Ok(None),
+        Authorization::Several => return Err(Unusable::Several),
+        Authorization::One(value) => value.trim_ascii(),
+    };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.len() > MAX_AUTHORIZATION_BYTES {
+        return Err(Unusable::TooLong);
+    }
+    if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Unusable::NotAscii);
+    }
+    // ASCII was checked, so this cannot fail.
+    let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let rest = rest.trim_start_matches(' ');
+    let credential = if scheme.eq_ignore_ascii_case("basic") {
+        read_basic(rest)?
+    } else if scheme.eq_ignore_ascii_case("bearer") {
+        read_token(rest)?
+    } else {
+        return Err(Unusable::Scheme);
+    };
+    Ok(Some(credential))
+}
+
+fn read_basic(encoded: &str) -> Result<Credential, Unusable> {
+    if encoded.contains(',') {
+        return Err(Unusable::Several);
+    }
+    let bytes = Secret::new(BASE64.decode(encoded).map_err(|_| Unusable::Base64)?);
+    let text = core::str::from_utf8(bytes.expose()).map_err(|_| Unusable::NotUtf8)?;
+    let (username, password) = text.split_once(':').ok_or(Unusable::NoColon)?;
+    if username.is_empty() {
+        return Err(Unusable::EmptyUsername);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Unusable::ControlCharacter);
+    }
+    if username == TOKEN_USER {
+        return read_token(password);
+    }
+    Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
+}
+
+/// Whether anything in the header could be read as a token that `is_told` knows, however the header is spelt: it is
+/// asked for every word of the value, and for the password of every Basic credential. Good or not does not matter here.
+pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -> bool) -> bool {
+    let value = match authorization {
+        Authorization::None => return false,
+        // Which of them the application would read is anybody's guess.
+        Authorization::Several => return true,
+        Authorization::One(value) => value,
+    };
+    let is_word_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    let words = value.split(|byte| !is_word_byte(byte)).filter_map(|word| core::str::from_utf8(word).ok());
+    words.filter(|word| !word.is_empty()).any(|word| {
+        let decoded = BASE64.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let password = decoded.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
+        is_told(word) || password.is_some_and(&is_told)
+    })
+}
+
+/// RFC 6750 §2.1 `b64token`.
+fn read_token(token: &str) -> Result<Credential, Unusable> {
+    if token.contains(',') {
+        return Err(Unusable::Several);
+    }
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if token.is_empty() || !token.bytes().all(is_token_byte) {
+        return Err(Unusable::TokenSyntax);
+    }
+    Ok(Credential::Bearer(Secret::new(token.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(text: impl AsRef<[u8]>) -> String {
+        format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(text))
+    }
+
+    fn read_one(value: impl AsRef<[u8]>) -> String {
+        match read(Authorization::One(value.as_ref())) {
+            Ok(None) => "absent".to_owned(),
+            Ok(Some(Credential::Basic { username, password })) => {
+                format!("basic {username} {}", password.expose())
+            }
+            Ok(Some(Credential::Bearer(token))) => format!("bearer {}", token.expose()),
+            Err(unusable) => format!("{unusable:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_of_values() {
+        let rows: Vec<(Vec<u8>, &str)> = vec![
+            (b"".to_vec(), "absent"),
+            (b"  \t ".to_vec(), "absent"),
+            (basic("alice:pw").into_bytes(), "basic alice pw"),
+            (basic("alice:p:w:").into_bytes(), "basic alice p:w:"),
+            (basic("alice:").into_bytes(), "basic alice "),
+            (basic("älice:pw ü").into_bytes(), "basic älice pw ü"),
+            (b"bAsIc YWxpY2U6cHc=".to_vec(), "basic alice pw"),
+            (b"Basic YWxpY2U6cHc".to_vec(), "basic alice pw"),
+            (b"Basic   YWxpY2U6cHc=".to_vec(), "basic alice pw"),
+            (b"Bearer abc.def.ghi".to_vec(), "bearer abc.def.ghi"),
+            (b"bearer opaque-~+/==".to_vec(), "bearer opaque-~+/=="),
+            (basic("goauthentik.io/token:abc.def").into_bytes(), "bearer abc.def"),
+            (basic("goauthentik.io/token:not a token").into_bytes(), "TokenSyntax"),
+            (basic("goauthentik.io/token:").into_bytes(), "TokenSyntax"),
+            (b"Basic".to_vec(), "NoColon"),
+            (b"Basic ".to_vec(), "NoColon"),
+            (b"Bearer".to_vec(), "TokenSyntax"),
+            (b"Bearer a b".to_vec(), "TokenSyntax"),
+            (b"Bearer a,Bearer b".to_vec(), "Several"),
+            (b"Basic YWxpY2U6cHc=,Basic YWxpY2U6cHc=".to_vec(), "Several"),
+            (b"Basic YWxpY2U6cHc=, Bearer x".to_vec(), "Several"),
+            (b"Basic !!!!".to_vec(), "Base64"),
+            (b"Basic YWxpY2U6cHc-_".to_vec(), "Base64"),
+            (basic("alice").into_bytes(), "NoColon"),
+            (basic(":pw").into_bytes(), "EmptyUsername"),
+            (basic("ali\0ce:pw").into_bytes(), "ControlCharacter"),
+            (basic("alice:p\r\nw").into_bytes(), "ControlCharacter"),
+            (basic("alice:p\u{85}w").into_bytes(), "ControlCharacter"),
+            (basic([b"alice:".as_slice(), &[0xff]].concat()).into_bytes(), "NotUtf8"),
+            (b"Basic\tYWxpY2U6cHc=".to_vec(), "NotAscii"),
+            (b"Bearer \xff\xfe".to_vec(), "NotAscii"),
+            (b"Digest username=\"a\"".to_vec(), "Scheme"),
+            (b"YWxpY2U6cHc=".to_vec(), "Scheme"),
+            (format!("Bearer {}", "a".repeat(60 * 1024)).into_bytes(), "TooLong"),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(read_one(&value), expected, "{}", String::from_utf8_lossy(&value));
+        }
+        assert!(matches!(read(Authorization::None), Ok(None)));
+        assert!(matches!(read(Authorization::Several), Err(Unusable::Several)));
+    }
+
+    #[test]
+    fn a_token_is_found_wherever_it_is() {
+        let mentions =
+            |value: &str| mentions_token(Authorization::One(value.as_bytes()), |token| token == "a.b.c");
+        for value in [
+            "Bearer a.b.c",
+            "a.b.c",
+            "Basic eA==,Bearer a.b.c",
+            "Digest x=\"a.b.c\"",
+            &basic("goauthentik.io/token:a.b.c"),
+        ] {
+            assert!(mentions(value), "{value}");
+        }
+        for value in ["", "Bearer a.b.d", &basic("alice:pw")] {
+            assert!(!mentions(value), "{value}");
+        }
+        assert!(mentions_token(Authorization::Several, |_| false));
+        assert!(!mentions_token(Authorization::None, |_| true));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credential = read(Authorization::One(basic("alice:hunter2").as_bytes())).unwrap();
+        assert!(!format!("{credential:?}").contains("hunter2"));
+    }
+}

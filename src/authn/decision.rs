@@ -1,0 +1,201 @@
+//! From a verdict to what is done with the request: the only table of status codes, challenges and bodies.
+//!
+//! Owns: [`Decision`], the replies, and what the log says about each.
+//! Must not: ask anything, or tell the client more than the status does.
+
+use std::rc::Rc;
+
+use super::credential::AuthScheme;
+use super::fault::{Fault, Rejection};
+use super::headers::{Header, HeaderValue};
+use super::identity::Identity;
+use super::request::BodyKind;
+
+/// `Retry-After` when authentik gives none, in seconds.
+const RETRY_SECONDS: u64 = 5;
+/// Longest `Retry-After` that is passed on, in seconds.
+const MAX_RETRY_SECONDS: u64 = 300;
+
+/// What is done with a request. Made once, applied once.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes on to the application.
+    Forward(Forward),
+    /// It is answered here.
+    Reply(Reply),
+}
+
+/// Changes to a request that goes on, in this order: remove, replace, add the identity's headers.
+#[derive(Debug, Default)]
+pub struct Forward {
+    /// Names to remove, as the client spelt them.
+    pub remove: Vec<Vec<u8>>,
+    /// Headers to replace, of this request.
+    pub replace: Vec<Header>,
+    /// Who it is; `None` on paths that need no authentication.
+    pub identity: Option<Rc<Identity>>,
+}
+
+/// A response made here.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// gRPC status code, for a gRPC request.
+    pub grpc_status: Option<u32>,
+    /// Header pairs; several may share a name.
+    pub headers: Vec<(&'static str, HeaderValue)>,
+    /// Body; empty for a redirect.
+    pub body: String,
+    /// Envoy's `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'static str,
+    /// One line for the log, without secrets.
+    pub log: LogLine,
+}
+
+/// One line for the log.
+#[derive(Debug)]
+pub struct LogLine {
+    /// How bad it is.
+    pub level: log::Level,
+    /// What happened.
+    pub text: String,
+}
+
+/// What a reply needs to know of the request and its provider.
+pub(super) struct Asker<'a> {
+    /// Name of the provider for the log; `None` when there is none for the host.
+    pub(super) provider: Option<&'a str>,
+    /// What the challenge calls the protection space (RFC 9110 §11.5): the application's slug, `[-a-zA-Z0-9_]`.
+    pub(super) realm: &'a str,
+    /// What the client sent; `None` when nothing usable.
+    pub(super) scheme: Option<AuthScheme>,
+    pub(super) is_grpc: bool,
+    pub(super) body_kind: BodyKind,
+}
+
+/// The client is not let in: the status for each reason.
+pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
+    let (status, details) = match rejection {
+        Rejection::NoCredential => (401, "authentik_no_credential"),
+        Rejection::Unusable(_) => (401, "authentik_unusable_credential"),
+        Rejection::Refused => (401, "authentik_refused"),
+        Rejection::Token(_) => (401, "authentik_invalid_token"),
+        Rejection::Inactive => (401, "authentik_inactive_token"),
+        Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
+        Rejection::UnknownHost => (400, "authentik_unknown_host"),
+    };
+    let mut headers = Vec::new();
+    if status == 401 {
+        let realm = asker.realm;
+        let error = if asker.scheme == Some(AuthScheme::Bearer) { ", error=\"invalid_token\"" } else { "" };
+        headers.push(header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")));
+        headers.push(header("www-authenticate", format!("Bearer realm=\"{realm}\"{error}")));
+    }
+    let level = match rejection {
+        Rejection::NoCredential => log::Level::Debug,
+        Rejection::Incomplete(_) => log::Level::Warn,
+        Rejection::Unusable(_)
+        | Rejection::Refused
+        | Rejection::Token(_)
+        | Rejection::Inactive
+        | Rejection::UnknownHost => log::Level::Info,
+    };
+    Decision::Reply(reply(asker, status, headers, details, level, &rejection.to_string()))
+}
+
+/// Nobody can judge the client now.
+pub(super) fn fail(asker: &Asker<'_>, fault: Fault) -> Decision {
+    Decision::Reply(fail_reply(asker, fault))
+}
+
+fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
+    let retry = match fault {
+        Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
+        Fault::TooManyCalls => 1,
+        Fault::Unavailable { retry_after: None, .. }
+        | Fault::BadAnswer { .. }
+        | Fault::AnswerTooLarge
+        | Fault::Reset
+        | Fault::UnknownCluster
+        | Fault::NoCapacity
+        | Fault::InvalidClient
+        | Fault::RequestRefused
+        | Fault::IssuedToken(_)
+        | Fault::IssuedTokenInactive
+        | Fault::NoKeys
+        | Fault::Host => RETRY_SECONDS,
+    };
+    let headers = vec![header("retry-after", retry.to_string())];
+    reply(asker, 503, headers, "authentik_unavailable", log::Level::Warn, &fault.to_string())
+}
+
+/// The filter itself cannot work: nothing is known of the request.
+pub fn broken_reply() -> Reply {
+    let nobody = Asker { provider: None, realm: "", scheme: None, is_grpc: false, body_kind: BodyKind::Text };
+    fail_reply(&nobody, Fault::Host)
+}
+
+/// A browser is sent to the login.
+pub(super) fn redirect(asker: &Asker<'_>, location: &str, rejection: Rejection) -> Decision {
+    let headers =
+        vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
+    Decision::Reply(Reply {
+        status: 302,
+        grpc_status: None,
+        headers,
+        body: String::new(),
+        details: "authentik_login",
+        log: line(asker, 302, log::Level::Debug, &rejection.to_string()),
+    })
+}
+
+fn reply(
+    asker: &Asker<'_>,
+    status: u16,
+    mut headers: Vec<(&'static str, HeaderValue)>,
+    details: &'static str,
+    level: log::Level,
+    reason: &str,
+) -> Reply {
+    let (title, grpc_status) = match status {
+        400 => ("Bad Request", 3),
+        401 => ("Unauthorized", 16),
+        403 => ("Forbidden", 7),
+        429 => ("Too Many Requests", 14),
+        _ => ("Service Unavailable", 14),
+    };
+    let (content_type, body) = match asker.body_kind {
+        _ if asker.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
+        BodyKind::Json => ("application/json", format!("{{\"status\":{status},\"error\":\"{title}\"}}\n")),
+        BodyKind::Text => ("text/plain; charset=utf-8", format!("{status} {title}\n")),
+        BodyKind::Html => ("text/html; charset=utf-8", page(status, title)),
+    };
+    headers.push(header("content-type", content_type.to_owned()));
+    headers.push(header("cache-control", "no-store".to_owned()));
+    Reply {
+        status,
+        grpc_status: asker.is_grpc.then_some(grpc_status),
+        headers,
+        body,
+        details,
+        log: line(asker, status, level, reason),
+    }
+}
+
+fn page(status: u16, title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <title>{title}</title><h1>{status} {title}</h1></html>\n"
+    )
+}
+
+fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {
+    (name, HeaderValue::cleaned(value))
+}
+
+fn line(asker: &Asker<'_>, status: u16, level: log::Level, reason: &str) -> LogLine {
+    let provider = asker.provider.unwrap_or("no provider");
+    LogLine { level, text: format!("{provider}: {status}: {reason}") }
+}

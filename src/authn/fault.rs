@@ -1,0 +1,129 @@
+//! What went wrong, by whose fault: [`Rejection`] is the client's, [`Fault`] is authentik's or ours.
+//!
+//! Owns: the words for the log. Must not: be told to the client in these words.
+
+use core::fmt;
+
+use super::credential::Unusable;
+use super::identity::Incomplete;
+use super::verifier::TokenRejection;
+
+/// The client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no credential.
+    NoCredential,
+    /// What is there is no credential.
+    Unusable(Unusable),
+    /// authentik's token endpoint refused user name and password.
+    Refused,
+    /// The token does not stand.
+    Token(TokenRejection),
+    /// authentik says that the token is not active.
+    Inactive,
+    /// The token stands, and does not name a user.
+    Incomplete(Incomplete),
+    /// No provider answers for the request's host.
+    UnknownHost,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCredential => formatter.write_str("no credential"),
+            Self::Unusable(unusable) => unusable.fmt(formatter),
+            Self::Refused => formatter.write_str(
+                "authentik refused the user name and app password (invalid_grant); it must be an app password, and \
+                 the user name, not the e-mail address",
+            ),
+            Self::Token(rejection) => rejection.fmt(formatter),
+            Self::Inactive => formatter
+                .write_str("authentik says that the token is not active (also said for a wrong client_secret)"),
+            Self::Incomplete(incomplete) => incomplete.fmt(formatter),
+            Self::UnknownHost => formatter.write_str("no provider has this host as its external_host or below its cookie_domain"),
+        }
+    }
+}
+
+/// Nobody can say whether the client may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// authentik, or Envoy in its place, answered with a status that is no answer.
+    Unavailable {
+        /// What came.
+        status: u16,
+        /// authentik's own `Retry-After`, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// The status is right and the body is not.
+    BadAnswer {
+        /// What came.
+        status: u16,
+    },
+    /// Longer than `authentik.max_response_bytes`.
+    AnswerTooLarge,
+    /// The connection broke.
+    Reset,
+    /// `authentik.cluster` is not a cluster of this Envoy.
+    UnknownCluster,
+    /// No endpoint, or the circuit breaker is open.
+    NoCapacity,
+    /// `authentik.max_pending_calls` are out already.
+    TooManyCalls,
+    /// authentik does not know the `client_id`.
+    InvalidClient,
+    /// authentik refused the request for a reason that is not the client's.
+    RequestRefused,
+    /// The token that authentik just issued does not verify.
+    IssuedToken(TokenRejection),
+    /// authentik just issued a token that it says is not active: the `client_secret` is wrong.
+    IssuedTokenInactive,
+    /// The provider's keys are not there yet, and were asked for a moment ago.
+    NoKeys,
+    /// The host handed over something that is not in its format.
+    Host,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { status, .. } => {
+                write!(
+                    formatter,
+                    "authentik is unavailable: status {status} (405 to a POST: a server error there)"
+                )
+            }
+            Self::BadAnswer { status } => {
+                write!(formatter, "authentik's answer with status {status} is not what it should be")
+            }
+            Self::AnswerTooLarge => {
+                formatter.write_str("authentik's answer is longer than authentik.max_response_bytes")
+            }
+            Self::Reset => formatter.write_str("the connection to authentik broke"),
+            Self::UnknownCluster => formatter.write_str("authentik.cluster is not a cluster of this Envoy"),
+            Self::NoCapacity => {
+                formatter.write_str("authentik's cluster has no endpoint or its circuit breaker is open")
+            }
+            Self::TooManyCalls => {
+                formatter.write_str("authentik.max_pending_calls are waiting for authentik already")
+            }
+            Self::InvalidClient => formatter
+                .write_str("authentik does not know the client_id: check the provider's configuration"),
+            Self::RequestRefused => {
+                formatter.write_str("authentik refused the request itself: check scopes_to_request")
+            }
+            Self::IssuedToken(rejection) => {
+                write!(
+                    formatter,
+                    "the token that authentik issued does not verify: {rejection}; check authentik.host, \
+                     client_id, client_secret and issuer_mode"
+                )
+            }
+            Self::IssuedTokenInactive => {
+                formatter.write_str("authentik calls the token that it issued inactive: check client_secret")
+            }
+            Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
+            Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
+        }
+    }
+}

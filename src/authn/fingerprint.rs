@@ -1,0 +1,63 @@
+//! Keyed digests that stand for a credential where the credential itself must not be.
+//!
+//! Owns: the keys derived from a provider's secret, and the encoding that is digested (every part with its length, so
+//! that no two credentials share an encoding). Must not: keep a credential.
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::credential::Credential;
+use crate::config::{Config, Provider};
+
+/// A keyed digest of a credential; useless without the provider's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint(pub(super) [u8; 32]);
+
+/// The keys of one provider under one configuration. Another provider or another configuration has others, so
+/// nothing that one of them wrote is anything to the other.
+pub(super) struct ProviderKeys {
+    fingerprints: HmacKey,
+    slots: HmacKey,
+}
+
+type HmacKey = Hmac<Sha256>;
+
+impl ProviderKeys {
+    pub(super) fn derive(config: &Config, provider: &Provider) -> Option<Self> {
+        let derive = |purpose: &[u8]| {
+            let mut mac = HmacKey::new_from_slice(provider.client_secret.expose().as_bytes()).ok()?;
+            update(
+                &mut mac,
+                &[b"authentik-proxy-wasm 1", purpose, provider.client_id.as_bytes(), &config.digest],
+            );
+            HmacKey::new_from_slice(&mac.finalize().into_bytes()).ok()
+        };
+        Some(Self { fingerprints: derive(b"fingerprint")?, slots: derive(b"shared slot")? })
+    }
+
+    /// The fingerprint of a credential of this provider.
+    pub(super) fn fingerprint(&self, credential: &Credential) -> Fingerprint {
+        let mut mac = self.fingerprints.clone();
+        match credential {
+            Credential::Basic { username, password } => {
+                update(&mut mac, &[b"basic", username.as_bytes(), password.expose().as_bytes()]);
+            }
+            Credential::Bearer(token) => update(&mut mac, &[b"bearer", token.expose().as_bytes()]),
+        }
+        Fingerprint(mac.finalize().into_bytes().into())
+    }
+
+    /// The authenticator of shared-slot contents.
+    pub(super) fn slot_mac(&self, content: &[u8]) -> HmacKey {
+        let mut mac = self.slots.clone();
+        mac.update(content);
+        mac
+    }
+}
+
+fn update(mac: &mut HmacKey, parts: &[&[u8]]) {
+    for part in parts {
+        mac.update(&part.len().to_be_bytes());
+        mac.update(part);
+    }
+}

@@ -1,0 +1,238 @@
+//! Names and values of the headers that the filter takes away and writes.
+//!
+//! Owns: which names belong to the filter in every spelling, which names a user attribute may never set, and
+//! [`HeaderValue`], the one place through which every written value passes.
+//! Must not: decide whether a request goes on.
+
+use core::fmt;
+
+/// Where authentik's identity headers begin; see [`is_owned`].
+const OWNED_PREFIX: &str = "x-authentik-";
+
+/// Hop-by-hop and framing names, and what only the proxy may say. Compared in the [`normalise`]d form.
+const NEVER_FROM_ATTRIBUTES: [&str; 16] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "trailers",
+    "upgrade",
+    "http2-settings",
+    "cookie",
+    "forwarded",
+    "expect",
+];
+
+/// What an operator cannot hand to the filter with `owned_headers`: the request would no longer be one.
+const NEVER_OWNED: [&str; 6] =
+    ["host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"];
+
+/// authentik's twelve headers, in the order of its outpost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityHeader {
+    /// Claim `preferred_username`.
+    Username,
+    /// Claim `groups`, joined by `|`.
+    Groups,
+    /// Claim `entitlements`, joined by `|`.
+    Entitlements,
+    /// Claim `email`.
+    Email,
+    /// Claim `name`.
+    Name,
+    /// Claim `sub`.
+    Uid,
+    /// The verified token.
+    Jwt,
+    /// URL of the provider's key set.
+    MetaJwks,
+    /// Name of the outpost.
+    MetaOutpost,
+    /// Name of the provider.
+    MetaProvider,
+    /// Slug of the application.
+    MetaApp,
+    /// `goauthentik.io/outpost/` and our version.
+    MetaVersion,
+}
+
+impl IdentityHeader {
+    /// All twelve.
+    pub const ALL: [Self; 12] = [
+        Self::Username,
+        Self::Groups,
+        Self::Entitlements,
+        Self::Email,
+        Self::Name,
+        Self::Uid,
+        Self::Jwt,
+        Self::MetaJwks,
+        Self::MetaOutpost,
+        Self::MetaProvider,
+        Self::MetaApp,
+        Self::MetaVersion,
+    ];
+
+    /// The whole header name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Username => "x-authentik-username",
+            Self::Groups => "x-authentik-groups",
+            Self::Entitlements => "x-authentik-entitlements",
+            Self::Email => "x-authentik-email",
+            Self::Name => "x-authentik-name",
+            Self::Uid => "x-authentik-uid",
+            Self::Jwt => "x-authentik-jwt",
+            Self::MetaJwks => "x-authentik-meta-jwks",
+            Self::MetaOutpost => "x-authentik-meta-outpost",
+            Self::MetaProvider => "x-authentik-meta-provider",
+            Self::MetaApp => "x-authentik-meta-app",
+            Self::MetaVersion => "x-authentik-meta-version",
+        }
+    }
+
+    /// The header that the configuration calls `username`, `meta-jwks`, ….
+    pub fn from_short_name(short: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|header| header.name().strip_prefix(OWNED_PREFIX) == Some(short))
+    }
+}
+
+/// Lower case, `_` read as `-`: many application servers hold the two for one (CGI, WSGI, Rack).
+pub fn normalise(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Whether only the filter may set this header: authentik's own names and the operator's, in any spelling.
+pub fn is_owned(name: &[u8], further: &[String]) -> bool {
+    let has_prefix = name.get(..OWNED_PREFIX.len()).is_some_and(|start| spells(start, OWNED_PREFIX));
+    has_prefix || further.iter().any(|owned| spells(name, owned))
+}
+
+/// Whether `name`, normalised, is `normal`. Called for every header of every request: no allocation.
+pub fn spells(name: &[u8], normal: &str) -> bool {
+    let normalised = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == normal.len() && name.iter().map(normalised).eq(normal.bytes())
+}
+
+/// Whether an operator may name this header in `owned_headers`.
+pub fn may_be_owned(name: &str) -> bool {
+    is_token(name) && !NEVER_OWNED.contains(&normalise(name).as_str())
+}
+
+/// The name under which a user attribute (`additionalHeaders`) may be sent; `None` when it may not.
+pub fn name_for_attribute(name: &str) -> Option<String> {
+    let normal = normalise(name);
+    let is_refused = !is_token(name)
+        || NEVER_FROM_ATTRIBUTES.contains(&normal.as_str())
+        || [OWNED_PREFIX, "x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
+    (!is_refused).then(|| name.to_ascii_lowercase())
+}
+
+/// RFC 9110 §5.6.2 `token`. A pseudo header's colon is none of its characters.
+fn is_token(name: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_tchar)
+}
+
+/// A header value without control bytes: what is written cannot be split into two headers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderValue(Vec<u8>);
+
+impl HeaderValue {
+    /// Replaces every control byte (CR, LF, NUL, TAB, DEL, …) by a space.
+    pub fn cleaned(value: impl Into<Vec<u8>>) -> Self {
+        let mut bytes = value.into();
+        for byte in bytes.iter_mut().filter(|byte| byte.is_ascii_control()) {
+            *byte = b' ';
+        }
+        Self(bytes)
+    }
+
+    /// The bytes to write.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Lossy and without the content of a token or credential: shows the length only.
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "[{} bytes]", self.0.len())
+    }
+}
+
+/// A header to write: its name in lower case.
+pub type Header = (std::borrow::Cow<'static, str>, HeaderValue);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owned_name_is_owned_in_every_spelling() {
+        let further = [normalise("X_Tenant")];
+        for name in [
+            "x-authentik-username",
+            "X-Authentik-Anything",
+            "x_authentik_jwt",
+            "x-AUTHENTIK_x",
+            "x-tenant",
+            "X_TENANT",
+        ] {
+            assert!(is_owned(name.as_bytes(), &further), "{name}");
+        }
+        for name in ["x-authentik", "xx-authentik-username", "x-tenants", "authorization", ""] {
+            assert!(!is_owned(name.as_bytes(), &further), "{name}");
+        }
+    }
+
+    #[test]
+    fn attributes_may_not_set_what_frames_or_routes_the_request() {
+        for name in [
+            "x-authentik-username",
+            "X_Authentik_Uid",
+            ":path",
+            ":authority",
+            "Host",
+            "content_length",
+            "Cookie",
+            "Transfer-Encoding",
+            "connection",
+            "te",
+            "upgrade",
+            "keep-alive",
+            "proxy-authorization",
+            "Forwarded",
+            "x-forwarded-for",
+            "X_Forwarded_Proto",
+            "x-envoy-original-path",
+            "",
+            "a b",
+            "a:b",
+            "a\r\nb",
+            "é",
+        ] {
+            assert_eq!(name_for_attribute(name), None, "{name:?}");
+        }
+        assert_eq!(name_for_attribute("X-Tenant").as_deref(), Some("x-tenant"));
+        assert_eq!(name_for_attribute("Authorization").as_deref(), Some("authorization"));
+    }
+
+    #[test]
+    fn a_value_cannot_be_split() {
+        let value = HeaderValue::cleaned("a\r\nset-cookie: x\0\t\u{7f}ü");
+        assert_eq!(value.as_bytes(), "a  set-cookie: x   ü".as_bytes());
+    }
+
+    #[test]
+    fn short_names_are_the_configuration_s() {
+        assert_eq!(IdentityHeader::from_short_name("meta-jwks"), Some(IdentityHeader::MetaJwks));
+        assert_eq!(IdentityHeader::from_short_name("x-authentik-username"), None);
+    }
+}

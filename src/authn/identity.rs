@@ -1,0 +1,271 @@
+//! From authentik's claims to what the application is told.
+//!
+//! Owns: [`Claims`] (authentik's words) and [`Identity`] (ours: ready-made headers), the rules for the twelve
+//! headers, `additionalHeaders`, Send-HTTP-Basic and `host_header` of design and outpost.
+//! Must not: believe claims that come without a [`VerifiedIdentity`].
+
+use core::fmt;
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::headers::{self, Header, HeaderValue, IdentityHeader};
+use super::origin::Host;
+use super::time::Timestamp;
+use super::verifier::VerifiedIdentity;
+use crate::config::{BasicAuth, Config, Provider};
+
+/// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Claims {
+    /// Issuer.
+    #[serde(default)]
+    pub iss: Option<String>,
+    /// Audience: one or several.
+    #[serde(default)]
+    pub aud: Option<Audience>,
+    /// Subject: authentik's user identifier in the provider's subject mode.
+    #[serde(default)]
+    pub sub: Option<String>,
+    /// User name; in scope `profile`.
+    #[serde(default)]
+    pub preferred_username: Option<String>,
+    /// Display name; in scope `profile`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// E-mail address; in scope `email`.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// Group names; in scope `profile`.
+    #[serde(default)]
+    pub groups: Option<Vec<String>>,
+    /// Entitlements of the application; in scope `entitlements`.
+    #[serde(default)]
+    pub entitlements: Option<Vec<String>>,
+    /// What only proxies get; in scope `ak_proxy`.
+    #[serde(default)]
+    pub ak_proxy: Option<ProxyClaims>,
+}
+
+/// `aud` of RFC 7519 §4.1.3.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// As authentik writes it.
+    One(String),
+    /// As others may.
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Whether the token is meant for this client.
+    pub fn includes(&self, client_id: &str) -> bool {
+        match self {
+            Self::One(audience) => audience == client_id,
+            Self::Many(audiences) => audiences.iter().any(|audience| audience == client_id),
+        }
+    }
+}
+
+/// The `ak_proxy` claim.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProxyClaims {
+    /// Attributes of the user and of the groups, merged by authentik.
+    #[serde(default)]
+    pub user_attributes: Option<Map<String, Value>>,
+    /// Where the outpost would forward to; Envoy decides that by route.
+    #[serde(default)]
+    pub backend_override: Option<String>,
+    /// Replaces the request's authority.
+    #[serde(default)]
+    pub host_header: Option<String>,
+}
+
+/// Why verified claims are not enough to forward a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incomplete {
+    /// No `sub`, or an empty one.
+    NoSubject,
+    /// No `preferred_username`, or an empty one.
+    NoUsername,
+    /// A control character in one of the two: what the application would read is not what authentik said.
+    ControlCharacter,
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NoSubject => "the token has no sub: add the scope \"openid\" to scopes_to_request and to the provider",
+            Self::NoUsername => {
+                "the token has no preferred_username: add the scope \"profile\" to scopes_to_request and its scope \
+                 mapping to the provider"
+            }
+            Self::ControlCharacter => "sub or preferred_username has control characters",
+        })
+    }
+}
+
+/// A user as the application will see it: every header ready to be written.
+pub struct Identity {
+    verified: VerifiedIdentity,
+    username: String,
+    identity_headers: Vec<Header>,
+    overriding_headers: Vec<Header>,
+    backend_override: Option<String>,
+}
+
+impl Identity {
+    /// Builds the headers.
+    ///
+    /// # Errors
+    /// The claims do not name a user.
+    pub fn new(verified: VerifiedIdentity, provider: &Provider, config: &Config) -> Result<Self, Incomplete> {
+        let claims = verified.claims();
+        let uid = required(claims.sub.as_ref(), Incomplete::NoSubject)?;
+        let username = required(claims.preferred_username.as_ref(), Incomplete::NoUsername)?;
+        let value_of = |header: IdentityHeader| -> String {
+            match header {
+                IdentityHeader::Username => username.to_owned(),
+                IdentityHeader::Uid => uid.to_owned(),
+                IdentityHeader::Groups => joined(claims.groups.as_ref()),
+                IdentityHeader::Entitlements => joined(claims.entitlements.as_ref()),
+                IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
+                IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
+                IdentityHeader::Jwt => verified.token().to_owned(),
+                IdentityHeader::MetaJwks => {
+                    format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)
+                }
+                IdentityHeader::MetaOutpost => config.outpost_name.clone(),
+                IdentityHeader::MetaProvider => provider.name.clone(),
+                IdentityHeader::MetaApp => provider.slug.clone(),
+                IdentityHeader::MetaVersion => {
+                    concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION")).to_owned()
+                }
+            }
+        };
+        let identity_headers = config
+            .identity_headers
+            .iter()
+            .map(|header| (Cow::Borrowed(header.name()), HeaderValue::cleaned(value_of(*header))))
+            .collect();
+        Ok(Self {
+            username: username.to_owned(),
+            identity_headers,
+            overriding_headers: overriding_headers(claims, provider),
+            backend_override: claims.ak_proxy.as_ref().and_then(|proxy| proxy.backend_override.clone()),
+            verified,
+        })
+    }
+
+    /// The proof that this identity stands on.
+    pub const fn verified(&self) -> &VerifiedIdentity {
+        &self.verified
+    }
+
+    /// When the token ends.
+    pub const fn expires(&self) -> Timestamp {
+        self.verified.expires()
+    }
+
+    /// authentik's user name.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The `x-authentik-*` headers. What the client sent under these names is removed before, so they are added.
+    pub fn identity_headers(&self) -> &[Header] {
+        &self.identity_headers
+    }
+
+    /// Headers that replace the client's: `:authority`, `authorization`, the user's `additionalHeaders`.
+    pub fn overriding_headers(&self) -> &[Header] {
+        &self.overriding_headers
+    }
+
+    /// `ak_proxy.backend_override`, for Envoy's filter state.
+    pub fn backend_override(&self) -> Option<&str> {
+        self.backend_override.as_deref()
+    }
+
+    /// What this takes in a cache, in bytes, roughly.
+    pub fn weight(&self) -> usize {
+        let of = |headers: &[Header]| -> usize {
+            headers.iter().map(|(name, value)| name.len().saturating_add(value.as_bytes().len())).sum()
+        };
+        // Claims and token are about the size of the token again.
+        let token = self.verified.token().len().saturating_mul(2);
+        of(&self.identity_headers).saturating_add(of(&self.overriding_headers)).saturating_add(token)
+    }
+}
+
+/// Shows who, never the token.
+impl fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Identity").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+fn required(claim: Option<&String>, missing: Incomplete) -> Result<&str, Incomplete> {
+    let value = claim.filter(|value| !value.is_empty()).ok_or(missing)?;
+    if value.chars().any(char::is_control) { Err(Incomplete::ControlCharacter) } else { Ok(value) }
+}
+
+fn joined(names: Option<&Vec<String>>) -> String {
+    names.map(|names| names.join("|")).unwrap_or_default()
+}
+
+fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<Header> {
+    let Some(proxy) = &claims.ak_proxy else {
+        // Send-HTTP-Basic holds for every user of the provider, attributes or not.
+        return provider.basic_auth.iter().filter_map(|basic| basic_header(basic, None, claims)).collect();
+    };
+    let attributes = proxy.user_attributes.as_ref();
+    let mut overriding = Vec::new();
+    let mut set = |name: Cow<'static, str>, value: HeaderValue| {
+        overriding.retain(|(other, _)| *other != name);
+        overriding.push((name, value));
+    };
+    // A host that is none would break the request; the outpost's Go server would drop it as well.
+    if let Some(host) = proxy.host_header.as_deref().and_then(|host| Host::parse(host.as_bytes())) {
+        set(Cow::Borrowed(":authority"), HeaderValue::cleaned(host.to_string()));
+    }
+    if let Some((name, value)) =
+        provider.basic_auth.as_ref().and_then(|basic| basic_header(basic, attributes, claims))
+    {
+        set(name, value);
+    }
+    let additional =
+        attributes.and_then(|attributes| attributes.get("additionalHeaders")).and_then(Value::as_object);
+    for (name, value) in additional.into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => continue,
+        };
+        if let Some(name) = headers::name_for_attribute(name) {
+            set(Cow::Owned(name), HeaderValue::cleaned(value));
+        }
+    }
+    overriding
+}
+
+/// authentik's "Send HTTP-Basic Authentication".
+fn basic_header(
+    basic: &BasicAuth,
+    attributes: Option<&Map<String, Value>>,
+    claims: &Claims,
+) -> Option<Header> {
+    let attribute = |name: &str| attributes?.get(name)?.as_str();
+    let username = attribute(&basic.user_attribute).or(claims.email.as_deref()).unwrap_or_default();
+    let password = match attribute(&basic.password_attribute) {
+        Some(password) => password,
+        None if basic.send_empty_password => "",
+        None => return None,
+    };
+    let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    Some((Cow::Borrowed("authorization"), HeaderValue::cleaned(format!("Basic {encoded}"))))
+}

@@ -1,0 +1,212 @@
+//! authentik's endpoints, each as a pair: build the call, read the answer. No I/O.
+//!
+//! Owns: what authentik is told and how its answers are understood; refusals of authentik and failures of authentik
+//! are told apart here and nowhere else. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal,
+//! everything else is a failure: authentik answers a POST with 405 when its database is down.
+
+use core::time::Duration;
+
+use form_urlencoded::Serializer;
+use serde::Deserialize;
+
+use super::fault::Fault;
+use super::jwks::KeySet;
+use super::secret::Secret;
+use crate::config::{Config, Provider};
+
+/// A request to authentik, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Envoy cluster.
+    pub cluster: String,
+    /// Header pairs, pseudo headers included.
+    pub headers: Vec<(&'static str, String)>,
+    /// The form; empty for a GET.
+    pub body: Secret<Vec<u8>>,
+    /// After this Envoy answers instead of authentik.
+    pub timeout: Duration,
+    /// Longest answer to read, in bytes; a longer one is [`Answer::TooLarge`].
+    pub max_response_bytes: usize,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A response, of authentik or made by Envoy in its place.
+    Response {
+        /// `:status`
+        status: u16,
+        /// `retry-after` in seconds.
+        retry_after: Option<u64>,
+        /// The whole body.
+        body: Vec<u8>,
+    },
+    /// A body longer than allowed; it was not read.
+    TooLarge,
+    /// The connection broke before the answer was whole.
+    Reset,
+    /// Envoy did not take the call.
+    NotSent(NotSent),
+}
+
+/// Why Envoy did not take a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSent {
+    /// The cluster is not known to Envoy (`BadArgument`).
+    UnknownCluster,
+    /// No healthy endpoint, or the circuit breaker is open (`InternalFailure`).
+    NoCapacity,
+}
+
+/// What the token endpoint made of a credential.
+#[derive(Debug)]
+pub(super) enum Exchanged {
+    /// `access_token`
+    Token(Secret<String>),
+    /// `invalid_grant`: a wrong password, an unknown user, a policy that denies; they cannot be told apart.
+    Refused,
+}
+
+/// What introspection made of a token.
+#[derive(Debug)]
+pub(super) enum Introspected<'a> {
+    /// `active` is true; this is the whole answer.
+    Active(&'a [u8]),
+    /// `active` is false, or a wrong client secret: they cannot be told apart.
+    Inactive,
+}
+
+/// Token endpoint, `client_credentials` with user name and app password: the outpost's own request.
+pub(super) fn exchange_call(config: &Config, provider: &Provider, username: &str, password: &str) -> Call {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &provider.client_id),
+        ("username", username),
+        ("password", password),
+        ("scope", &provider.scope),
+    ];
+    post(config, "/application/o/token/", &form)
+}
+
+/// Reads the token endpoint's answer (RFC 6749 §5).
+pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
+    #[derive(Deserialize)]
+    struct Granted {
+        access_token: String,
+    }
+    #[derive(Deserialize)]
+    struct Denied {
+        error: String,
+    }
+    let (status, body) = response(answer)?;
+    match status {
+        200 => {
+            let Granted { access_token } =
+                serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
+            if access_token.is_empty() {
+                return Err(Fault::BadAnswer { status });
+            }
+            Ok(Exchanged::Token(Secret::new(access_token)))
+        }
+        400 => {
+            let Denied { error } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
+            match error.as_str() {
+                "invalid_grant" => Ok(Exchanged::Refused),
+                "invalid_client" => Err(Fault::InvalidClient),
+                _ => Err(Fault::RequestRefused),
+            }
+        }
+        _ => Err(failure(status, answer)),
+    }
+}
+
+/// Introspection endpoint (RFC 7662), client credentials in the form as the outpost sends them.
+pub(super) fn introspection_call(config: &Config, provider: &Provider, token: &str) -> Call {
+    let form = [
+        ("client_id", provider.client_id.as_str()),
+        ("client_secret", provider.client_secret.expose()),
+        ("token", token),
+    ];
+    post(config, "/application/o/introspect/", &form)
+}
+
+/// Reads the introspection answer.
+pub(super) fn read_introspection(answer: &Answer) -> Result<Introspected<'_>, Fault> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        active: bool,
+    }
+    let (status, body) = response(answer)?;
+    if status != 200 {
+        return Err(failure(status, answer));
+    }
+    let Verdict { active } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
+    Ok(if active { Introspected::Active(body) } else { Introspected::Inactive })
+}
+
+/// Key set of the provider (RFC 7517 §5).
+pub(super) fn keys_call(config: &Config, provider: &Provider) -> Call {
+    get(config, &format!("/application/o/{}/jwks/", provider.slug))
+}
+
+/// Reads the key set.
+pub(super) fn read_keys(answer: &Answer) -> Result<KeySet, Fault> {
+    let (status, body) = response(answer)?;
+    if status != 200 {
+        return Err(failure(status, answer));
+    }
+    KeySet::parse(body).ok_or(Fault::BadAnswer { status })
+}
+
+fn post(config: &Config, path: &str, form: &[(&str, &str)]) -> Call {
+    let mut body = Serializer::new(String::new());
+    body.extend_pairs(form);
+    let mut call = request(config, "POST", path);
+    call.headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
+    call.body = Secret::new(body.finish().into_bytes());
+    call
+}
+
+fn get(config: &Config, path: &str) -> Call {
+    request(config, "GET", path)
+}
+
+/// authentik builds `iss` and its URLs from the authority and `x-forwarded-proto`, so both are the public ones.
+fn request(config: &Config, method: &str, path: &str) -> Call {
+    let base = &config.authentik.base;
+    let headers = vec![
+        (":method", method.to_owned()),
+        (":path", format!("{}{path}", base.prefix())),
+        (":authority", base.host.to_string()),
+        (":scheme", base.scheme.as_str().to_owned()),
+        ("x-forwarded-proto", base.scheme.as_str().to_owned()),
+        ("accept", "application/json".to_owned()),
+        ("user-agent", concat!("authentik-proxy-wasm/", env!("CARGO_PKG_VERSION")).to_owned()),
+    ];
+    Call {
+        cluster: config.authentik.cluster.clone(),
+        headers,
+        body: Secret::default(),
+        timeout: config.authentik.timeout,
+        max_response_bytes: config.authentik.max_response_bytes,
+    }
+}
+
+fn response(answer: &Answer) -> Result<(u16, &[u8]), Fault> {
+    match answer {
+        Answer::Response { status, body, .. } => Ok((*status, body)),
+        Answer::TooLarge => Err(Fault::AnswerTooLarge),
+        Answer::Reset => Err(Fault::Reset),
+        Answer::NotSent(NotSent::UnknownCluster) => Err(Fault::UnknownCluster),
+        Answer::NotSent(NotSent::NoCapacity) => Err(Fault::NoCapacity),
+    }
+}
+
+fn failure(status: u16, answer: &Answer) -> Fault {
+    match answer {
+        Answer::Response { retry_after, .. } => Fault::Unavailable { status, retry_after: *retry_after },
+        Answer::TooLarge | Answer::Reset | Answer::NotSent(_) => {
+            Fault::Unavailable { status, retry_after: None }
+        }
+    }
+}

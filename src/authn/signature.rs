@@ -1,0 +1,203 @@
+//! Signature algorithms of JWS (RFC 7518 §3) and the two roads to check one.
+//!
+//! Owns: which algorithms exist here, public keys in both forms (for the host and for Wasm), the check itself: the
+//! host's where it has one (BoringSSL, sixty times as fast), RustCrypto's otherwise. HS256 is jwt-compact's.
+//! Must not: choose a key or an algorithm by what a token says. That is [`super::jwks`]'s, by the key.
+
+use core::convert::Infallible;
+use std::borrow::Cow;
+
+use jwt_compact::{Algorithm as JwsAlgorithm, AlgorithmSignature};
+use rsa::pkcs8::EncodePublicKey as _;
+use rsa::signature::Verifier as _;
+use rsa::traits::PublicKeyParts as _;
+use sha2::Sha256;
+
+use super::Surroundings;
+
+/// RSA keys below this are refused (RFC 7518 §3.3).
+const MIN_RSA_BITS: usize = 2048;
+/// RSA keys above this are refused: a check in Wasm would take too long.
+const MAX_RSA_BITS: usize = 8192;
+
+/// The asymmetric algorithms that authentik signs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
+}
+
+impl Algorithm {
+    /// The name in `alg`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+        }
+    }
+
+    /// The algorithm of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Rs256, Self::Es256, Self::Es384, Self::Es512].into_iter().find(|one| one.name() == name)
+    }
+
+    /// The hash, as Envoy's `verify_signature` calls it.
+    const fn hash(self) -> &'static str {
+        match self {
+            Self::Rs256 | Self::Es256 => "sha256",
+            Self::Es384 => "sha384",
+            Self::Es512 => "sha512",
+        }
+    }
+}
+
+/// A public key that can check signatures of exactly one algorithm.
+#[derive(Debug, Clone)]
+pub struct PublicKey {
+    material: Material,
+    /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1.2.7), for the host.
+    spki: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+enum Material {
+    Rs256(Box<rsa::pkcs1v15::VerifyingKey<Sha256>>),
+    Es256(Box<p256::ecdsa::VerifyingKey>),
+    Es384(Box<p384::ecdsa::VerifyingKey>),
+    Es512(Box<P521Key>),
+}
+
+/// `p521`'s own key type has no `Debug`.
+#[derive(Clone)]
+struct P521Key(p521::ecdsa::VerifyingKey);
+
+impl core::fmt::Debug for P521Key {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("P521Key")
+    }
+}
+
+impl PublicKey {
+    /// An RSA key from the big-endian `n` and `e` of its JWK (RFC 7518 §6.3.1). `None`: not usable.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let (n, e) = (rsa::BigUint::from_bytes_be(modulus), rsa::BigUint::from_bytes_be(exponent));
+        let key = rsa::RsaPublicKey::new_with_max_size(n, e, MAX_RSA_BITS).ok()?;
+        if key.n().bits() < MIN_RSA_BITS {
+            return None;
+        }
+        let spki = key.to_public_key_der().ok()?.into_vec();
+        Some(Self { material: Material::Rs256(Box::new(rsa::pkcs1v15::VerifyingKey::new(key))), spki })
+    }
+
+    /// A key on the curve of `algorithm`, from its SEC1 point. `None`: not usable.
+    pub fn elliptic(algorithm: Algorithm, point: &[u8]) -> Option<Self> {
+        let (material, spki) = match algorithm {
+            Algorithm::Rs256 => return None,
+            Algorithm::Es256 => {
+                let key = p256::PublicKey::from_sec1_bytes(point).ok()?;
+                (Material::Es256(Box::new(key.into())), key.to_public_key_der().ok()?)
+            }
+            Algorithm::Es384 => {
+                let key = p384::PublicKey::from_sec1_bytes(point).ok()?;
+                (Material::Es384(Box::new(key.into())), key.to_public_key_der().ok()?)
+            }
+            Algorithm::Es512 => {
+                let key = p521::PublicKey::from_sec1_bytes(point).ok()?;
+                let verifying = p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
+                (Material::Es512(Box::new(P521Key(verifying))), key.to_public_key_der().ok()?)
+            }
+        };
+        Some(Self { material, spki: spki.into_vec() })
+    }
+
+    /// The only algorithm that this key checks.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.material {
+            Material::Rs256(_) => Algorithm::Rs256,
+            Material::Es256(_) => Algorithm::Es256,
+            Material::Es384(_) => Algorithm::Es384,
+            Material::Es512(_) => Algorithm::Es512,
+        }
+    }
+
+    /// In the form that the host wants a signature in: DER for ECDSA. `None`: not a signature at all.
+    fn signature_for_host<'s>(&self, signature: &'s [u8]) -> Option<Cow<'s, [u8]>> {
+        Some(match self.material {
+            Material::Rs256(_) => Cow::Borrowed(signature),
+            Material::Es256(_) => {
+                Cow::Owned(p256::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
+            }
+            Material::Es384(_) => {
+                Cow::Owned(p384::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
+            }
+            Material::Es512(_) => {
+                Cow::Owned(p521::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
+            }
+        })
+    }
+
+    fn verify_in_wasm(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Rs256(key) => rsa::pkcs1v15::Signature::try_from(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Material::Es256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Material::Es384(key) => p384::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Material::Es512(key) => p521::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.0.verify(message, &signature).is_ok()),
+        }
+    }
+}
+
+/// One asymmetric algorithm, for jwt-compact's validator: asks the host, then itself.
+pub(super) struct Asymmetric<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) surroundings: &'a dyn Surroundings,
+}
+
+impl JwsAlgorithm for Asymmetric<'_> {
+    /// The filter signs nothing.
+    type SigningKey = Infallible;
+    type VerifyingKey = PublicKey;
+    type Signature = RawSignature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.algorithm.name())
+    }
+
+    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(&self, signature: &RawSignature, key: &PublicKey, message: &[u8]) -> bool {
+        if key.algorithm() != self.algorithm {
+            return false;
+        }
+        let Some(for_host) = key.signature_for_host(&signature.0) else { return false };
+        self.surroundings
+            .verify_signature(self.algorithm.hash(), &key.spki, &for_host, message)
+            .unwrap_or_else(|| key.verify_in_wasm(message, &signature.0))
+    }
+}
+
+/// The bytes of a JWS signature; what they mean is the key's business.
+pub(super) struct RawSignature(Vec<u8>);
+
+impl AlgorithmSignature for RawSignature {
+    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(slice.to_vec()))
+    }
+
+    fn as_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+}

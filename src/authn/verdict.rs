@@ -1,0 +1,25 @@
+//! What is known of a credential once somebody has judged it.
+
+use std::rc::Rc;
+
+use super::fault::Rejection;
+use super::identity::Identity;
+
+/// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// authentik vouches for this user.
+    Vouched(Rc<Identity>),
+    /// It does not, for this reason.
+    Refused(Rejection),
+}
+
+impl Verdict {
+    /// What this takes in a cache, in bytes, roughly.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Vouched(identity) => identity.weight(),
+            Self::Refused(_) => size_of::<Self>(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The shell: Envoy's side of the filter. Wasm only.
+//!
+//! Owns: the module's entry point. [`root`] has what a worker shares (configuration, core, calls to authentik),
+//! [`http`] one request, [`host`] every word that is spoken with Envoy.
+//! Must not: hold policy. What is allowed, and what is answered, is the core's to say.
+
+mod host;
+mod http;
+mod root;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Debug);
+    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
+}}

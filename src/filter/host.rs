@@ -1,0 +1,346 @@
+//! Every word that is spoken with Envoy (Proxy-Wasm ABI 0.2.1), on bytes, as `Result`.
+//!
+//! Owns: the raw host calls. The SDK's own wrappers panic on a header byte of 0x80 or above, on an absent header map
+//! and on unknown status codes; a panic takes the worker. Only what the SDK must know of goes through it: calls to
+//! authentik (it routes their answers) and the log.
+//! Must not: decide anything.
+
+#![expect(unsafe_code, reason = "the one file that speaks the host's ABI")]
+
+use core::ptr::null_mut;
+use core::time::Duration;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, Status as SdkStatus};
+
+use crate::authn::Surroundings;
+use crate::authn::decision::{Forward, Reply};
+use crate::authn::headers::HeaderValue;
+use crate::authn::provider::{Call, NotSent};
+use crate::authn::request::HeaderBlock;
+use crate::authn::time::Timestamp;
+
+/// Filter state with the user name, read back as `wasm.authentik_username`.
+const USERNAME_PROPERTY: &str = "authentik_username";
+/// Filter state with `ak_proxy.backend_override`, read back as `wasm.authentik_backend_override`.
+const BACKEND_PROPERTY: &str = "authentik_backend_override";
+
+/// A host call that did not do what it should; the ABI's status code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HostError(u32);
+
+impl core::fmt::Display for HostError {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "host status {}", self.0)
+    }
+}
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+
+const REQUEST_HEADERS: u32 = 0;
+const CALL_RESPONSE_HEADERS: u32 = 6;
+const REQUEST_STREAM: u32 = 0;
+/// The host derives the gRPC status itself, or there is none.
+const NO_GRPC_STATUS: i32 = -1;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+}
+
+// The SDK's own export. See `as_root`.
+unsafe extern "C" {
+    fn proxy_on_queue_ready(context: u32, queue: u32);
+}
+
+/// Runs [`proxy_wasm::traits::RootContext::on_queue_ready`] of this root now, so that the SDK takes a call that is sent
+/// there for the root's. Sent in a stream's callback, the call would be the stream's, and its answer would be dropped
+/// when that client leaves.
+pub(super) fn as_root(root_id: u32) {
+    // SAFETY: the function is the SDK's, takes plain numbers and borrows only the table of root contexts, which no
+    // HTTP callback holds.
+    unsafe { proxy_on_queue_ready(root_id, 0) }
+}
+
+const fn check(status: u32) -> Result<(), HostError> {
+    if status == OK { Ok(()) } else { Err(HostError(status)) }
+}
+
+/// Takes over memory that the host allocated in this module through `proxy_on_memory_allocate`.
+fn take(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the host got this memory from the SDK's allocator, which made a `Vec` of exactly this capacity, filled
+    // all of it, and hands it over to us.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// The request's headers, as they are on the wire.
+pub(super) fn request_headers() -> Result<HeaderBlock, HostError> {
+    let (mut data, mut size) = (null_mut(), 0);
+    // SAFETY: both pointers are to locals that live through the call.
+    check(unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) })?;
+    Ok(HeaderBlock::new(take(data, size)))
+}
+
+/// One header of authentik's answer.
+pub(super) fn call_response_header(name: &str) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (null_mut(), 0);
+    // SAFETY: the name and both out pointers live through the call.
+    let status = unsafe {
+        proxy_get_header_map_value(
+            CALL_RESPONSE_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    check(status).ok()?;
+    Some(take(data, size))
+}
+
+/// The body of authentik's answer.
+pub(super) fn call_response_body(size: usize) -> Option<Vec<u8>> {
+    // The SDK's `get_buffer` is total for an offset of 0.
+    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok()?
+}
+
+/// The plugin configuration.
+pub(super) fn plugin_configuration(size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default()
+}
+
+/// A variable of the VM's environment.
+#[expect(clippy::disallowed_methods, reason = "the environment's one reader")]
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The host's wall clock. An error instead of a moment in 1970: `exp` is judged by it.
+pub(super) fn now() -> Result<Timestamp, HostError> {
+    let mut nanoseconds = 0_u64;
+    // SAFETY: the pointer is to a local that lives through the call.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
+    match nanoseconds / 1_000_000_000 {
+        0 => Err(HostError(NOT_FOUND)),
+        seconds => Ok(Timestamp::from_seconds(seconds)),
+    }
+}
+
+/// Makes `context` the one that header and stream calls are about. An error when it is gone.
+pub(super) fn speak_for(context: u32) -> Result<(), HostError> {
+    // SAFETY: a plain number.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets a paused request go on.
+pub(super) fn resume_request() -> Result<(), HostError> {
+    // SAFETY: a plain number.
+    check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+}
+
+/// Changes the request as decided. After an error the request must not go on: it may be half changed.
+pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
+    for name in &forward.remove {
+        // SAFETY: the name lives through the call.
+        check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })?;
+    }
+    for (name, value) in &forward.replace {
+        write(proxy_replace_header_map_value, name, value)?;
+    }
+    let Some(identity) = &forward.identity else { return Ok(()) };
+    for (name, value) in identity.overriding_headers() {
+        write(proxy_replace_header_map_value, name, value)?;
+    }
+    for (name, value) in identity.identity_headers() {
+        write(proxy_add_header_map_value, name, value)?;
+    }
+    set_property(USERNAME_PROPERTY, identity.username());
+    if let Some(backend) = identity.backend_override() {
+        set_property(BACKEND_PROPERTY, backend);
+    }
+    Ok(())
+}
+
+type WriteHeader = unsafe extern "C" fn(u32, *const u8, usize, *const u8, usize) -> u32;
+
+fn write(call: WriteHeader, name: &str, value: &HeaderValue) -> Result<(), HostError> {
+    let value = value.as_bytes();
+    // SAFETY: name and value live through the call; both functions of this type only read them.
+    check(unsafe { call(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// For access logs and RBAC. Not being able to say who it was is no reason to turn a user away.
+fn set_property(path: &str, value: &str) {
+    // SAFETY: path and value live through the call.
+    let status = unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
+    if let Err(error) = check(status) {
+        log::debug!("filter state {path} was not set: {error}");
+    }
+}
+
+/// Answers the request.
+pub(super) fn reply(reply: &Reply) -> Result<(), HostError> {
+    let headers = serialise(&reply.headers);
+    let grpc_status =
+        reply.grpc_status.map_or(NO_GRPC_STATUS, |code| i32::try_from(code).unwrap_or(NO_GRPC_STATUS));
+    // SAFETY: all parts live through the call.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(reply.status),
+            reply.details.as_ptr(),
+            reply.details.len(),
+            reply.body.as_ptr(),
+            reply.body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    })
+}
+
+fn serialise(headers: &[(&'static str, HeaderValue)]) -> Vec<u8> {
+    let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    HeaderBlock::from_pairs(pairs).into_bytes()
+}
+
+/// Sends a call to authentik; its answer comes to `on_http_call_response` of the root context.
+pub(super) fn dispatch(call: &Call) -> Result<u32, NotSent> {
+    let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = Some(call.body.expose().as_slice()).filter(|body| !body.is_empty());
+    hostcalls::dispatch_http_call(&call.cluster, headers, body, Vec::new(), call.timeout).map_err(|status| {
+        if status == SdkStatus::BadArgument { NotSent::UnknownCluster } else { NotSent::NoCapacity }
+    })
+}
+
+/// Asks for `on_tick` at this interval.
+pub(super) fn tick_every(period: Duration) {
+    if let Err(status) = hostcalls::set_tick_period(period) {
+        log::warn!("no timer: {status:?}; keys are fetched on demand only");
+    }
+}
+
+/// Envoy, as the core sees it.
+pub(super) struct Envoy;
+
+impl Surroundings for Envoy {
+    /// Envoy's foreign function `verify_signature` (BoringSSL). It binds no algorithm to the key; the core does.
+    fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
+        const NAME: &str = "verify_signature";
+        let capacity = [hash.len(), spki.len(), signature.len(), message.len(), 32].iter().sum();
+        let mut arguments = Vec::with_capacity(capacity);
+        for (field, value) in [(1, hash.as_bytes()), (2, spki), (3, signature), (4, message)] {
+            push_protobuf_bytes(&mut arguments, field, value);
+        }
+        let (mut data, mut size) = (null_mut(), 0);
+        // SAFETY: name, arguments and both out pointers live through the call.
+        let status = unsafe {
+            proxy_call_foreign_function(
+                NAME.as_ptr(),
+                NAME.len(),
+                arguments.as_ptr(),
+                arguments.len(),
+                &raw mut data,
+                &raw mut size,
+            )
+        };
+        match status {
+            // `result: true` and nothing else. A failed check is a status of OK with an error text.
+            OK => Some(take(data, size) == [0x08, 0x01]),
+            NOT_FOUND => None,
+            _ => Some(false),
+        }
+    }
+
+    fn shared(&self, name: &str) -> Option<Vec<u8>> {
+        let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
+        // SAFETY: the name and all out pointers live through the call.
+        let status = unsafe {
+            proxy_get_shared_data(name.as_ptr(), name.len(), &raw mut data, &raw mut size, &raw mut cas)
+        };
+        check(status).ok()?;
+        Some(take(data, size))
+    }
+
+    fn share(&self, name: &str, value: &[u8]) {
+        // SAFETY: name and value live through the call.
+        let status =
+            unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), 0) };
+        if let Err(error) = check(status) {
+            log::debug!("a verdict was not shared: {error}");
+        }
+    }
+}
+
+/// A length-delimited field of the protobuf wire format.
+fn push_protobuf_bytes(message: &mut Vec<u8>, field: u8, value: &[u8]) {
+    message.push(field << 3 | 2);
+    let mut length = value.len();
+    while length >= 0x80 {
+        message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+        length >>= 7;
+    }
+    message.push(u8::try_from(length).unwrap_or(0));
+    message.extend_from_slice(value);
+}

@@ -1,0 +1,207 @@
+//! The root context: what one worker has for one configuration.
+//!
+//! Owns: configuring, the timer, sending the core's calls, and handing decisions to the requests that wait for them.
+//! Must not: judge a request or an answer.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use super::host::{self, Envoy};
+use super::http::{self, HttpFilter, Phase};
+use crate::authn::decision::Decision;
+use crate::authn::provider::Answer;
+use crate::authn::{Authenticator, Env, RequestId, Ticket};
+use crate::config::Config;
+
+/// The first tick fetches keys; it comes as soon as the worker runs.
+const FIRST_TICK: Duration = Duration::from_millis(20);
+/// Whether keys are due is looked at this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the requests of one worker share.
+pub(super) struct Worker {
+    root_id: u32,
+    authenticator: RefCell<Option<Authenticator>>,
+    /// Calls that are out, by Envoy's token.
+    calls: RefCell<HashMap<u32, Ticket>>,
+    /// Requests that wait for a decision.
+    waiting: RefCell<HashMap<RequestId, Rc<Cell<Phase>>>>,
+    /// The request whose own callback is running: its decision is handed back, not applied from outside.
+    current: Cell<Option<RequestId>>,
+    own_decision: RefCell<Option<Decision>>,
+    jitter_percent: u64,
+}
+
+impl Worker {
+    /// Runs the core. `None` when it cannot be: not configured, or no clock.
+    pub(super) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
+        let now = match host::now() {
+            Ok(now) => now,
+            Err(error) => {
+                log::error!("no clock: {error}");
+                return None;
+            }
+        };
+        let mut core = self.authenticator.try_borrow_mut().ok()?;
+        Some(run(core.as_mut()?, &Env { now, surroundings: &Envoy }))
+    }
+
+    /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
+    /// Envoy does not take is answered on the spot.
+    pub(super) fn wait(&self, id: RequestId, phase: &Rc<Cell<Phase>>) -> Option<Decision> {
+        self.waiting.borrow_mut().insert(id, Rc::clone(phase));
+        self.current.set(Some(id));
+        host::as_root(self.root_id);
+        self.current.set(None);
+        if let Err(error) = host::speak_for(id) {
+            log::error!("a request was gone in its own callback: {error}");
+        }
+        self.own_decision.take()
+    }
+
+    /// A request is gone.
+    pub(super) fn forget(&self, id: RequestId) {
+        self.waiting.borrow_mut().remove(&id);
+        self.with_core(|core, _| core.forget(id));
+    }
+
+    /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
+    fn send_calls(&self) {
+        while let Some(calls) = self.with_core(|core, _| core.take_calls()).filter(|calls| !calls.is_empty())
+        {
+            for (ticket, call) in calls {
+                match host::dispatch(&call) {
+                    Ok(token) => {
+                        self.calls.borrow_mut().insert(token, ticket);
+                    }
+                    Err(not_sent) => self.settle(ticket, &Answer::NotSent(not_sent)),
+                }
+            }
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, answer: &Answer) {
+        let decisions = self.with_core(|core, env| core.answered(env, ticket, answer)).unwrap_or_default();
+        for (id, decision) in decisions {
+            let phase = self.waiting.borrow_mut().remove(&id);
+            if self.current.get() == Some(id) {
+                *self.own_decision.borrow_mut() = Some(decision);
+            } else if let Some(phase) = phase {
+                http::decide_from_outside(id, &phase, &decision);
+            }
+        }
+        // Forget whom we spoke for: what follows is the root's own.
+        if let Err(error) = host::speak_for(self.root_id) {
+            log::debug!("the root context does not answer: {error}");
+        }
+    }
+}
+
+/// The SDK's root context.
+pub(super) struct Root {
+    worker: Rc<Worker>,
+    has_ticked: bool,
+}
+
+impl Root {
+    pub(super) fn new(id: u32) -> Self {
+        let worker = Worker {
+            root_id: id,
+            authenticator: RefCell::default(),
+            calls: RefCell::default(),
+            waiting: RefCell::default(),
+            current: Cell::default(),
+            own_decision: RefCell::default(),
+            jitter_percent: http::random_below(11),
+        };
+        Self { worker: Rc::new(worker), has_ticked: false }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        num_headers: usize,
+        body_size: usize,
+        _num_trailers: usize,
+    ) {
+        let Some(ticket) = self.worker.calls.borrow_mut().remove(&token) else { return };
+        let limit =
+            self.worker.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
+        let answer = read_answer(num_headers, body_size, limit);
+        self.worker.settle(ticket, &answer);
+        self.worker.send_calls();
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let config = match Config::parse(&host::plugin_configuration(size), &host::environment) {
+            Ok(config) => config,
+            Err(faults) => {
+                for fault in faults {
+                    log::error!("configuration: {fault}");
+                }
+                return false;
+            }
+        };
+        for warning in &config.warnings {
+            log::warn!("configuration: {warning}");
+        }
+        let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        log::info!("protecting with authentik at {}: {}", config.authentik.base, names.join(", "));
+        let core = Authenticator::new(config);
+        let is_ready = core.is_some();
+        *self.worker.authenticator.borrow_mut() = core;
+        host::tick_every(FIRST_TICK);
+        is_ready
+    }
+
+    fn on_tick(&mut self) {
+        if !self.has_ticked {
+            self.has_ticked = true;
+            host::tick_every(TICK);
+        }
+        self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
+        self.worker.send_calls();
+    }
+
+    /// Called by [`host::as_root`] only: the filter has no queue.
+    fn on_queue_ready(&mut self, _queue_id: u32) {
+        self.worker.send_calls();
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(HttpFilter::new(id, Rc::clone(&self.worker))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
+    // Without headers the maps are absent: the connection broke, or the body was beyond what Envoy buffers.
+    if num_headers == 0 {
+        return Answer::Reset;
+    }
+    if body_size > limit {
+        return Answer::TooLarge;
+    }
+    let number =
+        |name| core::str::from_utf8(&host::call_response_header(name)?).ok()?.trim().parse::<u64>().ok();
+    let Some(status) = number(":status").and_then(|status| u16::try_from(status).ok()) else {
+        return Answer::Reset;
+    };
+    let body = if body_size == 0 { Some(Vec::new()) } else { host::call_response_body(body_size) };
+    match body {
+        Some(body) => Answer::Response { status, retry_after: number("retry-after"), body },
+        None => Answer::Reset,
+    }
+}
