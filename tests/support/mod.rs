@@ -1,0 +1,9 @@
+//! The surroundings of the filter: a stand-in authentik, an application that shows what it received, and
+//! the real Envoy. Shared by the integration tests and the demonstration.
+#![allow(dead_code, unused_imports, reason = "each binary that shares these uses a part of them")]
+
+pub(crate) mod app;
+pub(crate) mod authentik;
+pub(crate) mod client;
+pub(crate) mod module;
+pub(crate) mod server;
