@@ -5,5 +5,6 @@
 pub(crate) mod app;
 pub(crate) mod authentik;
 pub(crate) mod client;
+pub(crate) mod envoy;
 pub(crate) mod module;
 pub(crate) mod server;
