@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
@@ -210,7 +210,7 @@ impl Envoy {
         let configuration = folder.0.join("envoy.json");
         fs::write(&configuration, options.bootstrap().to_string()).expect("the configuration is written");
         let log = File::create(folder.0.join("log")).expect("a log file");
-        let child = Command::new(binary())
+        let child = Command::new(binary().unwrap_or_else(|reason| panic!("{reason}")))
             .arg("--config-path")
             .arg(&configuration)
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
@@ -270,9 +270,14 @@ impl Envoy {
         self.request(Method::GET, path)
     }
 
+    /// The file that Envoy and the plugin log to.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.folder.0.join("log")
+    }
+
     /// What Envoy and the plugin have logged.
     pub(crate) fn log(&self) -> String {
-        let log = fs::read(self.folder.0.join("log")).expect("a log file");
+        let log = fs::read(self.log_path()).expect("a log file");
         String::from_utf8_lossy(&log).into_owned()
     }
 
@@ -312,20 +317,21 @@ impl Drop for Envoy {
     }
 }
 
-/// Envoy's binary: `$ENVOY`, or the one that `make envoy` put below the repository's root.
-pub(crate) fn binary() -> PathBuf {
-    find_binary().unwrap_or_else(|| panic!("Envoy's binary is missing: run `make envoy`, or set ENVOY"))
+/// Envoy's binary: `$ENVOY`, or the one that `make envoy` put below the repository's root. The error says
+/// what to do.
+pub(crate) fn binary() -> Result<PathBuf, String> {
+    let named = std::env::var_os("ENVOY").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let binary = match named {
+        Some(named) => named,
+        None => installed().ok_or("Envoy's binary is missing: run `make envoy`, or set ENVOY")?,
+    };
+    if binary.is_file() { Ok(binary) } else { Err(format!("ENVOY={} is not a file", binary.display())) }
 }
 
-pub(crate) fn find_binary() -> Option<PathBuf> {
-    if let Some(binary) = std::env::var_os("ENVOY") {
-        return Some(binary.into());
-    }
+fn installed() -> Option<PathBuf> {
     let pythons = fs::read_dir(root().join(".venv/lib")).ok()?;
-    pythons
-        .flatten()
-        .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
-        .find(|binary| Path::is_file(binary))
+    let binaries = pythons.flatten().map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
+    binaries.into_iter().find(|binary| binary.is_file())
 }
 
 /// A folder that is gone with its owner.
