@@ -515,6 +515,28 @@ fn verifies(jwk: &Value, token: &str) -> bool {
 }
 
 #[test]
+fn introspects_any_string_that_it_was_told_to_remember() {
+    let authentik = Authentik::start();
+    authentik.remember("rs", "eve", "opaque");
+    assert_eq!(introspected(&authentik, "rs", "opaque")["preferred_username"], "eve");
+    assert_eq!(introspected(&authentik, "es", "opaque"), json!({"active": false}));
+}
+
+#[test]
+fn moves_below_a_path_with_its_issuer() {
+    let authentik = Authentik::start();
+    authentik.set_path_prefix("/auth");
+    let url = |path: &str| format!("http://{}{path}application/o/rs/jwks/", authentik.authority());
+    assert_eq!(client().get(url("/")).send().unwrap().status(), 404);
+    assert_eq!(client().get(url("/auth/")).send().unwrap().status(), 200);
+    let issuer = format!("http://{}/auth/application/o/demo/", authentik.authority());
+    assert_eq!(decode(&authentik.mint("demo", TokenSpec::new()))["payload"]["iss"], issuer);
+    let document: Value =
+        client().get(format!("{issuer}.well-known/openid-configuration")).send().unwrap().json().unwrap();
+    assert_eq!(document["issuer"], issuer);
+}
+
+#[test]
 fn mints_any_token() {
     let authentik = Authentik::start();
     authentik.set_public_base("https://auth.example.test/");

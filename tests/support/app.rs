@@ -110,3 +110,39 @@ pub(crate) fn header_values(shown: &Value, name: &str) -> Vec<String> {
         .map(|pair| pair[1].as_str().expect("a header value").to_owned())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{App, header_values};
+    use crate::support::client::client;
+
+    #[test]
+    fn shows_the_request_as_it_arrived() {
+        let app = App::start();
+        let url = format!("http://{}/a/b?c=%2F", app.authority());
+        let request = client().post(url).header("X-Twice", "1").header("X-Twice", "2").body("four");
+        let shown: serde_json::Value = request.header("X-Odd", &b"\xff"[..]).send().unwrap().json().unwrap();
+        assert_eq!(
+            (&shown["method"], &shown["path"], &shown["body_bytes"]),
+            (&json!("POST"), &json!("/a/b?c=%2F"), &json!(4))
+        );
+        assert_eq!(header_values(&shown, "x-twice"), ["1", "2"]);
+        assert_eq!(header_values(&shown, "x-odd"), ["\u{fffd}"]);
+        assert_eq!((app.count(), app.requests()), (1, vec![shown]));
+    }
+
+    #[test]
+    fn answers_as_the_request_chooses() {
+        let app = App::start();
+        let url = format!(
+            "http://{}/status/404?set-cookie=a%3D1&set-cookie=b&cache-control=public",
+            app.authority()
+        );
+        let answer = client().get(url).send().unwrap();
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b"]);
+        assert_eq!(answer.headers()["cache-control"], "public");
+    }
+}

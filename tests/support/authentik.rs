@@ -76,6 +76,13 @@ impl Authentik {
         base.trim_end_matches('/').clone_into(&mut self.world().public_base);
     }
 
+    /// Moves authentik below a path, such as `/auth`: its endpoints, its URLs and the issuer.
+    pub(crate) fn set_path_prefix(&self, prefix: &str) {
+        let mut world = self.world();
+        prefix.clone_into(&mut world.path_prefix);
+        world.public_base.push_str(prefix);
+    }
+
     // What was asked.
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -168,7 +175,17 @@ impl Authentik {
         world.issue(&provider, &user, &provider.scopes.join(" "), &base).access_token
     }
 
-    /// Any token; introspection does not know it.
+    /// Lets introspection know any string, such as an opaque one, as an access token of this user.
+    pub(crate) fn remember(&self, slug: &str, username: &str, access_token: &str) {
+        let mut world = self.world();
+        let (provider, user) = world.provider_and_user(slug, username);
+        let base = world.public_base.clone();
+        let scopes = claims::granted(&provider, &provider.scopes.join(" "));
+        let claims = claims::id_token(&provider, &user, &scopes, &base);
+        world.remember(&provider, &user, access_token, &scopes, claims);
+    }
+
+    /// Any JWS; introspection does not know it, unless it is remembered.
     pub(crate) fn mint(&self, slug: &str, spec: TokenSpec) -> String {
         let world = self.world();
         let (provider, user) = world.provider_and_user(slug, spec.username.as_deref().unwrap_or("alice"));
@@ -200,6 +217,7 @@ struct World {
     calls: Vec<Call>,
     faults: Vec<(String, Fault)>,
     public_base: String,
+    path_prefix: String,
 }
 
 /// An access token as introspection knows it.
@@ -225,6 +243,7 @@ impl World {
             calls: Vec::new(),
             faults: Vec::new(),
             public_base: String::new(),
+            path_prefix: String::new(),
         }
     }
 
@@ -266,14 +285,21 @@ impl World {
             id_token: claims::serialise(provider, &id_token),
             scope: scopes.join(" "),
         };
-        let grant = Grant {
-            slug: provider.slug,
-            username: user.username.clone(),
-            scope: issued.scope.clone(),
-            claims: id_token,
-        };
-        self.grants.insert(issued.access_token.clone(), grant);
+        self.remember(provider, user, &issued.access_token, &scopes, id_token);
         issued
+    }
+
+    fn remember(
+        &mut self,
+        provider: &Provider,
+        user: &User,
+        access_token: &str,
+        scopes: &[&str],
+        claims: Claims,
+    ) {
+        let grant =
+            Grant { slug: provider.slug, username: user.username.clone(), scope: scopes.join(" "), claims };
+        self.grants.insert(access_token.to_owned(), grant);
     }
 }
 
@@ -299,27 +325,30 @@ async fn answer(
 
 fn route(world: &mut World, call: &Call) -> Response {
     let reads = matches!(call.method.as_str(), "GET" | "HEAD");
-    match (call.path.as_str(), reads) {
+    let base = format!("{}{}", call.base(), world.path_prefix);
+    let path = call.path.strip_prefix(&world.path_prefix).unwrap_or_default();
+    match (path, reads) {
         (TOKEN | INTROSPECT, true) => return method_not_allowed("POST, OPTIONS"),
         (TOKEN | INTROSPECT, false) if call.breaks_authentik() => return server_error_on_post(),
-        (TOKEN, false) => return token::answer(world, call),
+        (TOKEN, false) => return token::answer(world, call, &base),
         (INTROSPECT, false) => return introspection::answer(world, call),
         _ => {}
     }
-    let Some((provider, page)) = published(world, &call.path) else {
+    let Some((provider, page)) = published(world, path) else {
         return if reads { html(404) } else { server_error_on_post() };
     };
     match page {
         // A form from nowhere: no CSRF cookie.
         _ if !reads => html(403),
-        Page::Issuer => {
-            redirect(&format!("/application/o/{}/.well-known/openid-configuration", provider.slug))
-        }
+        Page::Issuer => redirect(&format!(
+            "{}/application/o/{}/.well-known/openid-configuration",
+            world.path_prefix, provider.slug
+        )),
         _ if provider.signing == Signing::Unusable => html(500),
         Page::Jwks => {
             answers::with(json_answer(200, &discovery::jwks(provider)), "access-control-allow-origin", "*")
         }
-        Page::Discovery => json_answer(200, &discovery::document(provider, &call.base())),
+        Page::Discovery => json_answer(200, &discovery::document(provider, &base)),
     }
 }
 

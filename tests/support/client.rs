@@ -1,5 +1,6 @@
 //! The HTTP client of the tests: it follows no redirect, keeps no cookie and asks no proxy, so that a test
-//! sees the very response.
+//! sees the very response. It normalises paths, as every client does: a test of odd paths writes its request
+//! to a socket.
 
 use std::sync::OnceLock;
 

@@ -353,3 +353,73 @@ impl Drop for Folder {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{EnvoyOptions, MANAGER, plugin};
+
+    fn options() -> EnvoyOptions {
+        EnvoyOptions::as_written("module.wasm".into(), 10000)
+    }
+
+    #[test]
+    fn changes_only_what_it_is_told_to() {
+        let text = std::fs::read_to_string(super::root().join("envoy.yaml")).unwrap();
+        let mut written: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let mut started = EnvoyOptions { admin_port: 9901, ..options() }.bootstrap();
+        for tree in [&mut written, &mut started] {
+            let plugin = plugin(tree);
+            let configuration = plugin["configuration"]["value"].as_str().unwrap();
+            plugin["configuration"]["value"] = serde_json::from_str(configuration).unwrap();
+            plugin["vm_config"]["code"]["local"]["filename"] = Value::Null;
+        }
+        assert_eq!(started, written);
+    }
+
+    #[test]
+    fn puts_what_it_is_told_in_its_place() {
+        let mut options = options().provider("rs", "secret").configure("/cache/ttl_seconds", 5);
+        options.set_cluster("authentik", "127.0.0.2:81");
+        options.set_cluster("app", "app.test:82");
+        assert_eq!(options.environment["AUTHENTIK_CLIENT_SECRET"], "secret");
+        let mut bootstrap = options.bootstrap();
+        let configuration: Value =
+            serde_json::from_str(plugin(&mut bootstrap)["configuration"]["value"].as_str().unwrap()).unwrap();
+        assert_eq!(configuration["providers"][0]["client_id"], "rs-client-id");
+        assert_eq!(configuration["cache"], json!({"ttl_seconds": 5}));
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+        let addresses: Vec<_> = clusters
+            .iter()
+            .map(|cluster| {
+                let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+                let address = &endpoint["address"]["socket_address"];
+                (
+                    cluster["type"].as_str().unwrap(),
+                    address["address"].as_str().unwrap(),
+                    address["port_value"].clone(),
+                )
+            })
+            .collect();
+        assert_eq!(addresses, [("STATIC", "127.0.0.2", json!(81)), ("STRICT_DNS", "app.test", json!(82))]);
+    }
+
+    #[test]
+    fn the_example_fails_closed_and_sees_one_spelling_of_a_path() {
+        let mut bootstrap = options().bootstrap();
+        let manager = bootstrap.pointer(MANAGER).unwrap();
+        for setting in ["normalize_path", "merge_slashes", "use_remote_address"] {
+            assert_eq!(manager[setting], true, "{setting}");
+        }
+        for timeout in ["request_timeout", "stream_idle_timeout"] {
+            assert!(manager[timeout].is_string(), "{timeout}");
+        }
+        let filters: Vec<_> =
+            manager["http_filters"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+        assert_eq!(filters, ["authentik", "envoy.filters.http.router"]);
+        let plugin = plugin(&mut bootstrap);
+        assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
+        assert!(plugin.get("allow_on_headers_stop_iteration").is_none());
+    }
+}

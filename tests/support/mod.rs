@@ -1,5 +1,6 @@
 //! The surroundings of the filter: a stand-in authentik, an application that shows what it received, and
-//! the real Envoy. Shared by the integration tests and the demonstration.
+//! the real Envoy between them. Shared by the integration tests and the demonstration; each file has an owner's
+//! note at its top.
 #![allow(dead_code, unused_imports, reason = "each binary that shares these uses a part of them")]
 
 pub(crate) mod app;

@@ -1,5 +1,6 @@
 //! The filter as Envoy loads it: builds the module once per process, so that no test runs against a stale
-//! artefact, and says where it is.
+//! artefact, and says where it is. The build is the one that users run, release profile and locked
+//! dependencies; cargo does nothing when it is up to date.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

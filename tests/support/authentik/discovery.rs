@@ -1,4 +1,6 @@
-//! What a provider publishes about itself: its JWKS and its discovery document.
+//! What a provider publishes about itself: its JWKS and its discovery document. Both are functions of the
+//! provider and of the base URL that the caller used; the entries of single keys are made in `keys.rs`.
+//! authentik sends neither `Cache-Control` nor `ETag` with them.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,12 @@
-//! The ways in which authentik, or the network before it, fails to answer.
+//! The ways in which authentik, or the network before it, fails to answer. A fault takes the place of an answer
+//! that the endpoints would give; which calls it meets is decided in `authentik.rs`. An authentik that refuses
+//! connects is not a fault but `down`.
 
 use std::time::Duration;
 
 use axum::response::Response;
-use serde_json::json;
 
-use super::answers::{dressed, html, json_answer, server_error_on_post, with};
+use super::answers::{dressed, html, server_error_on_post, with};
 use crate::support::server::Cut;
 
 /// What happens to a call instead of an answer.
@@ -66,5 +67,7 @@ impl Fault {
 }
 
 fn huge(bytes: usize) -> Response {
-    json_answer(200, &json!({"access_token": "a".repeat(bytes), "keys": [], "active": true}))
+    let padding = "a".repeat(bytes);
+    let body = format!(r#"{{"active": true, "keys": [], "access_token": "{padding}"}}"#);
+    dressed(200, "application/json", body)
 }
