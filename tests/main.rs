@@ -1,1 +1,15 @@
-//! t
+//! All integration tests: one binary, one count.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics to fail, and its surroundings have a clock and an environment"
+)]
+
+mod stand_in;
+mod support;

@@ -1,0 +1,73 @@
+//! The ways in which authentik, or the network before it, fails to answer. A fault takes the place of an answer
+//! that the endpoints would give; which calls it meets is decided in `authentik.rs`. An authentik that refuses
+//! connects is not a fault but `down`.
+
+use std::time::Duration;
+
+use axum::response::Response;
+
+use super::answers::{dressed, html, server_error_on_post, with};
+use crate::support::server::Cut;
+
+/// What happens to a call instead of an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The answer comes, this much later.
+    Delay(Duration),
+    /// The request is read and never answered.
+    Hang,
+    /// The connection closes without an answer.
+    Reset,
+    /// The connection closes in the middle of the answer's body.
+    ResetMidBody,
+    /// This status, with these headers and this body.
+    Status(u16, Vec<(String, String)>, String),
+    /// The 405 that a server error on a POST becomes.
+    ServerError405,
+    /// A page of HTML with this status, as the front server sends it.
+    Html(u16),
+    /// 200 that says it is JSON and is not.
+    Garbage,
+    /// 200 with JSON of at least so many bytes.
+    Huge(usize),
+    /// 200 without a body.
+    EmptyBody,
+}
+
+impl Fault {
+    /// The answer in place of authentik's own; `None` when that one still comes.
+    pub(super) async fn answer(self, cut: &Cut) -> Option<Response> {
+        match self {
+            Self::Delay(time) => {
+                tokio::time::sleep(time).await;
+                None
+            }
+            Self::Hang => std::future::pending().await,
+            Self::Reset => {
+                cut.now();
+                Some(html(200))
+            }
+            Self::ResetMidBody => {
+                cut.after(2_000);
+                Some(huge(64 << 10))
+            }
+            Self::Status(status, headers, body) => {
+                let answer = dressed(status, "application/json", body);
+                Some(headers.iter().fold(answer, |answer, (name, value)| with(answer, name, value)))
+            }
+            Self::ServerError405 => Some(server_error_on_post()),
+            Self::Html(status) => Some(html(status)),
+            Self::Garbage => {
+                Some(dressed(200, "application/json", "{\"access_token\": \u{fffd}<html>".to_owned()))
+            }
+            Self::Huge(bytes) => Some(huge(bytes)),
+            Self::EmptyBody => Some(dressed(200, "application/json", String::new())),
+        }
+    }
+}
+
+fn huge(bytes: usize) -> Response {
+    let padding = "a".repeat(bytes);
+    let body = format!(r#"{{"active": true, "keys": [], "access_token": "{padding}"}}"#);
+    dressed(200, "application/json", body)
+}

@@ -1,0 +1,93 @@
+//! A request as the stand-in's endpoints see it: read whole, the form decoded as Django does (the last of a
+//! field's values counts), and the base URL that authentik derives its issuer from.
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Above authentik's own limit, so that going over that one can be answered.
+const LARGEST_BODY: usize = 16 << 20;
+
+/// A call that the stand-in received.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// In their order, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The fields of a form, in their order.
+    pub(crate) form: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(super) async fn read(request: Request) -> Self {
+        let (parts, body) = request.into_parts();
+        let headers: Vec<(String, String)> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+        let is_form = headers.iter().any(|(name, value)| {
+            name == "content-type" && value.starts_with("application/x-www-form-urlencoded")
+        });
+        let form = if is_form { form_urlencoded::parse(&body).into_owned().collect() } else { Vec::new() };
+        Self {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers,
+            form,
+            body,
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The last value of a form field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.form.iter().rev().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A field that is neither missing nor empty.
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+        self.field(name).filter(|value| !value.is_empty())
+    }
+
+    /// Client id and secret: those of a Basic header count before those of the form.
+    pub(super) fn client(&self) -> (String, String) {
+        let basic = self
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(|value| STANDARD.decode(value).ok())
+            .and_then(|value| String::from_utf8(value).ok());
+        match basic.as_deref().and_then(|value| value.split_once(':')) {
+            Some((id, secret)) => (id.to_owned(), secret.to_owned()),
+            None => {
+                let field = |name| self.field(name).unwrap_or_default().to_owned();
+                (field("client_id"), field("client_secret"))
+            }
+        }
+    }
+
+    /// Scheme and host as authentik sees them: `Host` and `X-Forwarded-Proto` count, `X-Forwarded-Host` not.
+    pub(super) fn base(&self) -> String {
+        let https = self
+            .header("x-forwarded-proto")
+            .is_some_and(|value| value.split(',').next().is_some_and(|first| first.trim() == "https"));
+        format!("{}://{}", if https { "https" } else { "http" }, self.header("host").unwrap_or_default())
+    }
+
+    /// What ends in a server error in authentik: too large, too many fields, a NUL byte on its way to the
+    /// database.
+    pub(super) fn breaks_authentik(&self) -> bool {
+        self.body.len() > 2_621_440
+            || self.form.len() > 1000
+            || self.form.iter().any(|(_, value)| value.contains('\0'))
+    }
+}

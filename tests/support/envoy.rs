@@ -1,0 +1,425 @@
+//! The real Envoy, run with the repository's own `envoy.yaml`: reads the file, changes what a test must change
+//! (ports, addresses, the module's path, the plugin's configuration, the environment), starts the binary,
+//! waits until it serves and stops it. Owns the child process and nothing else of the machine. Ports are the
+//! kernel's choice and are reserved, so that any number of Envoys run at once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use reqwest::blocking::RequestBuilder;
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use super::client::client;
+use super::module::{module, root};
+
+/// How long a start may take on a busy machine; after that Envoy hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const COOKIE_SECRET: &str = "a cookie secret of more than thirty-two bytes";
+
+const LISTENER: &str = "/static_resources/listeners/0";
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+
+/// What one Envoy is started with. Everything else is as in `envoy.yaml`.
+pub(crate) struct EnvoyOptions {
+    /// The plugin's configuration. As in `envoy.yaml`, with the hosts of this test.
+    pub(crate) configuration: Value,
+    /// The whole bootstrap, for what has no option of its own.
+    pub(crate) bootstrap: Value,
+    /// Envoy's environment besides `PATH`; the plugin sees what `host_env_keys` names.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) module: PathBuf,
+    pub(crate) concurrency: u32,
+    /// Envoy's log level for the plugin's lines.
+    pub(crate) wasm_log_level: String,
+    /// 0 is any free one.
+    pub(crate) admin_port: u16,
+    listener: Reserved,
+}
+
+impl EnvoyOptions {
+    /// Between these two authorities, on a free port, with a freshly built module and one worker.
+    pub(crate) fn new(authentik: &str, app: &str) -> Self {
+        let listener = Reserved::any();
+        let mut options = Self::read(module().to_owned(), listener);
+        options.set_cluster("authentik", authentik);
+        options.set_cluster("app", app);
+        options.configuration["authentik"]["host"] = json!(format!("http://{authentik}"));
+        options.configuration["providers"][0]["external_host"] =
+            json!(format!("http://127.0.0.1:{}", options.port()));
+        options
+    }
+
+    /// `envoy.yaml` as it is, but for this module and a listener on this port.
+    pub(crate) fn as_written(module: PathBuf, port: u16) -> Self {
+        Self::read(module, Reserved::not(port))
+    }
+
+    fn read(module: PathBuf, listener: Reserved) -> Self {
+        let text = fs::read_to_string(root().join("envoy.yaml")).expect("envoy.yaml");
+        let mut bootstrap: Value = serde_yaml_ng::from_str(&text).expect("envoy.yaml is YAML");
+        let configuration = plugin(&mut bootstrap)["configuration"]["value"].as_str().expect("a StringValue");
+        let configuration = serde_json::from_str(configuration).expect("the plugin's configuration is JSON");
+        let environment = [
+            ("AUTHENTIK_CLIENT_SECRET", "demo-client-secret-0123456789abcdef0123456789abcdef"),
+            ("AUTHENTIK_COOKIE_SECRET", COOKIE_SECRET),
+        ];
+        Self {
+            configuration,
+            bootstrap,
+            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            module,
+            concurrency: 1,
+            wasm_log_level: "debug".to_owned(),
+            admin_port: 0,
+            listener,
+        }
+    }
+
+    /// The port that Envoy will listen on.
+    pub(crate) fn port(&self) -> u16 {
+        self.listener.port
+    }
+
+    /// Sets one value of the plugin's configuration, by JSON pointer; missing members are made.
+    pub(crate) fn configure(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        let mut place = &mut self.configuration;
+        for step in pointer.split('/').skip(1) {
+            place = match step.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[step],
+            };
+        }
+        *place = value.into();
+        self
+    }
+
+    /// Configures the one provider for this application of the stand-in.
+    pub(crate) fn provider(mut self, slug: &str, client_secret: &str) -> Self {
+        let provider = &mut self.configuration["providers"][0];
+        provider["assigned_application_slug"] = json!(slug);
+        provider["client_id"] = json!(format!("{slug}-client-id"));
+        self.environment.insert("AUTHENTIK_CLIENT_SECRET".to_owned(), client_secret.to_owned());
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    pub(crate) fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Points a cluster at `host:port`; a host that is a name is resolved.
+    pub(crate) fn set_cluster(&mut self, name: &str, authority: &str) {
+        let (host, port) = authority.rsplit_once(':').expect("host:port");
+        let clusters = self.bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
+        let cluster = clusters.iter_mut().find(|it| it["name"] == name).expect("a cluster of this name");
+        let host = host.trim_matches(['[', ']']);
+        let is_address = host.parse::<std::net::IpAddr>().is_ok();
+        cluster["type"] = json!(if is_address { "STATIC" } else { "STRICT_DNS" });
+        let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+        endpoint["address"]["socket_address"] =
+            json!({"address": host, "port_value": port.parse::<u16>().expect("a port")});
+    }
+
+    /// The bootstrap with everything in its place.
+    fn bootstrap(&self) -> Value {
+        let mut bootstrap = self.bootstrap.clone();
+        bootstrap["admin"]["address"]["socket_address"]["port_value"] = json!(self.admin_port);
+        bootstrap.pointer_mut(LISTENER).expect("a listener")["address"]["socket_address"]["port_value"] =
+            json!(self.listener.port);
+        let plugin = plugin(&mut bootstrap);
+        plugin["vm_config"]["code"]["local"]["filename"] = json!(self.module);
+        plugin["configuration"]["value"] = json!(self.configuration.to_string());
+        bootstrap
+    }
+}
+
+/// The Wasm filter's plugin configuration in a bootstrap.
+fn plugin(bootstrap: &mut Value) -> &mut Value {
+    let filters = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager")["http_filters"]
+        .as_array_mut()
+        .expect("HTTP filters");
+    let filter = filters.iter_mut().find(|it| it["name"] == "authentik").expect("the filter");
+    &mut filter["typed_config"]["config"]
+}
+
+/// A port that the kernel gives to nobody else while Envoy, which shares its ports, binds it too.
+struct Reserved {
+    port: u16,
+    _socket: Option<TcpSocket>,
+}
+
+impl Reserved {
+    fn any() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseport(true).expect("a port that can be shared");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port on loopback");
+        let port = socket.local_addr().expect("a bound socket").port();
+        Self { port, _socket: Some(socket) }
+    }
+
+    fn not(port: u16) -> Self {
+        Self { port, _socket: None }
+    }
+}
+
+/// A running Envoy; it is killed when dropped.
+pub(crate) struct Envoy {
+    child: Child,
+    folder: Folder,
+    admin: String,
+    _listener: Reserved,
+    port: u16,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it serves; panics with its log if it does not.
+    pub(crate) fn start(options: EnvoyOptions) -> Self {
+        Self::try_start(options).unwrap_or_else(|log| panic!("Envoy does not start:\n{log}"))
+    }
+
+    /// The log of an Envoy that refuses these options; panics if it takes them.
+    pub(crate) fn rejects(options: EnvoyOptions) -> String {
+        match Self::try_start(options) {
+            Ok(envoy) => panic!("Envoy accepts the configuration:\n{}", envoy.log()),
+            Err(log) => log,
+        }
+    }
+
+    /// The log is the error.
+    pub(crate) fn try_start(options: EnvoyOptions) -> Result<Self, String> {
+        let folder = Folder::new();
+        let configuration = folder.0.join("envoy.json");
+        fs::write(&configuration, options.bootstrap().to_string()).expect("the configuration is written");
+        let log = File::create(folder.0.join("log")).expect("a log file");
+        let child = Command::new(binary().unwrap_or_else(|reason| panic!("{reason}")))
+            .arg("--config-path")
+            .arg(&configuration)
+            .args(["--use-dynamic-base-id", "--log-level", "warning"])
+            .args(["--component-log-level", &format!("wasm:{}", options.wasm_log_level)])
+            .args(["--concurrency", &options.concurrency.to_string()])
+            .arg("--admin-address-path")
+            .arg(folder.0.join("admin"))
+            .current_dir(root())
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(&options.environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .spawn()
+            .expect("Envoy's binary runs");
+        let port = options.port();
+        let mut envoy = Self { child, folder, admin: String::new(), _listener: options.listener, port };
+        if envoy.serves() { Ok(envoy) } else { Err(envoy.log()) }
+    }
+
+    /// Waits until Envoy accepts connections; false if it ends before.
+    fn serves(&mut self) -> bool {
+        let start = Instant::now();
+        let listener = SocketAddr::from(([127, 0, 0, 1], self.port));
+        while start.elapsed() < PATIENCE {
+            if self.child.try_wait().expect("the child is ours").is_some() {
+                return false;
+            }
+            self.admin = fs::read_to_string(self.folder.0.join("admin")).unwrap_or_default();
+            if !self.admin.is_empty()
+                && self.admin("/ready").is_some_and(|answer| answer.contains("LIVE"))
+                && TcpStream::connect(listener).is_ok()
+            {
+                return true;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        panic!("Envoy neither serves nor ends:\n{}", self.log());
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `http://127.0.0.1:port` and the path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// A request of the tests' client.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        client().request(method, self.url(path))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// The file that Envoy and the plugin log to.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.folder.0.join("log")
+    }
+
+    /// What Envoy and the plugin have logged.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read(self.log_path()).expect("a log file");
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Counters and gauges whose names match the regular expression.
+    pub(crate) fn stats(&self, filter: &str) -> BTreeMap<String, u64> {
+        let url = format!("http://{}/stats", self.admin);
+        let text =
+            client().get(url).query(&[("filter", filter)]).send().and_then(|it| it.text()).expect("stats");
+        text.lines()
+            .filter_map(|line| line.rsplit_once(": "))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect()
+    }
+
+    /// The process's resident memory in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Envoy runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+    }
+
+    /// False once Envoy has ended by itself.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_none()
+    }
+
+    /// The answer of the admin interface to a GET, if there is one.
+    pub(crate) fn admin(&self, path: &str) -> Option<String> {
+        client().get(format!("http://{}{path}", self.admin)).send().ok()?.text().ok()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Envoy's binary: `$ENVOY`, or the one that `make envoy` put below the repository's root. The error says
+/// what to do.
+pub(crate) fn binary() -> Result<PathBuf, String> {
+    let named = std::env::var_os("ENVOY").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let binary = match named {
+        Some(named) => named,
+        None => installed().ok_or("Envoy's binary is missing: run `make envoy`, or set ENVOY")?,
+    };
+    if binary.is_file() { Ok(binary) } else { Err(format!("ENVOY={} is not a file", binary.display())) }
+}
+
+fn installed() -> Option<PathBuf> {
+    let pythons = fs::read_dir(root().join(".venv/lib")).ok()?;
+    let binaries = pythons.flatten().map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
+    binaries.into_iter().find(|binary| binary.is_file())
+}
+
+/// A folder that is gone with its owner.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name =
+            format!("authentik-proxy-wasm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a folder for one Envoy");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{EnvoyOptions, MANAGER, plugin};
+
+    fn options() -> EnvoyOptions {
+        EnvoyOptions::as_written("module.wasm".into(), 10000)
+    }
+
+    #[test]
+    fn changes_only_what_it_is_told_to() {
+        let text = std::fs::read_to_string(super::root().join("envoy.yaml")).unwrap();
+        let mut written: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let mut started = EnvoyOptions { admin_port: 9901, ..options() }.bootstrap();
+        for tree in [&mut written, &mut started] {
+            let plugin = plugin(tree);
+            let configuration = plugin["configuration"]["value"].as_str().unwrap();
+            plugin["configuration"]["value"] = serde_json::from_str(configuration).unwrap();
+            plugin["vm_config"]["code"]["local"]["filename"] = Value::Null;
+        }
+        assert_eq!(started, written);
+    }
+
+    #[test]
+    fn puts_what_it_is_told_in_its_place() {
+        let mut options = options().provider("rs", "secret").configure("/cache/ttl_seconds", 5);
+        options.set_cluster("authentik", "127.0.0.2:81");
+        options.set_cluster("app", "app.test:82");
+        assert_eq!(options.environment["AUTHENTIK_CLIENT_SECRET"], "secret");
+        let mut bootstrap = options.bootstrap();
+        let configuration: Value =
+            serde_json::from_str(plugin(&mut bootstrap)["configuration"]["value"].as_str().unwrap()).unwrap();
+        assert_eq!(configuration["providers"][0]["client_id"], "rs-client-id");
+        assert_eq!(configuration["cache"], json!({"ttl_seconds": 5}));
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+        let addresses: Vec<_> = clusters
+            .iter()
+            .map(|cluster| {
+                let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+                let address = &endpoint["address"]["socket_address"];
+                (
+                    cluster["type"].as_str().unwrap(),
+                    address["address"].as_str().unwrap(),
+                    address["port_value"].clone(),
+                )
+            })
+            .collect();
+        assert_eq!(addresses, [("STATIC", "127.0.0.2", json!(81)), ("STRICT_DNS", "app.test", json!(82))]);
+    }
+
+    #[test]
+    fn the_example_fails_closed_and_sees_one_spelling_of_a_path() {
+        let mut bootstrap = options().bootstrap();
+        let manager = bootstrap.pointer(MANAGER).unwrap();
+        for setting in ["normalize_path", "merge_slashes", "use_remote_address"] {
+            assert_eq!(manager[setting], true, "{setting}");
+        }
+        for timeout in ["request_timeout", "stream_idle_timeout"] {
+            assert!(manager[timeout].is_string(), "{timeout}");
+        }
+        let filters: Vec<_> =
+            manager["http_filters"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+        assert_eq!(filters, ["authentik", "envoy.filters.http.router"]);
+        let plugin = plugin(&mut bootstrap);
+        assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
+        assert!(plugin.get("allow_on_headers_stop_iteration").is_none());
+    }
+}

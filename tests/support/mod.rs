@@ -1,0 +1,11 @@
+//! The surroundings of the filter: a stand-in authentik, an application that shows what it received, and
+//! the real Envoy between them. Shared by the integration tests and the demonstration; each file has an owner's
+//! note at its top.
+#![allow(dead_code, unused_imports, reason = "each binary that shares these uses a part of them")]
+
+pub(crate) mod app;
+pub(crate) mod authentik;
+pub(crate) mod client;
+pub(crate) mod envoy;
+pub(crate) mod module;
+pub(crate) mod server;
