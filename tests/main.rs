@@ -10,4 +10,5 @@
     reason = "a test panics to fail"
 )]
 
+mod proxy_host;
 mod support;
