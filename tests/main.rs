@@ -11,5 +11,6 @@
     reason = "a test panics to fail, and its surroundings have a clock and an environment"
 )]
 
+mod proxy_host;
 mod stand_in;
 mod support;

@@ -1,0 +1,119 @@
+//! The foreign functions of this host: `verify_signature` and two that are only there.
+//!
+//! Arguments and results are protobuf. A check that fails is not an error:
+//! its status is Ok, and the result holds a text and no `true`. Keys are
+//! DER SubjectPublicKeyInfo; RSA signatures are PKCS#1 v1.5 (so no PS256),
+//! ECDSA signatures are DER. Nothing ties the algorithm to the key's kind.
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::pkcs8::DecodePublicKey;
+use rsa::{Pkcs1v15Sign, RsaPublicKey};
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+use super::status::Status;
+use super::world::World;
+
+/// Calls a foreign function.
+pub(super) fn call(world: &World, name: &[u8], arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    match name {
+        b"verify_signature" if world.lock().verifies_signatures => {
+            let fields = fields(arguments).ok_or(Status::BadArgument)?;
+            Ok(match verify_signature(&fields) {
+                Ok(()) => vec![0x08, 0x01],
+                Err(text) => bytes_field(2, text.as_bytes()),
+            })
+        }
+        b"set_envoy_filter_state" => {
+            let fields = fields(arguments).ok_or(Status::BadArgument)?;
+            // Only keys that have a factory; the filter's own names have none.
+            match field(&fields, 1) {
+                b"envoy.string" | b"envoy.hashable_string" => Ok(Vec::new()),
+                _ => Err(Status::NotFound),
+            }
+        }
+        b"clear_route_cache" => {
+            world.lock().route_cache_clears += 1;
+            Ok(Vec::new())
+        }
+        _ => Err(Status::NotFound),
+    }
+}
+
+fn verify_signature(fields: &[(u64, Vec<u8>)]) -> Result<(), String> {
+    let hash = String::from_utf8_lossy(field(fields, 1)).to_ascii_lowercase();
+    let (key, signature, text) = (field(fields, 2), field(fields, 3), field(fields, 4));
+    let (digest, padding) = match hash.as_str() {
+        "sha224" => (Sha224::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha224>()),
+        "sha256" => (Sha256::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha256>()),
+        "sha384" => (Sha384::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha384>()),
+        "sha512" => (Sha512::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha512>()),
+        _ => return Err(format!("{hash} is not supported.")),
+    };
+    let verified = if let Ok(key) = RsaPublicKey::from_public_key_der(key) {
+        key.verify(padding, &digest, signature).is_ok()
+    } else if let Ok(key) = p256::PublicKey::from_public_key_der(key) {
+        p256::ecdsa::Signature::from_der(signature)
+            .is_ok_and(|s| p256::ecdsa::VerifyingKey::from(key).verify_prehash(&digest, &s).is_ok())
+    } else if let Ok(key) = p384::PublicKey::from_public_key_der(key) {
+        p384::ecdsa::Signature::from_der(signature)
+            .is_ok_and(|s| p384::ecdsa::VerifyingKey::from(key).verify_prehash(&digest, &s).is_ok())
+    } else if let Ok(key) = p521::PublicKey::from_public_key_der(key) {
+        let key = p521::ecdsa::VerifyingKey::from_affine(*key.as_affine()).map_err(|e| e.to_string())?;
+        p521::ecdsa::Signature::from_der(signature).is_ok_and(|s| key.verify_prehash(&digest, &s).is_ok())
+    } else {
+        return Err("Failed to parse the public key.".to_owned());
+    };
+    if verified { Ok(()) } else { Err("Failed to verify digital signature. Error code: 0".to_owned()) }
+}
+
+/// The length-delimited fields of a message; varints are passed over.
+fn fields(mut message: &[u8]) -> Option<Vec<(u64, Vec<u8>)>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let key = varint(&mut message)?;
+        match key & 7 {
+            0 => {
+                varint(&mut message)?;
+            }
+            2 => {
+                let size = usize::try_from(varint(&mut message)?).ok()?;
+                let (value, rest) = message.split_at_checked(size)?;
+                fields.push((key >> 3, value.to_vec()));
+                message = rest;
+            }
+            _ => return None,
+        }
+    }
+    Some(fields)
+}
+
+/// The last value of a field; empty if there is none.
+fn field(fields: &[(u64, Vec<u8>)], number: u64) -> &[u8] {
+    fields.iter().rev().find(|(n, _)| *n == number).map(|(_, value)| value.as_slice()).unwrap_or_default()
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = message.split_first()?;
+        *message = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// A length-delimited field.
+pub(crate) fn bytes_field(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut size = value.len();
+    while size >= 0x80 {
+        bytes.push(u8::try_from(size & 0x7f).unwrap() | 0x80);
+        size >>= 7;
+    }
+    bytes.push(u8::try_from(size).unwrap());
+    bytes.extend_from_slice(value);
+    bytes
+}
