@@ -292,6 +292,32 @@ fn a_reply_for_another_stream_stops_the_callback_that_gave_it() {
 }
 
 #[test]
+fn a_client_that_goes_away_ends_its_stream_in_order() {
+    let world = World::new();
+    let log = "(call $tell (call $proxy_get_header_map_value (i32.const 0) {{:path}} (i32.const 16) (i32.const 20)))
+               (call $tell (call $proxy_add_header_map_value (i32.const 0) {{a}} {{b}}))
+               (call $show)";
+    let mut vm = start(
+        &world,
+        &[
+            ("on_log", log),
+            ("on_done", "(call $say {{done}}) (i32.const 1)"),
+            ("on_delete", "(call $say {{delete}})"),
+        ],
+    );
+    let stream = vm.send(Request::get("/a"));
+    assert_eq!(vm.open_streams(), 1);
+    vm.disconnect(stream);
+    assert_eq!(
+        lines(&world),
+        ["0", "2", "/a", "done", "delete"],
+        "in on_log the maps can be read, not written"
+    );
+    assert_eq!(vm.open_streams(), 0);
+    assert_eq!(forwarded(&vm, stream).0.get(":path"), Some(&b"/a"[..]));
+}
+
+#[test]
 #[should_panic(expected = "stream 2 was forwarded and answered")]
 fn forwarding_and_answering_is_a_violation() {
     let tick = format!(
@@ -322,6 +348,34 @@ fn answering_and_resuming_is_a_violation() {
 fn resuming_before_the_decision_is_a_violation() {
     let body = format!("(drop (call $proxy_continue_stream (i32.const 0))) {PAUSE}");
     start(&World::new(), &[("on_request_headers", &body)]).send(Request::get("/"));
+}
+
+#[test]
+#[should_panic(expected = "stream 2 was resumed before it was paused")]
+fn resuming_before_the_request_is_a_violation() {
+    let create = "(if (local.get $root) (then (drop (call $proxy_continue_stream (i32.const 0)))))";
+    start(&World::new(), &[("on_context_create", create)]).send(Request::get("/"));
+}
+
+#[test]
+#[should_panic(expected = "stream 2 was answered twice")]
+fn answering_twice_is_a_violation() {
+    start(&World::new(), &[("on_request_headers", &format!("(drop {DENY}) (drop {DENY}) {PAUSE}"))])
+        .send(Request::get("/"));
+}
+
+#[test]
+fn a_whole_map_can_be_replaced() {
+    let world = World::new();
+    let body = "(call $tell (call $proxy_set_header_map_pairs (i32.const 0) {{pairs::path=/b|X-A=1|x-a=2}}))
+                (call $tell (call $proxy_get_header_map_pairs (i32.const 0) (i32.const 16) (i32.const 20)))
+                (call $tell (i32.load (i32.load (i32.const 16)))) (i32.const 0)";
+    let mut vm = start(&world, &[("on_request_headers", body)]);
+    let stream = vm.send(Request::get("/a").header("x-old", "1"));
+    assert_eq!(lines(&world), ["0", "0", "3"]);
+    let headers = forwarded(&vm, stream).0;
+    let lines: Vec<_> = headers.iter().collect();
+    assert_eq!(lines, [(&b":path"[..], &b"/b"[..]), (b"x-a", b"1"), (b"x-a", b"2")]);
 }
 
 #[test]
@@ -404,7 +458,9 @@ fn an_answer_is_readable_in_its_callback_only() {
     let body = "(call $tell (call $proxy_get_buffer_bytes (i32.const 4) (i32.const 0) (i32.const 999) (i32.const 16) (i32.const 20)))";
     let answered = format!(
         "(call $tell (local.get $count)) {read} (if (local.get $count) (then (call $show)))
-         {body} (if (local.get $count) (then (call $show)))"
+         {body} (if (local.get $count) (then (call $show)))
+         (call $tell (call $proxy_get_status (i32.const 24) (i32.const 16) (i32.const 20)))
+         (call $tell (i32.load (i32.const 24))) (call $show)"
     );
     let configure = format!(
         "{} {} (i32.const 1)",
@@ -418,7 +474,7 @@ fn an_answer_is_readable_in_its_callback_only() {
     );
     assert_eq!(lines(&world), ["0"], "a call may be made in on_configure");
     vm.answer(vm.pending_calls()[0].id, CallAnswer::json(418, "{}"));
-    assert_eq!(lines(&world), ["3", "0", "418", "0", "{}"]);
+    assert_eq!(lines(&world), ["3", "0", "418", "0", "{}", "0", "0", ""]);
     assert!(vm.pending_calls().is_empty());
     let next = |vm: &mut Vm, answer| {
         vm.tick();
@@ -426,9 +482,12 @@ fn an_answer_is_readable_in_its_callback_only() {
         vm.answer(vm.pending_calls()[0].id, answer);
         lines(&world)
     };
-    assert_eq!(next(&mut vm, CallAnswer::Reset), ["0", "2", "1"]);
+    assert_eq!(next(&mut vm, CallAnswer::Reset), ["0", "2", "1", "0", "9", "reset"]);
     assert_eq!(next(&mut vm, CallAnswer::ConnectFailure)[..3], ["3", "0", "503"]);
-    assert_eq!(next(&mut vm, CallAnswer::Timeout), ["3", "0", "504", "0", "upstream request timeout"]);
+    assert_eq!(
+        next(&mut vm, CallAnswer::Timeout),
+        ["3", "0", "504", "0", "upstream request timeout", "0", "0", ""]
+    );
 }
 
 /// Calls `verify_signature` with the configuration as arguments and leaves the result in the shared data.
@@ -599,6 +658,44 @@ fn a_new_configuration_is_a_new_root_and_the_old_one_drains() {
 }
 
 #[test]
+fn a_root_that_is_not_done_yet_drains_until_it_says_so() {
+    let world = World::new();
+    let module = filter(&[
+        TICKING,
+        ("on_done", "(call $say {{not yet}}) (i32.const 0)"),
+        ("on_tick", "(call $tell (local.get $id)) (call $tell (call $proxy_done))"),
+        ("on_delete", "(call $say {{deleted}})"),
+    ]);
+    let mut vm = Vm::start(&world, &module, "").unwrap();
+    vm.reconfigure("").unwrap();
+    assert_eq!(lines(&world), ["not yet"]);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(vm.tick_due(), 2);
+    assert_eq!(
+        lines(&world),
+        ["1", "0", "deleted", "2", "1"],
+        "the serving root has nothing to be done with"
+    );
+}
+
+#[test]
+fn two_configurations_share_a_vm_as_two_roots() {
+    let world = World::new();
+    let module = filter(&[
+        REMEMBER,
+        ("on_configure", "(call $tell (global.get $stream)) (i32.const 1)"),
+        ("on_request_headers", "(call $tell (local.get $id)) (i32.const 0)"),
+    ]);
+    let mut vm = Vm::start(&world, &module, "").unwrap();
+    let stream = vm.send(Request::get("/"));
+    let second = vm.add_root("").unwrap();
+    assert_eq!(lines(&world), ["0", "2", "2"], "the second finds the globals of the first");
+    let other = vm.send_to(second, Request::get("/"));
+    assert_eq!(lines(&world), ["4"]);
+    assert!(forwarded(&vm, stream) == forwarded(&vm, other));
+}
+
+#[test]
 fn ticks_come_when_their_time_has_come() {
     let world = World::new();
     let mut vm = start(&world, &[TICKING, ("on_tick", "(call $say {{tick}})")]);
@@ -704,7 +801,9 @@ fn metrics_add_up_over_vms_and_host_calls_are_counted() {
         "(call $tell (call $proxy_define_metric (i32.const 0) {{hits}} (i32.const 24))) (i32.const 1)";
     let body = "(call $tell (call $proxy_increment_metric (i32.load (i32.const 24)) (i64.const 2)))
                 (call $tell (call $proxy_increment_metric (i32.load (i32.const 24)) (i64.const 0)))
-                (call $tell (call $proxy_increment_metric (i32.const 400) (i64.const 1))) (i32.const 0)";
+                (call $tell (call $proxy_increment_metric (i32.const 400) (i64.const 1)))
+                (call $tell (call $proxy_get_metric (i32.load (i32.const 24)) (i32.const 32)))
+                (call $tell (i32.load (i32.const 32))) (i32.const 0)";
     let module = filter(&[("on_configure", configure), ("on_request_headers", body)]);
     let mut workers = [Vm::start(&world, &module, "").unwrap(), Vm::start(&world, &module, "").unwrap()];
     lines(&world);
@@ -712,11 +811,11 @@ fn metrics_add_up_over_vms_and_host_calls_are_counted() {
     for vm in &mut workers {
         vm.send(Request::get("/"));
     }
-    assert_eq!(lines(&world), ["0", "2", "1", "0", "2", "1"]);
+    assert_eq!(lines(&world), ["0", "2", "1", "0", "2", "0", "2", "1", "0", "4"]);
     assert_eq!(world.metric("hits"), Some(4));
     assert_eq!(
         world.host_calls().into_iter().collect::<Vec<_>>(),
-        [("proxy_increment_metric", 6), ("proxy_log", 6)]
+        [("proxy_get_metric", 2), ("proxy_increment_metric", 6), ("proxy_log", 10)]
     );
 }
 

@@ -26,6 +26,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy_http_call", "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32"),
     ("proxy_set_effective_context", "i32"),
     ("proxy_call_foreign_function", "i32 i32 i32 i32 i32 i32"),
+    ("proxy_done", ""),
+    ("proxy_get_metric", "i32 i32"),
+    ("proxy_get_status", "i32 i32 i32"),
+    ("proxy_set_header_map_pairs", "i32 i32 i32"),
     ("proxy_define_metric", "i32 i32 i32 i32"),
     ("proxy_increment_metric", "i32 i64"),
 ];

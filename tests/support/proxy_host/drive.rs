@@ -5,7 +5,7 @@
 //! call is over. A request that is forwarded and also answered, or resumed
 //! before it was paused, is a violation: the test panics at once.
 
-use super::guest::Deferred;
+use super::guest::{Deferred, Root, RootLife};
 use super::header_map::{HeaderMap, Kind};
 use super::stream::{Held, LocalReply, Outcome, Part, Request, SentReply, Stream, StreamId};
 use super::vm::{RootId, Vm};
@@ -231,11 +231,13 @@ impl Vm {
             }
             return;
         }
-        // Resumed twice is harmless.
         if stream.held != Held::No {
             self.release(id);
             self.pump(id);
+        } else if stream.forwarded.is_none() {
+            guest.violation(format!("stream {id} was resumed before it was paused"));
         }
+        // Resumed twice is harmless.
     }
 
     fn judge_reply(&mut self, id: u32, reply: &LocalReply) {
@@ -338,23 +340,28 @@ impl Vm {
     fn retire_roots(&mut self) {
         let guest = self.guest();
         let in_use = |id: u32| guest.streams.values().any(|stream| stream.root == id);
-        let idle = |(id, _): &(&u32, &super::guest::Root)| !in_use(**id);
-        let Some(id) = guest.roots.iter().filter(|(_, root)| root.retired).find(idle).map(|(id, _)| *id)
+        let due = |id: u32, root: &Root| match root.life {
+            RootLife::Serving | RootLife::Draining => false,
+            RootLife::Retired => !in_use(id),
+            RootLife::Done => true,
+        };
+        let Some((id, life)) =
+            guest.roots.iter().find(|(id, root)| due(**id, root)).map(|(id, root)| (*id, root.life))
         else {
             return;
         };
-        let Some(root) = guest.roots.get_mut(&id) else { return };
-        root.retired = false;
-        root.tick_period = None;
-        let done = self.call(id, self.exports.on_done, id);
-        self.settle();
-        if done.result == Some(0) {
-            self.guest().roots.entry(id).and_modify(|root| root.draining = true);
-            return;
+        if life == RootLife::Retired {
+            // Before the call: the filter may say `proxy_done` in it.
+            guest.roots.entry(id).and_modify(|root| root.life = RootLife::Draining);
+            let done = self.call(id, self.exports.on_done, id);
+            if done.result != Some(0) {
+                self.guest().roots.entry(id).and_modify(|root| root.life = RootLife::Done);
+            }
+        } else {
+            self.call(id, self.exports.on_delete, id);
+            self.guest().roots.remove(&id);
+            self.guest().calls.retain(|_, call| call.root != id);
         }
-        self.call(id, self.exports.on_delete, id);
-        self.guest().roots.remove(&id);
-        self.guest().calls.retain(|_, call| call.root != id);
         self.settle();
     }
 }

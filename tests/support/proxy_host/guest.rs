@@ -26,13 +26,22 @@ pub(super) enum Deferred {
     Reset(u32),
 }
 
+/// How far a root context has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RootLife {
+    Serving,
+    /// Replaced by a newer configuration; goes when its last stream has gone.
+    Retired,
+    /// `on_done` said "not yet"; `proxy_done` says when.
+    Draining,
+    /// Nothing is left but `on_delete`.
+    Done,
+}
+
 /// A root context: one configuration of the filter.
 pub(super) struct Root {
     pub(super) configuration: Vec<u8>,
-    /// Replaced by a newer configuration; goes when its last stream has gone.
-    pub(super) retired: bool,
-    /// `on_done` said "not yet"; `proxy_done` says when.
-    pub(super) draining: bool,
+    pub(super) life: RootLife,
     pub(super) tick_period: Option<Duration>,
     /// The monotonic time of the next tick.
     pub(super) tick_due: Duration,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmi::Caller;
 
 use super::foreign;
-use super::guest::{Call, Deferred, Guest};
+use super::guest::{Call, Deferred, Guest, RootLife};
 use super::header_map::Kind;
 use super::http_call::{self, CallId, HttpCall};
 use super::module::Links;
@@ -106,10 +106,8 @@ fn link_process(linker: &mut Links) {
     host_call!(linker, "proxy_done", false, |call| {
         let guest = call.guest();
         let context = guest.context();
-        match guest.roots.get_mut(&context).filter(|root| root.draining) {
-            Some(root) => root.draining = false,
-            None => return Err(Status::NotFound.into()),
-        }
+        let root = guest.roots.get_mut(&context).filter(|root| root.life == RootLife::Draining);
+        root.ok_or(Status::NotFound)?.life = RootLife::Done;
         Ok(())
     });
 }

@@ -4,14 +4,17 @@
 //! lets time pass for it and answers its calls. What happens to a request is
 //! in `drive.rs`. A trap kills the VM: no callback runs in it any more.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use wasmi::{Store, TypedFunc, WasmParams, WasmResults};
 
 use super::exports::{self, Exports};
-use super::guest::{Guest, ReadableAnswer, Root};
+use super::guest::{Guest, ReadableAnswer, Root, RootLife};
 use super::http_call::{CallAnswer, CallId, HttpCall};
 use super::module::Module;
+use super::stream::Stream;
 use super::world::{LogLevel, World};
 
 /// What the filter's place in the configuration says about it.
@@ -49,7 +52,7 @@ pub(crate) struct Vm {
     pub(super) exports: Exports,
     pub(super) dead: Option<String>,
     pub(super) root: u32,
-    pub(super) finished: std::collections::BTreeMap<u32, super::stream::Stream>,
+    pub(super) finished: BTreeMap<u32, Stream>,
     module: Module,
 }
 
@@ -60,6 +63,13 @@ pub(super) struct Called<Results> {
     pub(super) trapped: bool,
     /// It sent a local reply, so its own stream goes no further whatever it returned.
     pub(super) stopped: bool,
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let streams: Vec<_> = self.store.data().streams.keys().collect();
+        f.debug_struct("Vm").field("death", &self.dead).field("streams", &streams).finish_non_exhaustive()
+    }
 }
 
 impl Vm {
@@ -114,7 +124,7 @@ impl Vm {
         let exports = Exports::of(&instance, &store).map_err(StartError::Malformed)?;
         store.data_mut().memory = Some(memory);
         store.data_mut().allocate = allocate;
-        let (finished, module) = (std::collections::BTreeMap::new(), module.clone());
+        let (finished, module) = (BTreeMap::new(), module.clone());
         let mut vm = Self { store, exports, dead: None, root: 0, finished, module };
         vm.guest().initializing = true;
         vm.call(0, initialize, ());
@@ -128,12 +138,8 @@ impl Vm {
     /// After an error the old configuration goes on serving.
     pub(crate) fn reconfigure(&mut self, configuration: impl AsRef<[u8]>) -> Result<RootId, StartError> {
         let root = self.add_root(configuration)?;
-        if let Some(old) = {
-            let old = self.root;
-            self.guest().roots.get_mut(&old)
-        } {
-            old.retired = true;
-        }
+        let old = self.root;
+        self.guest().roots.entry(old).and_modify(|old| old.life = RootLife::Retired);
         self.root = root.0;
         self.settle();
         Ok(root)
@@ -161,8 +167,7 @@ impl Vm {
         let id = self.next_context();
         let root = Root {
             configuration: configuration.to_vec(),
-            retired: false,
-            draining: false,
+            life: RootLife::Serving,
             tick_period: None,
             tick_due: Duration::ZERO,
         };

@@ -207,7 +207,7 @@ impl World {
         self.lock().route_cache_clears
     }
 
-    /// A world for a canary VM: the same settings, its own data. Its log is this world's.
+    /// A world for a canary VM: the same settings, its own data and log.
     pub(super) fn canary(&self) -> Self {
         let (canary, here) = (Self::with_seed(1), self.lock());
         {
@@ -217,6 +217,8 @@ impl World {
             there.environment.clone_from(&here.environment);
             there.log_level = here.log_level;
             there.clusters.clone_from(&here.clusters);
+            there.without_endpoints.clone_from(&here.without_endpoints);
+            there.properties.clone_from(&here.properties);
             there.verifies_signatures = here.verifies_signatures;
         }
         canary
