@@ -32,7 +32,7 @@ lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
-	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items --quiet
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget
 	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)
