@@ -12,5 +12,6 @@
 )]
 
 mod proxy_host;
+mod scenarios;
 mod stand_in;
 mod support;

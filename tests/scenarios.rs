@@ -1,0 +1,194 @@
+//! The decision table and named scenarios, each run twice: on the core (as values) and on the built module (in a
+//! Proxy-Wasm host in this process). What holds for one and not for the other is a fault of the shell.
+//!
+//! Owns: the common view of a subject under test ([`Subject`]) and the material of the scenarios: one provider, one
+//! user, fixed time.
+
+mod cases;
+mod core;
+mod module;
+mod table;
+
+use std::collections::BTreeMap;
+
+use jwt_compact::alg::{Hs256, Hs256Key};
+use jwt_compact::{AlgorithmExt as _, Claims, Header};
+use serde_json::{Value, json};
+
+/// All scenarios happen at this second.
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const CLIENT_SECRET: &str = "demo-client-secret-0123456789abcdef0123456789abcdef";
+pub(crate) const PASSWORD: &str = "alice-app-password";
+
+/// What is being tested: something that judges requests and asks authentik.
+pub(crate) trait Subject {
+    /// Sends a request. `None`: it waits.
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Told>;
+    /// Paths of the calls that wait for an answer.
+    fn calls(&mut self) -> Vec<String>;
+    /// Answers all calls that wait, and those that follow, by path; gives what the request was told, if it was.
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told>;
+    /// Moves the clock.
+    fn advance(&mut self, seconds: u64);
+}
+
+/// What authentik does with one call.
+pub(crate) enum Reply {
+    Json(u16, Value),
+    Body(u16, &'static str),
+    Reset,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The application got these headers.
+    Forwarded(Vec<(String, String)>),
+    /// The client got this.
+    Replied { status: u16, headers: Vec<(String, String)>, body: String, grpc_status: Option<u32> },
+}
+
+impl Told {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).into_iter().next()
+    }
+
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let (Self::Forwarded(headers) | Self::Replied { headers, .. }) = self;
+        headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Forwarded(_) => 200,
+            Self::Replied { status, .. } => *status,
+        }
+    }
+
+    /// The names of all headers, for what must not be there under any name.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let (Self::Forwarded(headers) | Self::Replied { headers, .. }) = self;
+        headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// The scenarios' configuration, with these fields of the provider changed.
+pub(crate) fn configuration(provider: &Value, rest: &Value) -> String {
+    let mut entry = json!({
+        "assigned_application_slug": "demo",
+        "client_id": "demo-client-id",
+        "client_secret": CLIENT_SECRET,
+        "cookie_secret": "demo-cookie-secret-0123456789abcdef",
+        "external_host": "https://app.example.test",
+    });
+    merge(&mut entry, provider);
+    let mut configuration = json!({
+        "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+        "providers": [entry],
+    });
+    merge(&mut configuration, rest);
+    configuration.to_string()
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    for (key, value) in from.as_object().into_iter().flatten() {
+        into[key] = value.clone();
+    }
+}
+
+/// A request for `/` on the application's host, with these headers too.
+pub(crate) fn request(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut all = BTreeMap::from([(":method", "GET"), (":path", "/"), (":authority", "app.example.test")]);
+    let mut list = Vec::new();
+    for (name, value) in headers {
+        if all.contains_key(name) {
+            all.insert(name, value);
+        } else {
+            list.push(((*name).to_owned(), (*value).to_owned()));
+        }
+    }
+    let mut request: Vec<_> =
+        all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    request.extend(list);
+    request
+}
+
+pub(crate) fn basic(username: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{username}:{password}")))
+}
+
+/// Alice's claims as authentik writes them, with these changed; `null` takes one away.
+pub(crate) fn claims(changes: &Value) -> Value {
+    let mut claims = json!({
+        "iss": "https://auth.example.test/application/o/demo/",
+        "sub": "c93aa54877a680039dcdd4a7bf636737",
+        "aud": "demo-client-id",
+        "exp": NOW + 3600,
+        "iat": NOW,
+        "ak_proxy": {"user_attributes": {}, "is_superuser": false},
+        "email": "alice@example.test",
+        "email_verified": false,
+        "entitlements": ["read"],
+        "name": "Alice Ünicode",
+        "preferred_username": "alice",
+        "groups": ["staff", "Gruppe Ü"],
+    });
+    merge(&mut claims, changes);
+    if let Some(fields) = claims.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    claims
+}
+
+/// A token of the provider without a signing key: HS256 with the client secret.
+pub(crate) fn token(changes: &Value) -> String {
+    signed(changes, CLIENT_SECRET)
+}
+
+pub(crate) fn signed(changes: &Value, secret: &str) -> String {
+    Hs256.token(&Header::empty(), &Claims::new(claims(changes)), &Hs256Key::new(secret)).unwrap()
+}
+
+/// An authentik that grants alice a token with these claims.
+pub(crate) fn granting(changes: Value) -> impl Fn(&str) -> Reply {
+    move |path| match path {
+        "/application/o/token/" => Reply::Json(
+            200,
+            json!({"access_token": token(&changes), "token_type": "Bearer", "expires_in": 3600, "id_token": "x"}),
+        ),
+        "/application/o/introspect/" => {
+            let mut answer = claims(&changes);
+            answer["active"] = json!(true);
+            Reply::Json(200, answer)
+        }
+        path if path.ends_with("/jwks/") => Reply::Json(200, json!({})),
+        _ => Reply::Body(404, "<html>"),
+    }
+}
+
+/// An authentik that refuses every credential, and has its keys.
+pub(crate) fn refusing(path: &str) -> Reply {
+    match path {
+        "/application/o/token/" => {
+            Reply::Json(400, json!({"error": "invalid_grant", "error_description": "no"}))
+        }
+        "/application/o/introspect/" => Reply::Json(200, json!({"active": false})),
+        path if path.ends_with("/jwks/") => Reply::Json(200, json!({})),
+        _ => Reply::Body(404, "<html>"),
+    }
+}
+
+/// Sends a request and lets this authentik answer whatever it asks.
+pub(crate) fn ask(
+    subject: &mut dyn Subject,
+    headers: &[(&str, &str)],
+    authentik: &dyn Fn(&str) -> Reply,
+) -> Told {
+    match subject.send(&request(headers)) {
+        Some(told) => told,
+        None => {
+            subject.answer(authentik).expect("a request that waits is told something when authentik answers")
+        }
+    }
+}

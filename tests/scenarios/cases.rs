@@ -1,0 +1,428 @@
+//! Named scenarios: one rule of the design each, on the core and on the module.
+
+use serde_json::json;
+
+use super::core::Core;
+use super::module::BuiltModule;
+use super::{
+    NOW, PASSWORD, Reply, Subject, Told, ask, basic, configuration, granting, refusing, request, signed, token,
+};
+
+/// Makes a test on the core and one on the module of each scenario.
+macro_rules! on_both {
+    ($($(#[$doc:meta])* fn $name:ident($start:ident) $body:block)*) => {
+        mod scenario {
+            use super::*;
+            $($(#[$doc])* pub(super) fn $name($start: &dyn Fn(&str) -> Box<dyn Subject>) $body)*
+        }
+        mod on_the_core {
+            use super::*;
+            $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(Core::new(configuration))); })*
+        }
+        mod on_the_module {
+            use super::*;
+            $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(BuiltModule::new(configuration))); })*
+        }
+    };
+}
+
+const SPELLINGS: [(&str, &str); 4] = [
+    ("x-authentik-username", "admin"),
+    ("x_authentik_username", "admin"),
+    ("x-authentik_groups", "admins"),
+    ("x-authentik-made-up", "x"),
+];
+
+fn assert_stripped(told: &Told) {
+    let values = told.headers("x-authentik-username");
+    assert!(!values.contains(&"admin"), "{values:?}");
+    for name in ["x_authentik_username", "x-authentik_groups", "x-authentik-made-up", "x_tenant", "x-tenant"]
+    {
+        assert!(!told.names().contains(&name), "{name}");
+    }
+}
+
+on_both! {
+    /// §2.5: exactly the outpost's twelve.
+    fn all_twelve_headers(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
+        let jwt = token(&json!({}));
+        for (name, value) in [
+            ("x-authentik-username", "alice"),
+            ("x-authentik-groups", "staff|Gruppe Ü"),
+            ("x-authentik-entitlements", "read"),
+            ("x-authentik-email", "alice@example.test"),
+            ("x-authentik-name", "Alice Ünicode"),
+            ("x-authentik-uid", "c93aa54877a680039dcdd4a7bf636737"),
+            ("x-authentik-jwt", jwt.as_str()),
+            ("x-authentik-meta-jwks", "https://auth.example.test/application/o/demo/jwks/"),
+            ("x-authentik-meta-outpost", "envoy"),
+            ("x-authentik-meta-provider", "demo"),
+            ("x-authentik-meta-app", "demo"),
+            ("x-authentik-meta-version", concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION"))),
+        ] {
+            assert_eq!(told.headers(name), [value], "{name}");
+        }
+        assert_eq!(told.names().iter().filter(|name| name.starts_with("x-authentik-")).count(), 12);
+    }
+
+    /// §2.5: absent claims are empty values, and all twelve are there.
+    fn absent_claims_are_empty(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let bare = json!({"email": null, "name": null, "groups": null, "entitlements": null, "ak_proxy": null});
+        let told = ask(&mut *subject, &[("authorization", &format!("Bearer {}", token(&bare)))], &granting(json!({})));
+        for name in ["x-authentik-groups", "x-authentik-entitlements", "x-authentik-email", "x-authentik-name"] {
+            assert_eq!(told.headers(name), [""], "{name}");
+        }
+    }
+
+    /// §2.3: an identity needs a name; the reply is the same with interception off.
+    fn an_identity_without_a_name_is_forbidden(start) {
+        for intercept in [true, false] {
+            for changes in [
+                json!({"preferred_username": null}), json!({"preferred_username": ""}), json!({"sub": null}),
+                json!({"sub": ""}), json!({"preferred_username": "ali\nce"}), json!({"sub": "a\u{0}b"}),
+            ] {
+                let mut subject = start(&configuration(&json!({"intercept_header_auth": intercept}), &json!({})));
+                let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+                assert_eq!(told.status(), 403, "{changes}");
+            }
+        }
+    }
+
+    /// §2.1: on every path, with identity and without.
+    fn owned_headers_are_stripped_everywhere(start) {
+        let provider = json!({"skip_path_regex": "^/public"});
+        let rest = json!({"owned_headers": ["X-Tenant"], "allow_cors_preflight": true});
+        let credential = basic("alice", PASSWORD);
+        let roads: [&[(&str, &str)]; 3] = [
+            &[("authorization", &credential)],
+            &[(":path", "/public/x")],
+            &[(":method", "OPTIONS"), ("origin", "https://a"), ("access-control-request-method", "PUT")],
+        ];
+        for road in roads {
+            let mut subject = start(&configuration(&provider, &rest));
+            let headers = [road, &SPELLINGS, &[("x-tenant", "red"), ("x_tenant", "red")]].concat();
+            let told = ask(&mut *subject, &headers, &granting(json!({})));
+            assert!(matches!(told, Told::Forwarded(_)), "{told:?}");
+            assert_stripped(&told);
+        }
+    }
+
+    /// §2.4, last row: as C if that is known without a call, else as it came; authentik is never asked.
+    fn unauthenticated_paths(start) {
+        let provider = json!({"skip_path_regex": "^/public"});
+        let mut subject = start(&configuration(&provider, &json!({})));
+        let good = basic("alice", PASSWORD);
+        let public = |authorization: &str| request(&[(":path", "/public/x?y"), ("authorization", authorization)]);
+
+        let unknown = subject.send(&public(&good)).expect("authentik is not asked");
+        assert_eq!(unknown.header("x-authentik-username"), None);
+        assert_eq!(unknown.header("authorization"), Some(good.as_str()), "untouched: it may be the application's own");
+        assert_eq!(subject.calls(), [""; 0]);
+
+        ask(&mut *subject, &[("authorization", &good)], &granting(json!({})));
+        let known = subject.send(&public(&good)).expect("known");
+        assert_eq!(known.header("x-authentik-username"), Some("alice"));
+        assert_eq!(known.header("authorization"), None);
+
+        let bearer = subject.send(&public(&format!("Bearer {}", token(&json!({}))))).expect("keys are here by now");
+        assert_eq!(bearer.header("x-authentik-username"), Some("alice"));
+        assert_eq!(bearer.header("authorization"), None);
+
+        let own = subject.send(&public("Bearer opaque")).expect("authentik is not asked");
+        assert_eq!((own.header("x-authentik-username"), own.header("authorization")), (None, Some("Bearer opaque")));
+    }
+
+    /// §2.4: a JWT of this authentik never reaches an application, good or not, however it is sent.
+    fn a_token_of_this_authentik_is_always_removed(start) {
+        let mut subject = start(&configuration(&json!({"skip_path_regex": "^/public"}), &json!({})));
+        let other_application = json!({"iss": "https://auth.example.test/application/o/other/"});
+        let expired = json!({"exp": 1});
+        for changes in [other_application, expired] {
+            let token = token(&changes);
+            for value in [format!("Bearer {token}"), basic("goauthentik.io/token", &token), format!("Bearer {token},x")] {
+                let told = subject.send(&request(&[(":path", "/public"), ("authorization", &value)])).unwrap();
+                assert_eq!(told.headers("authorization"), [""; 0], "{value}");
+                assert_eq!(told.header("x-authentik-username"), None);
+            }
+        }
+    }
+
+    /// §2.4 and §3: too odd a path is never unauthenticated, and the query is never matched.
+    fn odd_paths_need_authentication(start) {
+        let mut subject = start(&configuration(&json!({"skip_path_regex": "public"}), &json!({})));
+        for path in [
+            "/x?/public", "/public/../secret", "/public/%2e%2e/secret", "//public", "/public;/secret", "/public%2fsecret",
+            "/public\\..\\secret", "/public%00", "/public#/secret", "/public%25", "/public/./x",
+        ] {
+            let told = subject.send(&request(&[(":path", path)])).unwrap();
+            assert_eq!(told.status(), 302, "{path}");
+        }
+        assert_eq!(subject.send(&request(&[(":path", "/a/public/b")])).unwrap().status(), 200, "searched, not anchored");
+    }
+
+    /// §2.7: who can be redirected, and in which words the others are told.
+    fn replies_follow_accept(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let mut tell = |headers: &[(&str, &str)]| subject.send(&request(headers)).unwrap();
+        assert_eq!(tell(&[]).status(), 302, "curl");
+        assert_eq!(tell(&[("accept", "text/html,*/*")]).status(), 302, "a browser");
+        for (headers, content_type) in [
+            (vec![("accept", "application/json")], "application/json"),
+            (vec![(":method", "POST"), ("accept", "text/html")], "text/html; charset=utf-8"),
+            (vec![("x-requested-with", "XMLHttpRequest")], "text/plain; charset=utf-8"),
+            (vec![("sec-fetch-mode", "cors")], "text/plain; charset=utf-8"),
+            (vec![("upgrade", "websocket")], "text/plain; charset=utf-8"),
+        ] {
+            let told = tell(&headers);
+            assert_eq!(told.status(), 401, "{headers:?}");
+            assert_eq!(told.header("content-type"), Some(content_type), "{headers:?}");
+            assert_eq!(told.headers("www-authenticate"), [
+                "Basic realm=\"demo\", charset=\"UTF-8\"",
+                "Bearer realm=\"demo\"",
+            ]);
+        }
+        let Told::Replied { grpc_status, .. } = tell(&[(":method", "POST"), ("content-type", "application/grpc")]) else {
+            panic!("a reply")
+        };
+        assert_eq!(grpc_status, Some(16));
+    }
+
+    /// §2.7: only a Bearer is told that its token is the problem, and nobody why.
+    fn challenges_tell_nothing_more(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let mut bodies = Vec::new();
+        for (value, error) in [
+            (format!("Bearer {}", token(&json!({"exp": 1}))), ", error=\"invalid_token\""),
+            (format!("Bearer {}", signed(&json!({}), "wrong")), ", error=\"invalid_token\""),
+            (basic("alice", "wrong"), ""),
+            (basic("nobody", "wrong"), ""),
+        ] {
+            let told = ask(&mut *subject, &[("authorization", &value)], &refusing);
+            assert_eq!(told.headers("www-authenticate")[1], format!("Bearer realm=\"demo\"{error}"));
+            let Told::Replied { body, .. } = told else { panic!("a reply") };
+            bodies.push(body);
+        }
+        bodies.dedup();
+        assert_eq!(bodies.len(), 1, "the body is the same for all of them");
+    }
+
+    /// §2.5: Send-HTTP-Basic and its fallbacks.
+    fn send_http_basic(start) {
+        let provider = |empty: &str| json!({
+            "basic_auth_enabled": true,
+            "basic_auth_user_attribute": "app_username",
+            "basic_auth_password_attribute": "app_password",
+            "basic_auth_empty_password": empty,
+        });
+        let attributes = |attributes: serde_json::Value| json!({"ak_proxy": {"user_attributes": attributes}});
+        for (empty, changes, expected) in [
+            ("send", attributes(json!({"app_username": "al", "app_password": "s:ü"})), Some(basic("al", "s:ü"))),
+            ("send", attributes(json!({"app_password": "s"})), Some(basic("alice@example.test", "s"))),
+            ("send", attributes(json!({"app_username": "al"})), Some(basic("al", ""))),
+            ("send", attributes(json!({})), Some(basic("alice@example.test", ""))),
+            ("send", json!({"ak_proxy": null}), Some(basic("alice@example.test", ""))),
+            ("send", attributes(json!({"app_username": 7, "app_password": ["x"]})), Some(basic("alice@example.test", ""))),
+            ("omit", attributes(json!({"app_username": "al"})), None),
+            ("omit", attributes(json!({"app_username": "al", "app_password": "s"})), Some(basic("al", "s"))),
+        ] {
+            let mut subject = start(&configuration(&provider(empty), &json!({})));
+            let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+            assert_eq!(told.header("authorization"), expected.as_deref(), "{empty} {changes}");
+        }
+    }
+
+    /// §2.5: additionalHeaders set what they may, in place of whatever the client sent under any spelling.
+    fn additional_headers(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let additional = json!({
+            "X-Tenant": "blue", "X-Number": 7, "X-Flag": true, "X-List": ["a"], "X-Null": null, "X-Object": {},
+            "X-Authentik-Username": "admin", "x_authentik_uid": "0", "Host": "evil", "Cookie": "a=b", ":path": "/evil",
+            "X-Forwarded-For": "1", "X_Forwarded_Host": "evil", "x-envoy-original-path": "/", "Content-Length": 0,
+            "Connection": "x-tenant", "X-Split": "a\r\nx-authentik-username: admin", "bad name": "x",
+        });
+        let told = ask(
+            &mut *subject,
+            &[("authorization", &basic("alice", PASSWORD)), ("x-tenant", "red"), ("x_tenant", "red")],
+            &granting(json!({"ak_proxy": {"user_attributes": {"additionalHeaders": additional}}})),
+        );
+        for (name, value) in [("x-tenant", "blue"), ("x-number", "7"), ("x-flag", "true"), ("x-authentik-username", "alice"),
+                              ("x-split", "a  x-authentik-username: admin"), (":path", "/"), (":authority", "app.example.test")] {
+            assert_eq!(told.headers(name), [value], "{name}");
+        }
+        for name in ["x_tenant", "x-list", "x-null", "x-object", "x_authentik_uid", "host", "cookie", "x-forwarded-for",
+                     "x_forwarded_host", "x-envoy-original-path", "content-length", "connection", "bad name"] {
+            assert!(!told.names().contains(&name), "{name}");
+        }
+    }
+
+    /// §2.5: host_header, the proxy mode's x-forwarded-host, and our own cookie.
+    fn other_changes_to_the_request(start) {
+        let mut subject = start(&configuration(&json!({"mode": "proxy"}), &json!({})));
+        let told = ask(
+            &mut *subject,
+            &[("authorization", &basic("alice", PASSWORD)), ("x-forwarded-host", "evil"),
+              ("cookie", "a=1; authentik_proxy_72846b5b=x; b=2")],
+            &granting(json!({"ak_proxy": {"host_header": "internal.test:8080"}})),
+        );
+        assert_eq!(told.headers(":authority"), ["internal.test:8080"]);
+        assert_eq!(told.headers("x-forwarded-host"), ["app.example.test"]);
+        assert_eq!(told.headers("cookie"), ["a=1; b=2"]);
+    }
+
+    /// §2.5: only the headers that are wanted are sent; the others are stripped all the same.
+    fn chosen_identity_headers(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({"identity_headers": ["username", "meta-app"]})));
+        let told = ask(
+            &mut *subject,
+            &[("authorization", &basic("alice", PASSWORD)), ("x-authentik-email", "admin@example.test")],
+            &granting(json!({})),
+        );
+        let mut names: Vec<_> = told.names().into_iter().filter(|name| name.starts_with("x-authentik-")).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["x-authentik-meta-app", "x-authentik-username"]);
+    }
+
+    /// §3: several providers by host, and a host that is nobody's.
+    fn providers_by_host(start) {
+        let provider = |slug: &str, host: &str| json!({
+            "assigned_application_slug": slug, "client_id": format!("{slug}-id"), "client_secret": "s",
+            "cookie_secret": "0123456789abcdef0123456789abcdef", "external_host": host,
+        });
+        let mut domain = provider("wide", "https://auth.apps.test");
+        domain["mode"] = json!("forward_domain");
+        domain["cookie_domain"] = json!("apps.test");
+        let rest = json!({"providers": [provider("a", "https://a.test"), provider("b", "http://b.test:8080/"), domain]});
+        let mut subject = start(&configuration(&json!({}), &rest));
+        let mut realm = |authority: &str| {
+            let told = subject.send(&request(&[(":method", "POST"), (":authority", authority)])).unwrap();
+            told.header("www-authenticate").map_or(told.status().to_string(), |value| value.split('"').nth(1).unwrap().to_owned())
+        };
+        for (authority, expected) in [
+            ("a.test", "a"), ("A.Test:443", "a"), ("a.test.", "a"), ("a.test:80", "400"), ("b.test:8080", "b"), ("b.test", "400"),
+            ("x.apps.test", "wide"), ("x.y.apps.test:9", "wide"), ("apps.test", "wide"), ("evilapps.test", "400"),
+            ("apps.test.evil", "400"), ("", "400"), ("a.test@b.test:8080", "400"),
+        ] {
+            assert_eq!(realm(authority), expected, "{authority}");
+        }
+    }
+
+    /// §4: a verdict lives for its TTL, a refusal for the shorter one, a fault not at all.
+    fn verdicts_live_as_long_as_they_may(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 60, "negative_ttl_seconds": 10}})));
+        let good = request(&[("authorization", &basic("alice", PASSWORD))]);
+        let bad = request(&[("authorization", &basic("alice", "wrong"))]);
+        assert!(subject.send(&good).is_none());
+        subject.answer(&granting(json!({"exp": NOW + 90})));
+        subject.advance(59);
+        assert_eq!(subject.send(&good).expect("still known").status(), 200);
+        subject.advance(1);
+        assert!(subject.send(&good).is_none(), "asked again after the TTL");
+        subject.answer(&granting(json!({"exp": NOW + 90})));
+        subject.advance(29);
+        assert_eq!(subject.send(&good).expect("still known").status(), 200);
+        subject.advance(1);
+        assert!(subject.send(&good).is_none(), "never past exp");
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(503));
+        assert!(subject.send(&good).is_none(), "a fault is not remembered");
+        subject.answer(&refusing);
+
+        assert!(subject.send(&bad).is_none());
+        assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401));
+        subject.advance(9);
+        assert_eq!(subject.send(&bad).expect("remembered").status(), 401);
+        subject.advance(1);
+        assert!(subject.send(&bad).is_none(), "asked again after the negative TTL");
+    }
+
+    /// §2.3: a fault of the configuration is no client's fault.
+    fn an_issued_token_that_does_not_verify_is_a_fault(start) {
+        for changes in [json!({"iss": "https://elsewhere.test/"}), json!({"aud": "other"}), json!({"exp": 1}), json!({"exp": null})] {
+            let mut subject = start(&configuration(&json!({}), &json!({})));
+            let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+            assert_eq!(told.status(), 503, "{changes}");
+        }
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let unknown_client = |_: &str| Reply::Json(400, json!({"error": "invalid_client"}));
+        assert_eq!(ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &unknown_client).status(), 503);
+    }
+
+    /// §2.3: introspection judges what the filter cannot.
+    fn bearer_by_introspection(start) {
+        let foreign = token(&json!({"iss": "https://elsewhere.test/"}));
+        let bad = signed(&json!({}), "wrong");
+        let jwe = "a.b.c.d.e";
+        // token, verification, status when authentik says active, status when it says inactive, calls
+        for (value, verification, active, inactive) in [
+            ("opaque", "introspection", 200, 401),
+            (jwe, "introspection", 200, 401),
+            (&foreign, "introspection", 200, 401),
+            ("opaque", "local_then_introspection", 200, 401),
+            (jwe, "local_then_introspection", 200, 401),
+            (&foreign, "local_then_introspection", 200, 401),
+            (&bad, "local_then_introspection", 401, 401),
+            ("opaque", "local", 401, 401),
+            (&foreign, "local", 401, 401),
+        ] {
+            let configuration = configuration(&json!({"bearer_verification": verification}), &json!({}));
+            let headers = [("authorization", &*format!("Bearer {value}"))];
+            assert_eq!(ask(&mut *start(&configuration), &headers, &granting(json!({}))).status(), active, "{verification}");
+            assert_eq!(ask(&mut *start(&configuration), &headers, &refusing).status(), inactive, "{verification}");
+        }
+    }
+
+    /// §2.3: with revalidate_seconds a revoked token passes for at most that long.
+    fn revalidation_ends_a_revoked_token(start) {
+        for verification in ["local", "introspection", "local_then_introspection"] {
+            let provider = json!({"bearer_verification": verification, "revalidate_seconds": 30});
+            let mut subject = start(&configuration(&provider, &json!({})));
+            let bearer = request(&[("authorization", &format!("Bearer {}", token(&json!({}))))]);
+            assert!(subject.send(&bearer).is_none(), "introspected on first sight");
+            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            subject.advance(29);
+            assert_eq!(subject.send(&bearer).expect("known").status(), 200);
+            subject.advance(1);
+            assert!(subject.send(&bearer).is_none(), "introspected again");
+            assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401), "{verification}");
+        }
+    }
+
+    /// §2.3: an encrypted token from an exchange is introspected; authentik alone can read it.
+    fn an_encrypted_issued_token_is_introspected(start) {
+        let jwe = |path: &str| match path {
+            "/application/o/token/" => Reply::Json(200, json!({"access_token": "a.b.c.d.e"})),
+            path => granting(json!({}))(path),
+        };
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &jwe);
+        assert_eq!(told.header("x-authentik-username"), Some("alice"));
+        assert_eq!(told.header("x-authentik-jwt"), Some("a.b.c.d.e"));
+    }
+
+    /// §3: while authentik fails, a known good credential may go on for stale_seconds, and only then.
+    fn stale_verdicts_bridge_an_outage(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 10, "stale_seconds": 50}})));
+        let good = request(&[("authorization", &basic("alice", PASSWORD))]);
+        assert!(subject.send(&good).is_none());
+        subject.answer(&granting(json!({})));
+        subject.advance(59);
+        assert!(subject.send(&good).is_none(), "authentik is asked first");
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(200));
+        assert!(subject.send(&good).is_none());
+        assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401), "a no is a no");
+        subject.advance(11);
+        assert!(subject.send(&good).is_none());
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(503));
+    }
+
+    /// §2.7: with a browser's login to come, the outpost's own paths do not go round in circles.
+    fn the_outpost_s_own_path_is_not_redirected_to_itself(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        for path in ["/outpost.goauthentik.io/start?rd=x", "/outpost.goauthentik.io", "/outpost.goauthentik.io/callback"] {
+            assert_eq!(subject.send(&request(&[(":path", path)])).unwrap().status(), 401, "{path}");
+        }
+        assert_eq!(subject.send(&request(&[(":path", "/outpost.goauthentik.iox")])).unwrap().status(), 302);
+    }
+}

@@ -1,0 +1,128 @@
+//! The core as a subject: a request's headers in, its edited headers or a reply out. No host at all.
+
+use authentik_proxy_wasm::authn::decision::{Decision, Forward};
+use authentik_proxy_wasm::authn::provider::{Answer, Call};
+use authentik_proxy_wasm::authn::request::HeaderBlock;
+use authentik_proxy_wasm::authn::time::Timestamp;
+use authentik_proxy_wasm::authn::{Authenticator, Env, Surroundings, Ticket};
+use authentik_proxy_wasm::config::Config;
+
+use super::{NOW, Reply, Subject, Told};
+
+/// No host cryptography, no shared data.
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+    fn shared(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+    fn share(&self, _: &str, _: &[u8]) {}
+}
+
+pub(crate) struct Core {
+    authenticator: Authenticator,
+    now: u64,
+    next_id: u32,
+    request: Vec<(String, String)>,
+    pending: Vec<(Ticket, Call)>,
+}
+
+impl Core {
+    pub(crate) fn new(configuration: &str) -> Self {
+        let config = Config::parse(configuration.as_bytes(), &|_| None).expect("a good configuration");
+        let authenticator = Authenticator::new(config).unwrap();
+        Self { authenticator, now: NOW, next_id: 1, request: Vec::new(), pending: Vec::new() }
+    }
+
+    fn env(&self) -> Env<'static> {
+        Env { now: Timestamp::from_seconds(self.now), surroundings: &Nothing }
+    }
+
+    fn told(&self, decision: Decision) -> Told {
+        match decision {
+            Decision::Forward(forward) => Told::Forwarded(edited(&self.request, &forward)),
+            Decision::Reply(reply) => Told::Replied {
+                status: reply.status,
+                headers: reply
+                    .headers
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), text(value.as_bytes())))
+                    .collect(),
+                body: reply.body,
+                grpc_status: reply.grpc_status,
+            },
+        }
+    }
+}
+
+impl Subject for Core {
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
+        self.request = headers.to_vec();
+        let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let block = HeaderBlock::from_pairs(pairs);
+        self.next_id += 1;
+        let env = self.env();
+        let decision = self.authenticator.authenticate(&env, self.next_id, &block)?;
+        Some(self.told(decision))
+    }
+
+    fn calls(&mut self) -> Vec<String> {
+        self.pending.extend(self.authenticator.take_calls());
+        self.pending.iter().map(|(_, call)| path_of(call)).collect()
+    }
+
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told> {
+        let mut told = None;
+        while !self.calls().is_empty() {
+            let (ticket, call) = self.pending.remove(0);
+            let answer = match authentik(&path_of(&call)) {
+                Reply::Json(status, body) => response(status, &body.to_string()),
+                Reply::Body(status, body) => response(status, body),
+                Reply::Reset => Answer::Reset,
+            };
+            let env = self.env();
+            for (id, decision) in self.authenticator.answered(&env, ticket, &answer) {
+                if id == self.next_id {
+                    told = Some(self.told(decision));
+                }
+            }
+        }
+        told
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.now += seconds;
+    }
+}
+
+fn path_of(call: &Call) -> String {
+    call.headers.iter().find(|(name, _)| *name == ":path").map(|(_, path)| path.clone()).unwrap()
+}
+
+fn response(status: u16, body: &str) -> Answer {
+    Answer::Response { status, retry_after: None, body: body.as_bytes().to_vec() }
+}
+
+/// What the shell does with a [`Forward`], on a list.
+fn edited(request: &[(String, String)], forward: &Forward) -> Vec<(String, String)> {
+    let mut headers = request.to_vec();
+    for name in &forward.remove {
+        headers.retain(|(other, _)| other.as_bytes() != name);
+    }
+    let overriding = forward.identity.iter().flat_map(|identity| identity.overriding_headers());
+    for (name, value) in forward.replace.iter().chain(overriding) {
+        headers.retain(|(other, _)| other.as_str() != name);
+        headers.push((name.to_string(), text(value.as_bytes())));
+    }
+    for (name, value) in forward.identity.iter().flat_map(|identity| identity.identity_headers()) {
+        headers.push((name.to_string(), text(value.as_bytes())));
+    }
+    headers
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

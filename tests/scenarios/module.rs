@@ -1,0 +1,76 @@
+//! The built module as a subject, in a Proxy-Wasm host in this process.
+
+use std::time::Duration;
+
+use super::{NOW, Reply, Subject, Told};
+use crate::support::module;
+use crate::support::proxy_host::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+
+pub(crate) struct BuiltModule {
+    world: World,
+    vm: Vm,
+    stream: Option<StreamId>,
+}
+
+impl BuiltModule {
+    pub(crate) fn new(configuration: &str) -> Self {
+        let module = Module::load(module::module()).unwrap();
+        let world = World::new();
+        world.set_now(Duration::from_secs(NOW));
+        world.add_cluster("authentik");
+        let vm = Vm::start(&world, &module, configuration.as_bytes()).unwrap();
+        Self { world, vm, stream: None }
+    }
+
+    fn told(&self) -> Option<Told> {
+        match self.vm.outcome(self.stream?) {
+            Outcome::Pending => None,
+            Outcome::Forwarded { headers, .. } => Some(Told::Forwarded(pairs(&headers))),
+            Outcome::Replied { status, headers, body, grpc_status, .. } => Some(Told::Replied {
+                status: u16::try_from(status).unwrap(),
+                headers: pairs(&headers),
+                body: String::from_utf8(body).unwrap(),
+                grpc_status: grpc_status.and_then(|code| u32::try_from(code).ok()),
+            }),
+            Outcome::Failed => panic!("the module failed: {:?}", self.vm.death()),
+        }
+    }
+}
+
+impl Subject for BuiltModule {
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.stream = Some(self.vm.request(&headers));
+        self.told()
+    }
+
+    fn calls(&mut self) -> Vec<String> {
+        let calls = self.vm.pending_calls();
+        calls
+            .iter()
+            .map(|call| String::from_utf8(call.headers.get(":path").unwrap().to_vec()).unwrap())
+            .collect()
+    }
+
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told> {
+        while let Some(call) = self.vm.pending_calls().into_iter().next() {
+            let path = String::from_utf8(call.headers.get(":path").unwrap().to_vec()).unwrap();
+            let answer = match authentik(&path) {
+                Reply::Json(status, body) => CallAnswer::json(status.into(), &body.to_string()),
+                Reply::Body(status, body) => CallAnswer::json(status.into(), body),
+                Reply::Reset => CallAnswer::Reset,
+            };
+            self.vm.answer(call.id, answer);
+        }
+        self.told()
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.world.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    headers.iter().map(|(name, value)| (text(name.as_ref()), text(value.as_ref()))).collect()
+}
