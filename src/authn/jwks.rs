@@ -91,12 +91,14 @@ impl KeySet {
 
     /// The check for a token with this header (RFC 7515 §4.1.1, §4.1.4).
     pub(super) fn choose(&self, kid: Option<&str>, alg: &str) -> Result<Choice<'_>, NoChoice> {
-        let keys = match self {
-            Self::ClientSecret if alg == "HS256" => return Ok(Choice::ClientSecret),
-            Self::ClientSecret => return Err(NoChoice::Algorithm),
-            Self::Public(keys) => keys,
+        let (keys, algorithm) = match (self, Algorithm::from_name(alg)) {
+            (Self::ClientSecret, _) if alg == "HS256" => return Ok(Choice::ClientSecret),
+            // The provider may have been given a key, or have lost it, since the keys were fetched.
+            (Self::ClientSecret, Some(_)) => return Err(NoChoice::Key),
+            (Self::Public(_), None) if alg == "HS256" && kid.is_none() => return Err(NoChoice::Key),
+            (_, None) => return Err(NoChoice::Algorithm),
+            (Self::Public(keys), Some(algorithm)) => (keys, algorithm),
         };
-        let algorithm = Algorithm::from_name(alg).ok_or(NoChoice::Algorithm)?;
         let mut candidates = keys.iter().filter(|key| kid.is_none() || key.id.as_deref() == kid).peekable();
         if kid.is_some() && candidates.peek().is_none() {
             return Err(NoChoice::Key);
@@ -105,6 +107,7 @@ impl KeySet {
         match (fitting.next(), fitting.next(), kid) {
             (Some(key), None, _) => Ok(Choice::Key(&key.public)),
             (None, _, Some(_)) => Err(NoChoice::Algorithm),
+            // None at all, or several that cannot be told apart.
             (None, _, None) | (Some(_), Some(_), _) => Err(NoChoice::Key),
         }
     }
@@ -140,4 +143,101 @@ fn elliptic(algorithm: Algorithm, field_bytes: usize, raw: &RawKey<'_>) -> Optio
 
 fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RECORDED_ES: &str = include_str!("../../tests/data/transcripts/1-jwks-es.txt");
+    const RECORDED_JWE: &str = include_str!("../../tests/data/transcripts/1-jwks-rs-jwe.txt");
+
+    fn recorded(transcript: &str) -> Value {
+        let response = transcript.split("<<< RESPONSE").nth(1).unwrap();
+        serde_json::from_str(response.split("\n\n").nth(1).unwrap()).unwrap()
+    }
+
+    fn keys(document: &Value) -> Option<String> {
+        KeySet::parse(document.to_string().as_bytes()).map(|keys| match keys {
+            KeySet::ClientSecret => "secret".to_owned(),
+            KeySet::Public(keys) => {
+                keys.iter().map(|key| key.public.algorithm().name()).collect::<Vec<_>>().join(",")
+            }
+        })
+    }
+
+    #[test]
+    fn no_signing_key_means_the_client_secret_and_an_unusable_one_never_does() {
+        let es = recorded(RECORDED_ES)["keys"][0].clone();
+        let with = |changes: Value| {
+            let mut key = es.clone();
+            for (name, value) in changes.as_object().unwrap() {
+                key[name] = value.clone();
+            }
+            json!({"keys": [key]})
+        };
+        for (document, expected) in [
+            (json!({}), Some("secret")),
+            (json!({"keys": []}), Some("secret")),
+            (with(json!({"use": "enc"})), Some("secret")),
+            (with(json!({})), Some("ES256")),
+            (with(json!({"use": null, "alg": null})), Some("ES256")),
+            (recorded(RECORDED_JWE), Some("RS256")),
+            (with(json!({"alg": "ES384"})), Some("")),
+            (with(json!({"crv": "P-384"})), Some("")),
+            (with(json!({"crv": "secp256k1"})), Some("")),
+            (with(json!({"kty": "OKP"})), Some("")),
+            (with(json!({"kty": "oct"})), Some("")),
+            (with(json!({"use": "other"})), Some("")),
+            (with(json!({"x": "AA"})), Some("")),
+            (with(json!({"x": "!"})), Some("")),
+            (with(json!({"y": es["x"]})), Some("")),
+            (json!({"keys": [7, null, {}, [], "x"]}), Some("")),
+            (json!({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}), Some("")),
+            (json!({"keys": {}}), None),
+            (json!({"keys": "x"}), None),
+            (json!([]), None),
+            (json!("x"), None),
+        ] {
+            assert_eq!(keys(&document).as_deref(), expected, "{document}");
+        }
+        assert!(KeySet::parse(b"").is_none());
+        assert!(KeySet::parse(b"<html>").is_none());
+    }
+
+    #[test]
+    fn foreign_and_broken_keys_do_not_hide_a_good_one() {
+        let mut document = recorded(RECORDED_ES);
+        let list = document["keys"].as_array_mut().unwrap();
+        list.insert(0, json!({"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "ed"}));
+        list.insert(0, json!("nonsense"));
+        assert_eq!(keys(&document).as_deref(), Some("ES256"));
+    }
+
+    #[test]
+    fn the_key_decides_the_algorithm() {
+        let keys = KeySet::parse(recorded(RECORDED_ES).to_string().as_bytes()).unwrap();
+        let KeySet::Public(list) = &keys else { panic!("public keys") };
+        let kid = list[0].id.clone().unwrap();
+        let chosen = |keys: &KeySet, kid: Option<&str>, alg: &str| {
+            keys.choose(kid, alg).map(|choice| matches!(choice, Choice::Key(_)))
+        };
+        assert_eq!(chosen(&keys, Some(&kid), "ES256"), Ok(true));
+        assert_eq!(chosen(&keys, None, "ES256"), Ok(true), "no kid: the one key of that algorithm");
+        assert_eq!(chosen(&keys, Some("other"), "ES256"), Err(NoChoice::Key));
+        for alg in ["ES384", "RS256", "PS256", "none", "None", ""] {
+            assert_eq!(chosen(&keys, Some(&kid), alg), Err(NoChoice::Algorithm), "{alg}");
+        }
+        let twice = KeySet::Public(vec![list[0].clone(), list[0].clone()]);
+        assert_eq!(chosen(&twice, None, "ES256"), Err(NoChoice::Key), "no kid and two keys");
+        assert_eq!(chosen(&KeySet::ClientSecret, None, "HS256"), Ok(false));
+        for alg in ["HS384", "none", "hs256"] {
+            assert!(chosen(&KeySet::ClientSecret, None, alg).is_err(), "{alg}");
+        }
+        // The provider may have got a key, or lost it, since the keys were fetched: worth a refetch.
+        assert_eq!(chosen(&KeySet::ClientSecret, Some(&kid), "ES256"), Err(NoChoice::Key));
+        assert_eq!(chosen(&keys, None, "HS256"), Err(NoChoice::Key));
+    }
 }

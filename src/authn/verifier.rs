@@ -278,3 +278,158 @@ pub(super) fn is_issued_below(base: &str, token: &str) -> bool {
     unverified_issuer(token)
         .is_some_and(|issuer| issuer.strip_prefix(base).is_some_and(|rest| rest.starts_with('/')))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::authn::Surroundings;
+
+    /// What a real authentik issued, and the key set that it published.
+    const RECORDED: [(&str, &str, &str); 6] = [
+        (
+            "demo",
+            include_str!("../../tests/data/transcripts/2-token-cc-demo-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-demo.txt"),
+        ),
+        (
+            "hs",
+            include_str!("../../tests/data/transcripts/2-token-cc-hs-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-hs.txt"),
+        ),
+        (
+            "rs",
+            include_str!("../../tests/data/transcripts/2-token-cc-rs-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-rs.txt"),
+        ),
+        (
+            "es",
+            include_str!("../../tests/data/transcripts/2-token-cc-es-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-es.txt"),
+        ),
+        (
+            "es384",
+            include_str!("../../tests/data/transcripts/2-token-cc-es384-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-es384.txt"),
+        ),
+        (
+            "es512",
+            include_str!("../../tests/data/transcripts/2-token-cc-es512-good.txt"),
+            include_str!("../../tests/data/transcripts/1-jwks-es512.txt"),
+        ),
+    ];
+
+    struct NoHost;
+
+    impl Surroundings for NoHost {
+        fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+            None
+        }
+        fn shared(&self, _: &str) -> Option<Vec<u8>> {
+            None
+        }
+        fn share(&self, _: &str, _: &[u8]) {}
+    }
+
+    fn body(transcript: &str) -> Value {
+        let response = transcript.split("<<< RESPONSE").nth(1).unwrap();
+        let body = response.split("\n\n").nth(1).unwrap();
+        serde_json::from_str(body.split("\n=== ").next().unwrap()).unwrap()
+    }
+
+    fn config(slug: &str) -> Config {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "http://127.0.0.1:9010"},
+            "session": {"enabled": false},
+            "providers": [{
+                "assigned_application_slug": slug, "client_id": format!("{slug}-client-id"),
+                "client_secret": format!("{slug}-client-secret-0123456789abcdef0123456789abcdef"),
+                "external_host": "http://app.localtest",
+            }],
+        });
+        Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()
+    }
+
+    fn try_verify(slug: &str, token: &str, keys: &KeySet, now: u64) -> Result<String, TokenRejection> {
+        let config = config(slug);
+        let env = Env { now: Timestamp::from_seconds(now), surroundings: &NoHost };
+        let verified = verify(token, keys, &config.providers[0], &config, &env)?;
+        Ok(verified.claims().preferred_username.clone().unwrap())
+    }
+
+    /// Token, keys and a moment at which the token is good.
+    fn recorded(index: usize) -> (&'static str, String, KeySet, u64) {
+        let (slug, token, keys) = RECORDED[index];
+        let token = body(token)["access_token"].as_str().unwrap().to_owned();
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let issued = serde_json::from_slice::<Value>(&payload).unwrap()["iat"].as_u64().unwrap();
+        (slug, token, KeySet::parse(body(keys).to_string().as_bytes()).unwrap(), issued + 1)
+    }
+
+    #[test]
+    fn tokens_of_a_real_authentik_verify_with_its_keys() {
+        for index in 0..RECORDED.len() {
+            let (slug, token, keys, now) = recorded(index);
+            assert_eq!(try_verify(slug, &token, &keys, now).as_deref(), Ok("alice"), "{slug}");
+            assert_eq!(try_verify(slug, &token, &keys, now + 3600), Err(TokenRejection::Expired), "{slug}");
+            assert_eq!(
+                try_verify(slug, &token, &keys, now - 120),
+                Err(TokenRejection::IssuedInFuture),
+                "{slug}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_token_verifies_with_the_keys_or_for_the_provider_of_another() {
+        for one in 0..RECORDED.len() {
+            for other in (0..RECORDED.len()).filter(|other| *other != one) {
+                let (slug, token, keys, now) = recorded(one);
+                let (other_slug, _, other_keys, _) = recorded(other);
+                assert_eq!(try_verify(other_slug, &token, &other_keys, now), Err(TokenRejection::Issuer));
+                assert_eq!(try_verify(other_slug, &token, &keys, now), Err(TokenRejection::Issuer));
+                // Two providers without a signing key have the same (empty) key set.
+                if !matches!((&keys, &other_keys), (KeySet::ClientSecret, KeySet::ClientSecret)) {
+                    assert!(
+                        try_verify(slug, &token, &other_keys, now).is_err(),
+                        "{slug} with keys of {other_slug}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_with_any_character_changed_does_not_verify() {
+        for index in 0..RECORDED.len() {
+            let (slug, token, keys, now) = recorded(index);
+            // Every 23rd: elliptic curves in a debug build are slow.
+            for position in (0..token.len()).step_by(23) {
+                let mut altered = token.clone().into_bytes();
+                altered[position] = if altered[position] == b'A' { b'B' } else { b'A' };
+                let altered = String::from_utf8(altered).unwrap();
+                assert!(try_verify(slug, &altered, &keys, now).is_err(), "{slug} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_cut_anywhere_does_not_verify() {
+        let (slug, token, keys, now) = recorded(0);
+        for length in 0..token.len() {
+            assert!(try_verify(slug, &token[..length], &keys, now).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_token_of_this_authentik() {
+        let (_, token, _, _) = recorded(0);
+        assert!(is_issued_below("http://127.0.0.1:9010", &token));
+        assert!(!is_issued_below("http://127.0.0.1:901", &token), "an issuer is not matched by prefix");
+        assert!(!is_issued_below("https://127.0.0.1:9010", &token));
+        for other in ["", "a.b.c", "opaque", "..", "e30.e30.e30"] {
+            assert!(!is_issued_below("http://127.0.0.1:9010", other), "{other}");
+        }
+    }
+}

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::core::Core;
 use super::module::BuiltModule;
 use super::{
-    NOW, PASSWORD, Reply, Subject, Told, ask, basic, configuration, granting, refusing, request, signed, token,
+    NOW, PASSWORD, Reply, Subject, Told, ask, basic, configuration, granting, refusing, request, signed,
+    token,
 };
 
 /// Makes a test on the core and one on the module of each scenario.
