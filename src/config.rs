@@ -245,8 +245,6 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.object("jwks"));
     let throttle = read_throttle(root.object("throttle"));
     let config = Config {
-        digest: digest(raw, &providers)?,
-        authentik: authentik?,
         outpost_name: read_text(&mut root, "outpost_name").unwrap_or("envoy").to_owned(),
         identity_headers: read_identity_headers(&mut root),
         owned_headers: read_owned_headers(&mut root),
@@ -257,9 +255,11 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         session,
         throttle,
         warnings,
+        // Last: everything was read before one of these ends the reading.
+        digest: digest(raw, &providers)?,
         providers,
+        authentik: authentik?,
     };
-    root.finish();
     (config.providers.len() == count).then_some(config)
 }
 
@@ -278,7 +278,6 @@ fn read_authentik(mut object: Object<'_>) -> Option<Authentik> {
     let timeout = Duration::from_secs(object.integer_or("timeout_seconds", 5, 1..=60));
     let max_response_bytes = object.integer_or("max_response_bytes", 1 << 20, 4096..=16 << 20);
     let max_pending_calls = object.integer_or("max_pending_calls", 256, 1..=65_536);
-    object.finish();
     Some(Authentik {
         cluster,
         base: base?,
@@ -353,7 +352,6 @@ fn read_provider(
         external_host: external_host?,
         issuer: issuer?,
     };
-    object.finish();
     Some(provider)
 }
 
@@ -393,6 +391,7 @@ fn read_cookie_domain(
 fn read_issuer(object: &mut Object<'_>, authentik: Option<&Authentik>, slug: &str) -> Option<String> {
     let is_global = object.word_or("issuer_mode", false, &[("per_provider", false), ("global", true)]);
     let mut oidc = object.object("oidc_configuration");
+    oidc.accept_rest();
     if let Some(issuer) = oidc.string("issuer").filter(|issuer| !issuer.is_empty()) {
         return Some(issuer.to_owned());
     }
@@ -492,24 +491,20 @@ fn read_owned_headers(root: &mut Object<'_>) -> Vec<String> {
 }
 
 fn read_cache(mut object: Object<'_>) -> Cache {
-    let cache = Cache {
+    Cache {
         ttl_seconds: object.integer_or("ttl_seconds", 60, 0..=86_400),
         negative_ttl_seconds: object.integer_or("negative_ttl_seconds", 10, 0..=300),
         stale_seconds: object.integer_or("stale_seconds", 0, 0..=86_400),
         local_entries: to_usize(object.integer_or("local_entries", 1024, 1..=65_536)),
         shared_slots: u32::try_from(object.integer_or("shared_slots", 4096, 0..=65_536)).unwrap_or_default(),
-    };
-    object.finish();
-    cache
+    }
 }
 
 fn read_jwks(mut object: Object<'_>) -> Jwks {
-    let jwks = Jwks {
+    Jwks {
         refresh_seconds: object.integer_or("refresh_seconds", 300, 5..=86_400),
         min_refresh_interval_seconds: object.integer_or("min_refresh_interval_seconds", 10, 1..=3600),
-    };
-    object.finish();
-    jwks
+    }
 }
 
 fn read_session(mut object: Object<'_>) -> Session {
@@ -519,22 +514,18 @@ fn read_session(mut object: Object<'_>) -> Session {
         Some(SessionIssue::Always),
         &[("always", Some(SessionIssue::Always)), ("login", Some(SessionIssue::Login)), ("never", None)],
     );
-    let session = Session {
+    Session {
         issue: issue.filter(|_| enabled),
         max_age_seconds: object.integer_or("max_age_seconds", 86_400, 1..=YEAR),
-    };
-    object.finish();
-    session
+    }
 }
 
 fn read_throttle(mut object: Object<'_>) -> Throttle {
-    let throttle = Throttle {
+    Throttle {
         failures: u32::try_from(object.integer_or("failures", 10, 0..=100_000)).unwrap_or_default(),
         window_seconds: object.integer_or("window_seconds", 60, 1..=3600),
         trust_source_address: object.bool_or("trust_source_address", false),
-    };
-    object.finish();
-    throttle
+    }
 }
 
 /// HMAC over the raw text, keyed by the secrets: the environment is part of the configuration, and a digest
@@ -556,3 +547,6 @@ fn digest(raw: &[u8], providers: &[Provider]) -> Option<[u8; 32]> {
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

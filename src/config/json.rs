@@ -33,6 +33,7 @@ pub(super) struct Object<'a> {
     path: String,
     fields: Option<&'a Map<String, Value>>,
     known: BTreeSet<&'static str>,
+    is_foreign: bool,
     faults: &'a Faults,
     environment: Environment<'a>,
 }
@@ -47,7 +48,7 @@ impl<'a> Object<'a> {
         if value.is_some() && fields.is_none() {
             faults.add(if path.is_empty() { "configuration" } else { &path }, "must be an object");
         }
-        Self { path, fields, known: BTreeSet::new(), faults, environment }
+        Self { path, fields, known: BTreeSet::new(), is_foreign: false, faults, environment }
     }
 
     /// The full path of a field, for a fault that the caller finds.
@@ -68,6 +69,11 @@ impl<'a> Object<'a> {
     /// A field that is accepted and not used.
     pub(super) fn accept(&mut self, key: &'static str) {
         self.known.insert(key);
+    }
+
+    /// A foreign object: what is not read of it is none of our business.
+    pub(super) fn accept_rest(&mut self) {
+        self.is_foreign = true;
     }
 
     /// An object that may be left out; its fields then all have their defaults.
@@ -236,10 +242,12 @@ impl<'a> Object<'a> {
         }
         Secret::new(secret)
     }
+}
 
-    /// The end of the object: every field that nobody asked for is a fault.
-    pub(super) fn finish(self) {
-        let Some(fields) = self.fields else { return };
+/// The end of the object: every field that nobody asked for is a fault, however its reader ended.
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        let Some(fields) = self.fields.filter(|_| !self.is_foreign) else { return };
         for key in fields.keys().filter(|key| !self.known.contains(key.as_str())) {
             self.fault(key, "is not a known field");
         }
