@@ -27,10 +27,10 @@ impl BuiltModule {
             Outcome::Pending => None,
             Outcome::Forwarded { headers, .. } => Some(Told::Forwarded(pairs(&headers))),
             Outcome::Replied { status, headers, body, grpc_status, .. } => Some(Told::Replied {
-                status: u16::try_from(status).unwrap(),
+                status,
                 headers: pairs(&headers),
                 body: String::from_utf8(body).unwrap(),
-                grpc_status: grpc_status.and_then(|code| u32::try_from(code).ok()),
+                grpc_status,
             }),
             Outcome::Failed => panic!("the module failed: {:?}", self.vm.death()),
         }
@@ -56,8 +56,8 @@ impl Subject for BuiltModule {
         while let Some(call) = self.vm.pending_calls().into_iter().next() {
             let path = String::from_utf8(call.headers.get(":path").unwrap().to_vec()).unwrap();
             let answer = match authentik(&path) {
-                Reply::Json(status, body) => CallAnswer::json(status.into(), &body.to_string()),
-                Reply::Body(status, body) => CallAnswer::json(status.into(), body),
+                Reply::Json(status, body) => CallAnswer::json(status, body.to_string()),
+                Reply::Body(status, body) => CallAnswer::json(status, body),
                 Reply::Reset => CallAnswer::Reset,
             };
             self.vm.answer(call.id, answer);
@@ -72,5 +72,5 @@ impl Subject for BuiltModule {
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    headers.iter().map(|(name, value)| (text(name.as_ref()), text(value.as_ref()))).collect()
+    headers.iter().map(|(name, value)| (text(name), text(value))).collect()
 }
