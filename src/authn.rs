@@ -27,13 +27,16 @@ mod inquiry;
 pub mod jwks;
 mod keyring;
 mod login;
+mod memory;
 pub mod origin;
 pub mod provider;
 pub mod request;
 pub mod secret;
+mod shared_keys;
 pub mod signature;
 mod skip;
 mod slots;
+mod throttle;
 pub mod time;
 pub mod verdict;
 pub mod verifier;
@@ -53,6 +56,7 @@ use self::identity::Identity;
 use self::keyring::KeyRing;
 use self::request::{HeaderBlock, RequestView};
 use self::slots::Slots;
+use self::throttle::Throttle;
 use self::time::Timestamp;
 use self::verdict::Verdict;
 use crate::config::{Config, Mode, Provider};
@@ -66,10 +70,25 @@ pub trait Surroundings {
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool>;
 
     /// Reads shared data. `None`: nothing there, or not to be had.
-    fn shared(&self, name: &str) -> Option<Vec<u8>>;
+    fn shared(&self, name: &str) -> Option<Shared>;
 
     /// Writes shared data, as well as it goes.
     fn share(&self, name: &str, value: &[u8]);
+
+    /// Writes shared data if nobody has since that version. Whether it did.
+    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool;
+
+    /// The address of the request's client, with its port, as far as the host can be trusted with it.
+    fn source_address(&self) -> Option<String>;
+}
+
+/// A shared value and its version.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The value.
+    pub value: Vec<u8>,
+    /// For [`Surroundings::share_if`].
+    pub version: u32,
 }
 
 /// The moment and the surroundings of one step.
@@ -88,6 +107,7 @@ pub struct Authenticator {
     cache: Cache,
     slots: Slots,
     flights: Flights,
+    throttle: Throttle,
 }
 
 struct ProviderState {
@@ -120,6 +140,7 @@ impl Authenticator {
             cache: Cache::new(config.cache.local_entries),
             slots: Slots::new(&config),
             flights: Flights::default(),
+            throttle: Throttle::new(&config.throttle),
             config,
         })
     }
@@ -153,7 +174,7 @@ impl Authenticator {
             Err(unusable) => Some(self.turn_away(provider_id, view, None, Rejection::Unusable(unusable))),
             Ok(Some(credential)) => {
                 let applicant = Applicant { provider: provider_id, scheme: credential.scheme() };
-                match self.verdict_on(env, applicant, credential, id, block) {
+                match self.verdict_on(env, applicant, &credential, id, block) {
                     Known::Verdict(outcome) => Some(self.conclude(applicant, view, outcome)),
                     Known::Waiting => None,
                 }

@@ -4,15 +4,14 @@
 //! key, compared whole; a Basic credential is kept as a fingerprint only.
 //! Must not: decide for how long a verdict is good.
 
-use core::borrow::Borrow;
 use core::num::NonZeroUsize;
 
 use lru::LruCache;
 use zeroize::Zeroize;
 
-use super::credential::Credential;
 use super::directory::ProviderId;
-use super::fingerprint::ProviderKeys;
+use super::fingerprint::Fingerprint;
+use super::secret::Secret;
 use super::time::Timestamp;
 use super::verdict::Verdict;
 
@@ -20,15 +19,19 @@ use super::verdict::Verdict;
 const MAX_BYTES: usize = 8 << 20;
 
 /// What a verdict is found by: the provider, and the token itself or the fingerprint.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct CacheKey(Vec<u8>);
 
 impl CacheKey {
-    pub(super) fn new(provider: ProviderId, credential: &Credential, keys: &ProviderKeys) -> Self {
-        let (kind, content): (u8, &[u8]) = match credential {
-            Credential::Bearer(token) => (b't', token.expose().as_bytes()),
-            Credential::Basic { .. } => (b'f', &keys.fingerprint(credential).0),
-        };
+    pub(super) fn token(provider: ProviderId, token: &Secret<String>) -> Self {
+        Self::new(b't', provider, token.expose().as_bytes())
+    }
+
+    pub(super) fn fingerprint(provider: ProviderId, fingerprint: &Fingerprint) -> Self {
+        Self::new(b'f', provider, &fingerprint.0)
+    }
+
+    fn new(kind: u8, provider: ProviderId, content: &[u8]) -> Self {
         let mut key = Vec::with_capacity(content.len().saturating_add(9));
         key.push(kind);
         key.extend_from_slice(&provider.to_be_bytes());
@@ -40,12 +43,6 @@ impl CacheKey {
 impl Drop for CacheKey {
     fn drop(&mut self) {
         self.0.zeroize();
-    }
-}
-
-impl Borrow<[u8]> for CacheKey {
-    fn borrow(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -85,6 +82,11 @@ impl Cache {
     pub(super) fn stale(&self, key: &CacheKey, now: Timestamp) -> Option<Verdict> {
         let entry = self.entries.peek(key)?;
         (entry.lifetime.stale_until > now).then(|| entry.verdict.clone())
+    }
+
+    /// Whether the last word on this credential was a good one, fresh or not.
+    pub(super) fn was_vouched(&self, key: &CacheKey) -> bool {
+        self.entries.peek(key).is_some_and(|entry| matches!(entry.verdict, Verdict::Vouched(_)))
     }
 
     pub(super) fn insert(&mut self, key: CacheKey, verdict: Verdict, lifetime: Lifetime) {

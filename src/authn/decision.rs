@@ -82,6 +82,7 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         Rejection::Refused => (401, "authentik_refused"),
         Rejection::Token(_) => (401, "authentik_invalid_token"),
         Rejection::Inactive => (401, "authentik_inactive_token"),
+        Rejection::Throttled { .. } => (429, "authentik_throttled"),
         Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
         Rejection::UnknownHost => (400, "authentik_unknown_host"),
     };
@@ -99,8 +100,12 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         | Rejection::Refused
         | Rejection::Token(_)
         | Rejection::Inactive
+        | Rejection::Throttled { .. }
         | Rejection::UnknownHost => log::Level::Info,
     };
+    if let Rejection::Throttled { retry_after } = rejection {
+        headers.push(header("retry-after", retry_after.to_string()));
+    }
     Decision::Reply(reply(asker, status, headers, details, level, &rejection.to_string()))
 }
 

@@ -23,6 +23,11 @@ pub enum Rejection {
     Inactive,
     /// The token stands, and does not name a user.
     Incomplete(Incomplete),
+    /// Too many refused credentials before this one.
+    Throttled {
+        /// When the next one may come, in seconds.
+        retry_after: u64,
+    },
     /// No provider answers for the request's host.
     UnknownHost,
 }
@@ -37,6 +42,9 @@ impl fmt::Display for Rejection {
                  the user name, not the e-mail address",
             ),
             Self::Token(rejection) => rejection.fmt(formatter),
+            Self::Throttled { .. } => {
+                formatter.write_str("too many refused credentials for this user name or from this address")
+            }
             Self::Inactive => formatter
                 .write_str("authentik says that the token is not active (also said for a wrong client_secret)"),
             Self::Incomplete(incomplete) => incomplete.fmt(formatter),

@@ -1,28 +1,27 @@
 //! Calls to authentik that are under way, and who waits for them.
 //!
 //! Owns: single flight (one inquiry for any number of requests with the same credential, one fetch per key set), the
-//! limit on calls, and what is remembered of an answer. An inquiry belongs to nobody: it goes on when its first client
-//! leaves. Must not: judge (that is [`super::inquiry`]'s), or say what a request is told ([`super::decision`]'s).
+//! limit on calls, and who is braked. An inquiry belongs to nobody: it goes on when its first client leaves.
+//! Must not: judge (that is [`super::inquiry`]'s), remember verdicts ([`super::memory`]'s), or say what a request is
+//! told ([`super::decision`]'s).
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use super::cache::{CacheKey, Lifetime};
 use super::credential::Credential;
 use super::decision::{self, Decision};
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
 use super::fingerprint::Fingerprint;
-use super::identity::Identity;
 use super::inquiry::{self, Facts, Outcome, Progress, Stage};
+use super::keyring::{Activity, RETRY_SECONDS};
+use super::memory::Case;
 use super::provider::{self, Answer, Call};
 use super::request::{HeaderBlock, MalformedBlock, RequestView};
-use super::slots::SharedVerdict;
+use super::shared_keys::SharedKeys;
+use super::throttle::Guesser;
 use super::time::Timestamp;
 use super::verdict::Verdict;
-use super::verifier::VerifiedIdentity;
 use super::{Applicant, Authenticator, Env};
-use crate::config::BearerVerification;
 
 /// The host's name for a request; never used twice at one time.
 pub type RequestId = u32;
@@ -44,18 +43,19 @@ pub(super) struct Flights {
     outbox: Vec<(Ticket, Call)>,
 }
 
+/// One inquiry, where it stands, and who waits for it.
 struct Flight {
     stage: Stage,
-    key: CacheKey,
-    credential: CredentialKind,
+    since: Timestamp,
+    case: Case,
+    guesser: Option<Guesser>,
     waiters: Vec<Waiter>,
 }
 
-/// Decides how long the verdict lives and who else may profit from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CredentialKind {
-    Basic,
-    Bearer,
+impl Flight {
+    fn awaits_keys_of(&self, own: ProviderId, provider: ProviderId) -> bool {
+        own == provider && matches!(self.stage, Stage::Keys { .. })
+    }
 }
 
 struct Waiter {
@@ -78,49 +78,49 @@ impl Authenticator {
         &mut self,
         env: &Env<'_>,
         applicant: Applicant,
-        credential: Credential,
+        credential: &Credential,
         id: RequestId,
         block: &HeaderBlock,
     ) -> Known {
         let provider = applicant.provider;
-        let Some((key, remembered)) = self.remembered(env, provider, &credential) else {
-            return Known::Verdict(Err(Fault::Host));
+        let case = match self.look_up(env, provider, credential) {
+            Some(Ok(verdict)) => return Known::Verdict(Ok(verdict)),
+            Some(Err(case)) => case,
+            None => return Known::Verdict(Err(Fault::Host)),
         };
-        if let Some(verdict) = remembered {
-            return Known::Verdict(Ok(verdict));
-        }
-        let Some(state) = self.providers.get(provider) else { return Known::Verdict(Err(Fault::Host)) };
-        let fingerprint = state.keys.fingerprint(&credential);
+        let name = (provider, case.fingerprint());
         let waiter = Waiter { id, applicant, block: block.clone() };
-        if let Some(flight) = self.flights.inquiries.get_mut(&(provider, fingerprint)) {
+        if let Some(flight) = self.flights.inquiries.get_mut(&name) {
             flight.waiters.push(waiter);
             return Known::Waiting;
         }
-        let kind = kind_of(&credential);
-        let Some(progress) = self.with_facts(env, provider, |facts| inquiry::begin(&credential, facts))
-        else {
-            return Known::Verdict(Err(Fault::Host));
-        };
-        match progress {
-            Progress::Done(outcome) => {
-                Known::Verdict(self.settle(env, provider, fingerprint, key, kind, outcome))
-            }
-            Progress::Ask(..) | Progress::AwaitKeys(_) if self.is_full() => {
-                Known::Verdict(self.stale_or(&key, Fault::TooManyCalls, env.now))
-            }
-            Progress::Ask(call, stage) => {
-                self.flights.outbox.push((Ticket(Subject::Credential(provider, fingerprint)), call));
-                let flight = Flight { stage, key, credential: kind, waiters: vec![waiter] };
-                self.flights.inquiries.insert((provider, fingerprint), flight);
-                Known::Waiting
-            }
-            Progress::AwaitKeys(stage) => {
-                self.fetch_keys(env, provider);
-                let flight = Flight { stage, key, credential: kind, waiters: vec![waiter] };
-                self.flights.inquiries.insert((provider, fingerprint), flight);
-                Known::Waiting
-            }
+        let mut progress = self.with_facts(env, provider, |facts| inquiry::begin(credential, facts));
+        if let Some(Progress::AwaitKeys(stage)) = progress {
+            progress = self.seek_keys(env, provider, stage);
         }
+        let (stage, call) = match progress {
+            Some(Progress::Done(outcome)) => return Known::Verdict(self.settle(env, &case, outcome)),
+            Some(Progress::Ask(call, stage)) => (stage, Some(call)),
+            Some(Progress::AwaitKeys(stage)) => (stage, None),
+            None => return Known::Verdict(Err(Fault::Host)),
+        };
+        if self.flights.inquiries.len() >= self.config.authentik.max_pending_calls {
+            return Known::Verdict(self.settle(env, &case, Err(Fault::TooManyCalls)));
+        }
+        let mut guesser = None;
+        if let Some(call) = call {
+            if !self.was_good(&case) {
+                let suspect = self.guesser(env, provider, credential);
+                if let Err(retry_after) = self.throttle.begin(&suspect, env.now) {
+                    return Known::Verdict(Ok(Verdict::Refused(Rejection::Throttled { retry_after })));
+                }
+                guesser = Some(suspect);
+            }
+            self.flights.outbox.push((Ticket(Subject::Credential(provider, case.fingerprint())), call));
+        }
+        let flight = Flight { stage, since: env.now, case, guesser, waiters: vec![waiter] };
+        self.flights.inquiries.insert(name, flight);
+        Known::Waiting
     }
 
     /// The verdict on a credential as far as nobody need be asked.
@@ -130,14 +130,13 @@ impl Authenticator {
         provider: ProviderId,
         credential: &Credential,
     ) -> Option<Verdict> {
-        let (key, remembered) = self.remembered(env, provider, credential)?;
-        if remembered.is_some() {
-            return remembered;
-        }
+        let case = match self.look_up(env, provider, credential)? {
+            Ok(verdict) => return Some(verdict),
+            Err(case) => case,
+        };
         let judged =
             self.with_facts(env, provider, |facts| inquiry::judge_without_call(credential, facts))??;
-        let fingerprint = self.providers.get(provider)?.keys.fingerprint(credential);
-        self.settle(env, provider, fingerprint, key, kind_of(credential), Ok(judged)).ok()
+        self.settle(env, &case, Ok(judged)).ok()
     }
 
     /// The calls that the shell is to send now.
@@ -153,14 +152,15 @@ impl Authenticator {
         answer: &Answer,
     ) -> Vec<(RequestId, Decision)> {
         match subject {
-            Subject::Keys(provider) => self.keys_answered(env, provider, answer),
+            Subject::Keys(provider) => {
+                self.keys_answered(env, provider, answer);
+                self.resume_awaiting_keys(env, provider)
+            }
             Subject::Credential(provider, fingerprint) => {
                 let Some(flight) = self.flights.inquiries.remove(&(provider, fingerprint)) else {
                     return Vec::new();
                 };
-                let Flight { stage, key, credential, waiters } = flight;
-                let progress = self.with_facts(env, provider, |facts| stage.answered(answer, facts));
-                self.go_on(env, provider, fingerprint, progress, (key, credential, waiters))
+                self.go_on(env, provider, flight, |stage, facts| stage.answered(answer, facts))
             }
         }
     }
@@ -172,49 +172,131 @@ impl Authenticator {
         }
     }
 
-    /// The clock has moved: keys are fetched before anyone misses them. `jitter_percent` (0 to 10) spreads the fetches
-    /// of workers and replicas.
-    pub fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
+    /// The clock has moved: keys are fetched before anyone misses them, and taken from the worker that fetched them.
+    /// `jitter_percent` (0 to 10) spreads the fetches of workers and replicas.
+    pub fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) -> Vec<(RequestId, Decision)> {
+        let mut decisions = Vec::new();
         for provider in 0..self.providers.len() {
-            let is_due =
-                |facts: &Facts<'_>| facts.keyring.is_due(env.now, &facts.config.jwks, jitter_percent);
-            if self.with_facts(env, provider, is_due) == Some(true) {
-                self.fetch_keys(env, provider);
+            let Some(state) = self.providers.get(provider) else { continue };
+            match state.keyring.activity() {
+                Activity::Fetching => {}
+                Activity::Idle => {
+                    let is_due = state.keyring.is_due(env.now, &self.config.jwks, jitter_percent);
+                    if is_due && !self.adopt_keys(env, provider) {
+                        self.fetch_keys(env, provider);
+                    }
+                }
+                Activity::Following => {
+                    let has_keys = self.adopt_keys(env, provider);
+                    if has_keys || self.is_following_in_vain(env, provider) {
+                        self.end_following(provider);
+                        decisions.extend(self.resume_awaiting_keys(env, provider));
+                    }
+                }
             }
         }
+        decisions
     }
 
+    /// Whether a request waits for what only a tick can bring: another worker's keys.
+    pub fn wants_ticks(&self) -> bool {
+        self.providers.iter().any(|state| state.keyring.activity() == Activity::Following)
+    }
+
+    /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.
+    fn seek_keys(&mut self, env: &Env<'_>, provider: ProviderId, stage: Stage) -> Option<Progress> {
+        if self.adopt_keys(env, provider) {
+            let progress = self.with_facts(env, provider, |facts| stage.keys_fetched(facts))?;
+            let Progress::AwaitKeys(stage) = progress else { return Some(progress) };
+            self.fetch_keys(env, provider);
+            return Some(Progress::AwaitKeys(stage));
+        }
+        self.fetch_keys(env, provider);
+        Some(Progress::AwaitKeys(stage))
+    }
+
+    /// Takes over what another worker fetched, if it is newer. Whether it was.
+    fn adopt_keys(&mut self, env: &Env<'_>, provider: ProviderId) -> bool {
+        let Some(shared) = self.shared_keys(env, provider) else { return false };
+        let Some((keys, fetched)) = shared.read() else { return false };
+        let Some(state) = self.providers.get_mut(provider) else { return false };
+        let is_newer = state.keyring.fetched_at().is_none_or(|held| held < fetched) && fetched <= env.now;
+        if is_newer {
+            state.keyring.replace(keys, fetched);
+        }
+        is_newer
+    }
+
+    /// Fetches keys, unless somebody does already.
     fn fetch_keys(&mut self, env: &Env<'_>, provider: ProviderId) {
-        let (Some(state), Some(settings)) =
-            (self.providers.get_mut(provider), self.config.providers.get(provider))
+        let (Some(settings), Some(state)) =
+            (self.config.providers.get(provider), self.providers.get(provider))
         else {
             return;
         };
-        if state.keyring.is_fetching() {
+        if state.keyring.activity() == Activity::Fetching {
             return;
         }
-        state.keyring.attempted(env.now);
-        let call = provider::keys_call(&self.config, settings);
-        self.flights.outbox.push((Ticket(Subject::Keys(provider)), call));
+        // As long as the call may take; when it ends, the lease is set anew.
+        let lease = self.config.authentik.timeout.as_secs().saturating_add(RETRY_SECONDS);
+        let is_ours = self.shared_keys(env, provider).is_none_or(|shared| shared.take_lease(env.now, lease));
+        let activity = if is_ours { Activity::Fetching } else { Activity::Following };
+        if is_ours {
+            let call = provider::keys_call(&self.config, settings);
+            self.flights.outbox.push((Ticket(Subject::Keys(provider)), call));
+        }
+        if let Some(state) = self.providers.get_mut(provider) {
+            state.keyring.attempt(activity, env.now);
+        }
     }
 
-    fn keys_answered(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        answer: &Answer,
-    ) -> Vec<(RequestId, Decision)> {
-        let result = provider::read_keys(answer);
-        if let Some(state) = self.providers.get_mut(provider) {
-            state.keyring.fetched(result, env.now);
+    fn keys_answered(&mut self, env: &Env<'_>, provider: ProviderId, answer: &Answer) {
+        let pause = match provider::read_keys(answer) {
+            Ok((keys, body)) => {
+                if let Some(shared) = self.shared_keys(env, provider) {
+                    shared.publish(body, env.now);
+                }
+                if let Some(state) = self.providers.get_mut(provider) {
+                    state.keyring.replace(keys, env.now);
+                }
+                self.config.jwks.min_refresh_interval_seconds
+            }
+            Err(fault) => {
+                if let Some(state) = self.providers.get_mut(provider) {
+                    state.keyring.failed(Some(fault));
+                }
+                RETRY_SECONDS
+            }
+        };
+        if let Some(shared) = self.shared_keys(env, provider) {
+            shared.set_lease(env.now, pause);
         }
+    }
+
+    /// Whether another worker's keys are no longer to be waited for: nobody does, or somebody has for as long as a call
+    /// may take.
+    fn is_following_in_vain(&self, env: &Env<'_>, provider: ProviderId) -> bool {
+        let limit = self.config.authentik.timeout.as_secs();
+        let mut waiting =
+            self.flights.inquiries.iter().filter(|((of, _), flight)| flight.awaits_keys_of(*of, provider));
+        let longest = waiting.by_ref().map(|(_, flight)| env.now.since(flight.since)).max();
+        longest.is_none_or(|seconds| seconds >= limit)
+    }
+
+    fn end_following(&mut self, provider: ProviderId) {
+        if let Some(state) = self.providers.get_mut(provider) {
+            state.keyring.failed(None);
+        }
+    }
+
+    fn resume_awaiting_keys(&mut self, env: &Env<'_>, provider: ProviderId) -> Vec<(RequestId, Decision)> {
         let awaits =
-            |of: &ProviderId, flight: &Flight| *of == provider && matches!(flight.stage, Stage::Keys { .. });
-        let ready: Vec<_> = self.flights.inquiries.extract_if(|(of, _), flight| awaits(of, flight)).collect();
+            |of: ProviderId, flight: &Flight| of == provider && matches!(flight.stage, Stage::Keys { .. });
+        let ready: Vec<_> =
+            self.flights.inquiries.extract_if(|(of, _), flight| awaits(*of, flight)).collect();
         let mut decisions = Vec::new();
-        for ((_, fingerprint), Flight { stage, key, credential, waiters }) in ready {
-            let progress = self.with_facts(env, provider, |facts| stage.keys_fetched(facts));
-            decisions.extend(self.go_on(env, provider, fingerprint, progress, (key, credential, waiters)));
+        for (_, flight) in ready {
+            decisions.extend(self.go_on(env, provider, flight, Stage::keys_fetched));
         }
         decisions
     }
@@ -224,27 +306,34 @@ impl Authenticator {
         &mut self,
         env: &Env<'_>,
         provider: ProviderId,
-        fingerprint: Fingerprint,
-        progress: Option<Progress>,
-        (key, credential, waiters): (CacheKey, CredentialKind, Vec<Waiter>),
+        flight: Flight,
+        step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
     ) -> Vec<(RequestId, Decision)> {
+        let Flight { stage, since, case, guesser, waiters } = flight;
+        let mut progress = self.with_facts(env, provider, |facts| step(stage, facts));
+        let is_late = env.now.since(since) >= self.config.authentik.timeout.as_secs();
+        if let Some(Progress::AwaitKeys(stage)) = progress {
+            progress = if is_late {
+                Some(Progress::Done(Err(Fault::NoKeys)))
+            } else {
+                self.seek_keys(env, provider, stage)
+            };
+        }
         let stage = match progress {
-            Some(Progress::Ask(call, stage)) => {
-                self.flights.outbox.push((Ticket(Subject::Credential(provider, fingerprint)), call));
-                stage
-            }
-            Some(Progress::AwaitKeys(stage)) => {
-                self.fetch_keys(env, provider);
-                stage
-            }
             Some(Progress::Done(outcome)) => {
-                let outcome = self.settle(env, provider, fingerprint, key, credential, outcome);
+                self.release(guesser, &outcome);
+                let outcome = self.settle(env, &case, outcome);
                 return self.decide_all(waiters, &outcome);
             }
+            Some(Progress::Ask(call, stage)) => {
+                self.flights.outbox.push((Ticket(Subject::Credential(provider, case.fingerprint())), call));
+                stage
+            }
+            Some(Progress::AwaitKeys(stage)) => stage,
             None => return self.decide_all(waiters, &Err(Fault::Host)),
         };
-        let flight = Flight { stage, key, credential, waiters };
-        self.flights.inquiries.insert((provider, fingerprint), flight);
+        let name = (provider, case.fingerprint());
+        self.flights.inquiries.insert(name, Flight { stage, since, case, guesser, waiters });
         Vec::new()
     }
 
@@ -254,9 +343,9 @@ impl Authenticator {
         outcome: &Result<Verdict, Fault>,
     ) -> Vec<(RequestId, Decision)> {
         let decide = |Waiter { id, applicant, block }: Waiter| {
-            // It could be read when the request came.
             let decision = match RequestView::read(&block, &self.config.owned_headers) {
                 Ok(view) => self.conclude(applicant, &view, outcome.clone()),
+                // It could be read when the request came.
                 Err(MalformedBlock) => Decision::Reply(decision::broken_reply()),
             };
             (id, decision)
@@ -264,149 +353,29 @@ impl Authenticator {
         waiters.into_iter().map(decide).collect()
     }
 
-    /// Looks a credential up: in this worker, then in what all workers share. `None`: no such provider.
-    fn remembered(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        credential: &Credential,
-    ) -> Option<(CacheKey, Option<Verdict>)> {
-        let state = self.providers.get(provider)?;
-        let settings = self.config.providers.get(provider)?;
-        let key = CacheKey::new(provider, credential, &state.keys);
-        if let Some(verdict) = self.cache.fresh(&key, env.now) {
-            return Some((key, Some(verdict)));
-        }
-        if !self.is_shared(provider, kind_of(credential)) {
-            return Some((key, None));
-        }
-        let fingerprint = state.keys.fingerprint(credential);
-        let Some((shared, fresh_until)) =
-            self.slots.read(&fingerprint, &state.keys, env.surroundings, env.now)
-        else {
-            return Some((key, None));
+    fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential) -> Guesser {
+        let username = match credential {
+            Credential::Basic { username, .. } => Some(username.clone()),
+            Credential::Bearer(_) => None,
         };
-        let verdict = match shared {
-            SharedVerdict::Vouched(verified) => match Identity::new(verified, settings, &self.config) {
-                Ok(identity) => Verdict::Vouched(Rc::new(identity)),
-                Err(incomplete) => Verdict::Refused(Rejection::Incomplete(incomplete)),
-            },
-            SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
-        };
-        let again = CacheKey::new(provider, credential, &state.keys);
-        let lifetime = self.lifetime_until(&verdict, fresh_until);
-        self.cache.insert(again, verdict.clone(), lifetime);
-        Some((key, Some(verdict)))
+        let address =
+            self.config.throttle.trust_source_address.then(|| env.surroundings.source_address()).flatten();
+        let without_port =
+            |address: String| address.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or(address);
+        Guesser { provider, username, address: address.map(without_port) }
     }
 
-    /// Remembers what an inquiry found out. Faults are not remembered; they may be bridged by a stale verdict.
-    fn settle(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        fingerprint: Fingerprint,
-        key: CacheKey,
-        kind: CredentialKind,
-        outcome: Outcome,
-    ) -> Result<Verdict, Fault> {
-        let (Some(settings), Some(state)) =
-            (self.config.providers.get(provider), self.providers.get(provider))
-        else {
-            return Err(Fault::Host);
-        };
-        let cache = &self.config.cache;
-        let is_shared = self.is_shared(provider, kind);
-        match outcome {
-            Err(fault) => self.stale_or(&key, fault, env.now),
-            Ok(Ok(verified)) => {
-                let fresh_until = self.fresh_until(env.now, provider, kind, &verified);
-                if is_shared {
-                    self.slots.write_vouched(
-                        &fingerprint,
-                        &state.keys,
-                        env.surroundings,
-                        &verified,
-                        fresh_until,
-                    );
-                }
-                let verdict = match Identity::new(verified, settings, &self.config) {
-                    Ok(identity) => Verdict::Vouched(Rc::new(identity)),
-                    Err(incomplete) => Verdict::Refused(Rejection::Incomplete(incomplete)),
-                };
-                let lifetime = self.lifetime_until(&verdict, fresh_until);
-                self.cache.insert(key, verdict.clone(), lifetime);
-                Ok(verdict)
-            }
-            Ok(Err(rejection)) => {
-                if matches!(rejection, Rejection::Refused | Rejection::Inactive) {
-                    let fresh_until = env.now.plus(cache.negative_ttl_seconds);
-                    if is_shared {
-                        self.slots.write_refused(
-                            &fingerprint,
-                            &state.keys,
-                            env.surroundings,
-                            rejection,
-                            fresh_until,
-                        );
-                    }
-                    let lifetime = Lifetime { fresh_until, stale_until: fresh_until };
-                    self.cache.insert(key, Verdict::Refused(rejection), lifetime);
-                } else {
-                    self.cache.remove(&key);
-                }
-                Ok(Verdict::Refused(rejection))
-            }
+    /// Only a definite no leaves a mark.
+    fn release(&mut self, guesser: Option<Guesser>, outcome: &Outcome) {
+        let is_guess = matches!(outcome, Ok(Err(Rejection::Refused | Rejection::Inactive)));
+        if let Some(guesser) = guesser.filter(|_| !is_guess) {
+            self.throttle.take_back(&guesser);
         }
     }
 
-    fn stale_or(&self, key: &CacheKey, fault: Fault, now: Timestamp) -> Result<Verdict, Fault> {
-        self.cache.stale(key, now).ok_or(fault)
-    }
-
-    /// Never past the token's own end, and no longer than a revoked token may pass.
-    fn fresh_until(
-        &self,
-        now: Timestamp,
-        provider: ProviderId,
-        kind: CredentialKind,
-        verified: &VerifiedIdentity,
-    ) -> Timestamp {
-        let ttl = self.config.cache.ttl_seconds;
-        let settings = self.config.providers.get(provider);
-        let revalidate = settings.map_or(0, |provider| provider.revalidate_seconds);
-        let is_local =
-            settings.is_some_and(|provider| provider.bearer_verification == BearerVerification::Local);
-        let seconds = match (revalidate, kind) {
-            (0, _) => ttl,
-            // What was verified here and confirmed by authentik stands until it is to be confirmed again.
-            (_, CredentialKind::Bearer) if is_local => revalidate,
-            (_, CredentialKind::Bearer | CredentialKind::Basic) => ttl.min(revalidate),
-        };
-        now.plus(seconds).min(verified.expires())
-    }
-
-    fn lifetime_until(&self, verdict: &Verdict, fresh_until: Timestamp) -> Lifetime {
-        let stale_until = match verdict {
-            Verdict::Vouched(identity) => {
-                fresh_until.plus(self.config.cache.stale_seconds).min(identity.expires())
-            }
-            Verdict::Refused(_) => fresh_until,
-        };
-        Lifetime { fresh_until, stale_until }
-    }
-
-    /// Whether other workers profit: an exchange or an introspection costs authentik something, a local check nothing.
-    fn is_shared(&self, provider: ProviderId, kind: CredentialKind) -> bool {
-        match kind {
-            CredentialKind::Basic => true,
-            CredentialKind::Bearer => self.config.providers.get(provider).is_some_and(|provider| {
-                provider.revalidate_seconds > 0 || provider.bearer_verification != BearerVerification::Local
-            }),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.flights.inquiries.len() >= self.config.authentik.max_pending_calls
+    fn shared_keys<'a>(&'a self, env: &'a Env<'_>, provider: ProviderId) -> Option<SharedKeys<'a>> {
+        let keys = &self.providers.get(provider)?.keys;
+        Some(SharedKeys { prefix: self.slots.prefix(), provider, keys, surroundings: env.surroundings })
     }
 
     fn with_facts<T>(
@@ -422,12 +391,5 @@ impl Authenticator {
             env,
         };
         Some(ask(&facts))
-    }
-}
-
-const fn kind_of(credential: &Credential) -> CredentialKind {
-    match credential {
-        Credential::Basic { .. } => CredentialKind::Basic,
-        Credential::Bearer(_) => CredentialKind::Bearer,
     }
 }

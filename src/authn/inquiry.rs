@@ -7,7 +7,7 @@
 use super::Env;
 use super::credential::Credential;
 use super::fault::{Fault, Rejection};
-use super::keyring::KeyRing;
+use super::keyring::{Activity, KeyRing};
 use super::provider::{self, Answer, Call, Exchanged, Introspected};
 use super::secret::Secret;
 use super::verifier::{self, Shape, TokenRejection, VerifiedIdentity};
@@ -114,6 +114,10 @@ fn judge(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {
         (Source::TokenEndpoint, Shape::Jws | Shape::Opaque) => BearerVerification::Local,
         (Source::Client, _) => facts.provider.bearer_verification,
     };
+    let may_be_foreign = source == Source::Client && facts.provider.federated_bearer;
+    if may_be_foreign && verifier::is_issued_elsewhere(token.expose(), &facts.provider.issuer) {
+        return exchange_foreign(&token, facts);
+    }
     if verification == BearerVerification::Introspection {
         return introspect(token, source, facts);
     }
@@ -146,11 +150,19 @@ impl Facts<'_> {
 }
 
 fn await_keys(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {
-    if facts.may_fetch_keys() || facts.keyring.is_fetching() {
+    if facts.may_fetch_keys() || facts.keyring.activity() != Activity::Idle {
         Progress::AwaitKeys(Stage::Keys { token, source })
     } else {
         Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))
     }
+}
+
+/// A JWT of another issuer: authentik says whether it federates it, by issuing a token of this provider for it.
+fn exchange_foreign(token: &Secret<String>, facts: &Facts<'_>) -> Progress {
+    if verifier::unverified_expiry(token.expose()).is_some_and(|expiry| expiry <= facts.env.now) {
+        return Progress::Done(Ok(Err(Rejection::Token(TokenRejection::Expired))));
+    }
+    Progress::Ask(provider::assertion_call(facts.config, facts.provider, token.expose()), Stage::Exchange)
 }
 
 fn introspect(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {

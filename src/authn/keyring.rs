@@ -12,22 +12,33 @@ use crate::config::Jwks;
 const GRACE_SECONDS: u64 = 3600;
 
 /// How soon a failed fetch is tried again while there are no keys at all.
-const RETRY_SECONDS: u64 = 1;
+pub(super) const RETRY_SECONDS: u64 = 1;
 
 /// A provider's keys.
 #[derive(Debug, Default)]
 pub(super) struct KeyRing {
     held: Option<Held>,
     last_attempt: Option<Timestamp>,
-    /// Why the last attempt failed; `None` after a success.
+    /// Why the last fetch failed; `None` after a success.
     last_fault: Option<Fault>,
-    is_fetching: bool,
+    activity: Activity,
 }
 
 #[derive(Debug)]
 struct Held {
     keys: KeySet,
     fetched: Timestamp,
+}
+
+/// What is being done to get keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Activity {
+    #[default]
+    Idle,
+    /// This worker's call is out.
+    Fetching,
+    /// Another worker's is; what it finds will be shared.
+    Following,
 }
 
 impl KeyRing {
@@ -37,6 +48,11 @@ impl KeyRing {
         self.held.as_ref().filter(|held| now.since(held.fetched) <= longest).map(|held| &held.keys)
     }
 
+    /// When authentik gave the keys that are held.
+    pub(super) fn fetched_at(&self) -> Option<Timestamp> {
+        self.held.as_ref().map(|held| held.fetched)
+    }
+
     /// Whether a request may cause a fetch now: because there are no keys, or because it names one that is not here.
     pub(super) fn may_fetch(&self, now: Timestamp, config: &Jwks) -> bool {
         let pause = if self.current(now, config).is_some() {
@@ -44,17 +60,16 @@ impl KeyRing {
         } else {
             RETRY_SECONDS
         };
-        self.last_attempt.is_none_or(|attempt| now.since(attempt) >= pause)
+        // What another worker fetched counts as well.
+        self.last_attempt.max(self.fetched_at()).is_none_or(|last| now.since(last) >= pause)
     }
 
     /// Whether the schedule wants a fetch now. `jitter_percent` (0 to 10) spreads workers and replicas.
     pub(super) fn is_due(&self, now: Timestamp, config: &Jwks, jitter_percent: u64) -> bool {
-        if !self.may_fetch(now, config) {
-            return false;
-        }
         let early = config.refresh_seconds.saturating_mul(jitter_percent.min(10)) / 100;
         let after = config.refresh_seconds.saturating_sub(early);
-        self.held.as_ref().is_none_or(|held| now.since(held.fetched) >= after)
+        let is_old = self.fetched_at().is_none_or(|fetched| now.since(fetched) >= after);
+        is_old && self.activity == Activity::Idle && self.may_fetch(now, config)
     }
 
     /// Why the last fetch failed, if it did.
@@ -62,26 +77,89 @@ impl KeyRing {
         self.last_fault
     }
 
-    /// Whether a fetch is under way.
-    pub(super) const fn is_fetching(&self) -> bool {
-        self.is_fetching
+    pub(super) const fn activity(&self) -> Activity {
+        self.activity
     }
 
-    /// A fetch begins.
-    pub(super) const fn attempted(&mut self, now: Timestamp) {
+    /// This worker, or another, begins to fetch.
+    pub(super) const fn attempt(&mut self, activity: Activity, now: Timestamp) {
         self.last_attempt = Some(now);
-        self.is_fetching = true;
+        self.activity = activity;
     }
 
-    /// A fetch ended. After a failure the old keys stay.
-    pub(super) fn fetched(&mut self, result: Result<KeySet, Fault>, now: Timestamp) {
-        self.is_fetching = false;
-        match result {
-            Ok(keys) => {
-                self.held = Some(Held { keys, fetched: now });
-                self.last_fault = None;
-            }
-            Err(fault) => self.last_fault = Some(fault),
-        }
+    /// A fetch was given up; what is held stays.
+    pub(super) const fn failed(&mut self, fault: Option<Fault>) {
+        self.last_fault = fault;
+        self.activity = Activity::Idle;
+    }
+
+    /// A fetch brought these keys.
+    pub(super) fn replace(&mut self, keys: KeySet, fetched: Timestamp) {
+        *self = Self {
+            held: Some(Held { keys, fetched }),
+            last_attempt: self.last_attempt,
+            last_fault: None,
+            activity: Activity::Idle,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: Jwks = Jwks { refresh_seconds: 300, min_refresh_interval_seconds: 10 };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(10_000 + seconds)
+    }
+
+    #[test]
+    fn without_keys_a_fetch_is_tried_every_second() {
+        let mut ring = KeyRing::default();
+        assert!(ring.may_fetch(at(0), &CONFIG) && ring.is_due(at(0), &CONFIG, 0));
+        ring.attempt(Activity::Fetching, at(0));
+        assert!(!ring.may_fetch(at(0), &CONFIG));
+        ring.failed(Some(Fault::Reset));
+        assert!(!ring.may_fetch(at(0), &CONFIG));
+        assert!(ring.may_fetch(at(1), &CONFIG) && ring.is_due(at(1), &CONFIG, 0));
+        assert_eq!(ring.last_fault(), Some(Fault::Reset));
+    }
+
+    #[test]
+    fn with_keys_requests_cause_at_most_one_fetch_an_interval() {
+        let mut ring = KeyRing::default();
+        ring.attempt(Activity::Fetching, at(0));
+        ring.replace(KeySet::ClientSecret, at(0));
+        assert!(!ring.may_fetch(at(9), &CONFIG));
+        assert!(ring.may_fetch(at(10), &CONFIG));
+        ring.attempt(Activity::Fetching, at(10));
+        ring.failed(Some(Fault::Reset));
+        assert!(!ring.may_fetch(at(19), &CONFIG));
+        assert!(ring.may_fetch(at(20), &CONFIG));
+        ring.replace(KeySet::ClientSecret, at(20));
+        assert!(!ring.may_fetch(at(29), &CONFIG), "another worker's fetch counts as well");
+    }
+
+    #[test]
+    fn the_schedule_is_spread_and_not_overtaken() {
+        let mut ring = KeyRing::default();
+        ring.replace(KeySet::ClientSecret, at(0));
+        assert!(!ring.is_due(at(269), &CONFIG, 10));
+        assert!(ring.is_due(at(270), &CONFIG, 10));
+        assert!(!ring.is_due(at(270), &CONFIG, 0));
+        assert!(ring.is_due(at(300), &CONFIG, 0));
+        ring.attempt(Activity::Fetching, at(300));
+        assert!(!ring.is_due(at(400), &CONFIG, 0), "one at a time");
+    }
+
+    #[test]
+    fn old_keys_stay_for_an_hour_while_authentik_fails() {
+        let mut ring = KeyRing::default();
+        ring.replace(KeySet::ClientSecret, at(0));
+        ring.attempt(Activity::Fetching, at(300));
+        ring.failed(Some(Fault::Reset));
+        assert!(ring.current(at(300 + 3600), &CONFIG).is_some());
+        assert!(ring.current(at(300 + 3601), &CONFIG).is_none());
     }
 }

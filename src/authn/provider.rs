@@ -88,6 +88,18 @@ pub(super) fn exchange_call(config: &Config, provider: &Provider, username: &str
     post(config, "/application/o/token/", &form)
 }
 
+/// Token endpoint, `client_credentials` with a JWT of a federated issuer as client assertion (RFC 7523 §2.2).
+pub(super) fn assertion_call(config: &Config, provider: &Provider, assertion: &str) -> Call {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &provider.client_id),
+        ("scope", &provider.scope),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", assertion),
+    ];
+    post(config, "/application/o/token/", &form)
+}
+
 /// Reads the token endpoint's answer (RFC 6749 §5).
 pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
     #[derive(Deserialize)]
@@ -149,13 +161,14 @@ pub(super) fn keys_call(config: &Config, provider: &Provider) -> Call {
     get(config, &format!("/application/o/{}/jwks/", provider.slug))
 }
 
-/// Reads the key set.
-pub(super) fn read_keys(answer: &Answer) -> Result<KeySet, Fault> {
+/// Reads the key set; its JSON as well, for other workers.
+pub(super) fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
     let (status, body) = response(answer)?;
     if status != 200 {
         return Err(failure(status, answer));
     }
-    KeySet::parse(body).ok_or(Fault::BadAnswer { status })
+    let keys = KeySet::parse(body).ok_or(Fault::BadAnswer { status })?;
+    Ok((keys, body))
 }
 
 fn post(config: &Config, path: &str, form: &[(&str, &str)]) -> Call {

@@ -48,6 +48,11 @@ impl Slots {
         Self { prefix, count: config.cache.shared_slots }
     }
 
+    /// What the names of this configuration's shared entries begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The entry for this fingerprint, with the end of its freshness.
     pub(super) fn read(
         &self,
@@ -56,7 +61,7 @@ impl Slots {
         surroundings: &dyn Surroundings,
         now: Timestamp,
     ) -> Option<(SharedVerdict, Timestamp)> {
-        let entry = surroundings.shared(&self.name(fingerprint)?)?;
+        let entry = surroundings.shared(&self.name(fingerprint)?)?.value;
         decode(&entry, fingerprint, keys, now)
     }
 
@@ -89,6 +94,7 @@ impl Slots {
             | Rejection::Unusable(_)
             | Rejection::Token(_)
             | Rejection::Incomplete(_)
+            | Rejection::Throttled { .. }
             | Rejection::UnknownHost => return,
         };
         self.write(fingerprint, keys, surroundings, encode(kind, fingerprint, fresh_until, b"", b""));

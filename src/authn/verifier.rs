@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt as _, UntrustedToken, ValidationError};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::Env;
 use super::identity::Claims;
@@ -260,16 +260,40 @@ fn rejection_of(error: ValidationError) -> TokenRejection {
     }
 }
 
+/// Whether a token is a JWT that says that it comes from another issuer.
+pub(super) fn is_issued_elsewhere(token: &str, issuer: &str) -> bool {
+    shape(token) == Shape::Jws && unverified_issuer(token).is_some_and(|other| other != issuer)
+}
+
 /// The `iss` that a token claims to have. To be compared, never to be believed.
 fn unverified_issuer(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Issuer {
         iss: String,
     }
+    unverified_claims::<Issuer>(token).map(|claims| claims.iss)
+}
+
+/// The `exp` that a token claims to have. It can only shorten what is granted.
+pub(super) fn unverified_expiry(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Expiry {
+        exp: f64,
+    }
+    let Expiry { exp } = unverified_claims(token)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and NaN is 0"
+    )]
+    Some(Timestamp::from_seconds(exp as u64))
+}
+
+fn unverified_claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     let mut parts = token.split('.');
     let (_header, payload) = (parts.next()?, parts.next()?);
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice::<Issuer>(&payload).ok().map(|claims| claims.iss)
+    serde_json::from_slice(&payload).ok()
 }
 
 /// Whether a token says that it comes from any application of the authentik at `base` (no trailing slash). Such a
@@ -326,10 +350,16 @@ mod tests {
         fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             None
         }
-        fn shared(&self, _: &str) -> Option<Vec<u8>> {
+        fn shared(&self, _: &str) -> Option<crate::authn::Shared> {
             None
         }
         fn share(&self, _: &str, _: &[u8]) {}
+        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+            false
+        }
+        fn source_address(&self) -> Option<String> {
+            None
+        }
     }
 
     fn body(transcript: &str) -> Value {

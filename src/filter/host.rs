@@ -13,12 +13,12 @@ use core::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
-use crate::authn::Surroundings;
 use crate::authn::decision::{Forward, Reply};
 use crate::authn::headers::HeaderValue;
 use crate::authn::provider::{Call, NotSent};
 use crate::authn::request::HeaderBlock;
 use crate::authn::time::Timestamp;
+use crate::authn::{Shared, Surroundings};
 
 /// Filter state with the user name, read back as `wasm.authentik_username`.
 const USERNAME_PROPERTY: &str = "authentik_username";
@@ -313,24 +313,38 @@ impl Surroundings for Envoy {
         }
     }
 
-    fn shared(&self, name: &str) -> Option<Vec<u8>> {
+    fn shared(&self, name: &str) -> Option<Shared> {
         let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
         // SAFETY: the name and all out pointers live through the call.
         let status = unsafe {
             proxy_get_shared_data(name.as_ptr(), name.len(), &raw mut data, &raw mut size, &raw mut cas)
         };
         check(status).ok()?;
-        Some(take(data, size))
+        Some(Shared { value: take(data, size), version: cas })
     }
 
     fn share(&self, name: &str, value: &[u8]) {
-        // SAFETY: name and value live through the call.
-        let status =
-            unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), 0) };
-        if let Err(error) = check(status) {
-            log::debug!("a verdict was not shared: {error}");
+        if let Err(error) = set_shared(name, value, UNCONDITIONALLY) {
+            log::debug!("a value was not shared: {error}");
         }
     }
+
+    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
+        version != UNCONDITIONALLY && set_shared(name, value, version).is_ok()
+    }
+
+    fn source_address(&self) -> Option<String> {
+        let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
+        String::from_utf8(address).ok()
+    }
+}
+
+/// The version that stands for "whatever is there".
+const UNCONDITIONALLY: u32 = 0;
+
+fn set_shared(name: &str, value: &[u8], version: u32) -> Result<(), HostError> {
+    // SAFETY: name and value live through the call.
+    check(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
 }
 
 /// A length-delimited field of the protobuf wire format.

@@ -18,10 +18,10 @@ use crate::authn::provider::Answer;
 use crate::authn::{Authenticator, Env, RequestId, Ticket};
 use crate::config::Config;
 
-/// The first tick fetches keys; it comes as soon as the worker runs.
-const FIRST_TICK: Duration = Duration::from_millis(20);
+/// The first tick fetches keys, and others look whether another worker has fetched what a request waits for.
+const SOON: Duration = Duration::from_millis(20);
 /// Whether keys are due is looked at this often.
-const TICK: Duration = Duration::from_secs(1);
+const AT_EASE: Duration = Duration::from_secs(1);
 
 /// What the requests of one worker share.
 pub(super) struct Worker {
@@ -37,6 +37,7 @@ pub(super) struct Worker {
     /// Decisions on other requests that fell in that callback. Envoy would take a reply to one of them for a reply to
     /// the request whose callback it is, so they are applied at the next tick.
     later: RefCell<Vec<(RequestId, Decision)>>,
+    pace: Cell<Duration>,
     jitter_percent: u64,
 }
 
@@ -85,6 +86,15 @@ impl Worker {
         }
     }
 
+    /// Ticks as fast as the core needs them.
+    fn set_pace(&self) {
+        let wants_ticks = self.with_core(|core, _| core.wants_ticks()).unwrap_or_default();
+        let pace = if wants_ticks { SOON } else { AT_EASE };
+        if self.pace.replace(pace) != pace {
+            host::tick_every(pace);
+        }
+    }
+
     fn settle(&self, ticket: Ticket, answer: &Answer) {
         let decisions = self.with_core(|core, env| core.answered(env, ticket, answer)).unwrap_or_default();
         let Some(current) = self.current.get() else { return self.deliver(decisions) };
@@ -116,7 +126,6 @@ impl Worker {
 /// The SDK's root context.
 pub(super) struct Root {
     worker: Rc<Worker>,
-    has_ticked: bool,
 }
 
 impl Root {
@@ -129,9 +138,10 @@ impl Root {
             current: Cell::default(),
             own_decision: RefCell::default(),
             later: RefCell::default(),
+            pace: Cell::new(SOON),
             jitter_percent: http::random_below(11),
         };
-        Self { worker: Rc::new(worker), has_ticked: false }
+        Self { worker: Rc::new(worker) }
     }
 }
 
@@ -171,23 +181,22 @@ impl RootContext for Root {
         let core = Authenticator::new(config);
         let is_ready = core.is_some();
         *self.worker.authenticator.borrow_mut() = core;
-        host::tick_every(FIRST_TICK);
+        host::tick_every(self.worker.pace.get());
         is_ready
     }
 
     fn on_tick(&mut self) {
-        if !self.has_ticked {
-            self.has_ticked = true;
-            host::tick_every(TICK);
-        }
         self.worker.deliver(self.worker.later.take());
-        self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
+        let decisions = self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
+        self.worker.deliver(decisions.unwrap_or_default());
         self.worker.send_calls();
+        self.worker.set_pace();
     }
 
     /// Called by [`host::as_root`] only: the filter has no queue.
     fn on_queue_ready(&mut self, _queue_id: u32) {
         self.worker.send_calls();
+        self.worker.set_pace();
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {

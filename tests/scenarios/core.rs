@@ -4,7 +4,7 @@ use authentik_proxy_wasm::authn::decision::{Decision, Forward};
 use authentik_proxy_wasm::authn::provider::{Answer, Call};
 use authentik_proxy_wasm::authn::request::HeaderBlock;
 use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, Surroundings, Ticket};
+use authentik_proxy_wasm::authn::{Authenticator, Env, Shared, Surroundings, Ticket};
 use authentik_proxy_wasm::config::Config;
 
 use super::{NOW, Reply, Subject, Told};
@@ -16,10 +16,16 @@ impl Surroundings for Nothing {
     fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
-    fn shared(&self, _: &str) -> Option<Vec<u8>> {
+    fn shared(&self, _: &str) -> Option<Shared> {
         None
     }
     fn share(&self, _: &str, _: &[u8]) {}
+    fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+        false
+    }
+    fn source_address(&self) -> Option<String> {
+        Some("192.0.2.7:40000".to_owned())
+    }
 }
 
 pub(crate) struct Core {

@@ -1,0 +1,189 @@
+//! What is remembered of credentials, and for how long.
+//!
+//! Owns: the order of look-ups (this worker, then what all workers share), what a verdict becomes in each, and every
+//! lifetime. Only a verdict is remembered; a fault never is.
+//! Must not: judge, or ask.
+
+use std::rc::Rc;
+
+use super::cache::{CacheKey, Lifetime};
+use super::credential::Credential;
+use super::directory::ProviderId;
+use super::fault::{Fault, Rejection};
+use super::fingerprint::Fingerprint;
+use super::identity::Identity;
+use super::inquiry::Outcome;
+use super::slots::SharedVerdict;
+use super::time::Timestamp;
+use super::verdict::Verdict;
+use super::verifier::{self, VerifiedIdentity};
+use super::{Authenticator, Env, ProviderState};
+use crate::config::{BearerVerification, Provider};
+
+/// A credential about which nothing is remembered: all that is needed to remember what comes of it.
+pub(super) struct Case {
+    provider: ProviderId,
+    key: CacheKey,
+    fingerprint: Fingerprint,
+    kind: Kind,
+    /// The end that a token claims for itself: nothing that is granted for it lasts longer.
+    not_after: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Basic,
+    Bearer,
+}
+
+impl Case {
+    pub(super) const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+impl Authenticator {
+    /// What is remembered of a credential, or the case to open. `None`: there is no such provider.
+    pub(super) fn look_up(
+        &mut self,
+        env: &Env<'_>,
+        provider: ProviderId,
+        credential: &Credential,
+    ) -> Option<Result<Verdict, Case>> {
+        let keys = &self.providers.get(provider)?.keys;
+        let (key, fingerprint) = match credential {
+            Credential::Basic { .. } => {
+                let fingerprint = keys.fingerprint(credential);
+                (CacheKey::fingerprint(provider, &fingerprint), Some(fingerprint))
+            }
+            Credential::Bearer(token) => (CacheKey::token(provider, token), None),
+        };
+        if let Some(verdict) = self.cache.fresh(&key, env.now) {
+            return Some(Ok(verdict));
+        }
+        let (kind, not_after) = match credential {
+            Credential::Basic { .. } => (Kind::Basic, None),
+            Credential::Bearer(token) => (Kind::Bearer, verifier::unverified_expiry(token.expose())),
+        };
+        let fingerprint = fingerprint.unwrap_or_else(|| keys.fingerprint(credential));
+        let case = Case { provider, key, fingerprint, kind, not_after };
+        Some(self.shared_verdict(env, &case).ok_or(case))
+    }
+
+    /// What another worker found out; from now on this one knows it too.
+    fn shared_verdict(&mut self, env: &Env<'_>, case: &Case) -> Option<Verdict> {
+        let (settings, state) = self.settings_and_state(case.provider)?;
+        if !is_shared(settings, case.kind) {
+            return None;
+        }
+        let (shared, fresh_until) =
+            self.slots.read(&case.fingerprint, &state.keys, env.surroundings, env.now)?;
+        let verdict = match shared {
+            SharedVerdict::Vouched(verified) => self.vouched(verified, settings),
+            SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
+        };
+        let lifetime = self.lifetime(&verdict, fresh_until);
+        self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+        Some(verdict)
+    }
+
+    /// Remembers what came of a case. A fault may be bridged by what was known before.
+    pub(super) fn settle(&mut self, env: &Env<'_>, case: &Case, outcome: Outcome) -> Result<Verdict, Fault> {
+        let Some((settings, state)) = self.settings_and_state(case.provider) else { return Err(Fault::Host) };
+        let is_shared = is_shared(settings, case.kind);
+        let (verdict, fresh_until) = match outcome {
+            Err(fault) => return self.cache.stale(&case.key, env.now).ok_or(fault),
+            Ok(Ok(verified)) => {
+                let fresh_until = self.fresh_until(env.now, settings, case, &verified);
+                if is_shared {
+                    let slots = &self.slots;
+                    slots.write_vouched(
+                        &case.fingerprint,
+                        &state.keys,
+                        env.surroundings,
+                        &verified,
+                        fresh_until,
+                    );
+                }
+                (self.vouched(verified, settings), fresh_until)
+            }
+            // A definite no of authentik's.
+            Ok(Err(rejection @ (Rejection::Refused | Rejection::Inactive))) => {
+                let fresh_until = env.now.plus(self.config.cache.negative_ttl_seconds);
+                if is_shared {
+                    let slots = &self.slots;
+                    slots.write_refused(
+                        &case.fingerprint,
+                        &state.keys,
+                        env.surroundings,
+                        rejection,
+                        fresh_until,
+                    );
+                }
+                (Verdict::Refused(rejection), fresh_until)
+            }
+            // Found out here, at no cost; and what was known before is over.
+            Ok(Err(rejection)) => {
+                self.cache.remove(&case.key);
+                return Ok(Verdict::Refused(rejection));
+            }
+        };
+        let lifetime = self.lifetime(&verdict, fresh_until);
+        self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+        Ok(verdict)
+    }
+
+    /// Whether authentik vouched for this very credential before, however long ago: that is no guess.
+    pub(super) fn was_good(&self, case: &Case) -> bool {
+        self.cache.was_vouched(&case.key)
+    }
+
+    fn vouched(&self, verified: VerifiedIdentity, settings: &Provider) -> Verdict {
+        match Identity::new(verified, settings, &self.config) {
+            Ok(identity) => Verdict::Vouched(Rc::new(identity)),
+            Err(incomplete) => Verdict::Refused(Rejection::Incomplete(incomplete)),
+        }
+    }
+
+    /// Never past the token's own end, and no longer than a revoked token may pass.
+    fn fresh_until(
+        &self,
+        now: Timestamp,
+        settings: &Provider,
+        case: &Case,
+        verified: &VerifiedIdentity,
+    ) -> Timestamp {
+        let ttl = self.config.cache.ttl_seconds;
+        let is_local = settings.bearer_verification == BearerVerification::Local;
+        let seconds = match (settings.revalidate_seconds, case.kind) {
+            (0, _) => ttl,
+            // What was verified here and confirmed by authentik stands until it is to be confirmed again.
+            (revalidate, Kind::Bearer) if is_local => revalidate,
+            (revalidate, Kind::Bearer | Kind::Basic) => ttl.min(revalidate),
+        };
+        let granted = now.plus(seconds).min(verified.expires());
+        case.not_after.map_or(granted, |end| granted.min(end))
+    }
+
+    fn lifetime(&self, verdict: &Verdict, fresh_until: Timestamp) -> Lifetime {
+        let stale_until = match verdict {
+            Verdict::Vouched(identity) => {
+                fresh_until.plus(self.config.cache.stale_seconds).min(identity.expires())
+            }
+            Verdict::Refused(_) => fresh_until,
+        };
+        Lifetime { fresh_until, stale_until }
+    }
+
+    fn settings_and_state(&self, provider: ProviderId) -> Option<(&Provider, &ProviderState)> {
+        Some((self.config.providers.get(provider)?, self.providers.get(provider)?))
+    }
+}
+
+/// Whether other workers profit: an exchange or an introspection costs authentik something, a local check nothing.
+fn is_shared(settings: &Provider, kind: Kind) -> bool {
+    let is_asked = settings.revalidate_seconds > 0
+        || settings.federated_bearer
+        || settings.bearer_verification != BearerVerification::Local;
+    kind == Kind::Basic || is_asked
+}

@@ -1,0 +1,167 @@
+//! The brake on guessing: refused credentials per user name, and per source address where that can be trusted.
+//!
+//! Owns: the counts, bounded in number. They are this worker's own. A guess counts from the moment it is sent, so that
+//! many at one time are no way around the brake; it is taken back when it was none.
+//! Must not: see a password, or brake a credential that is known to be good.
+
+use core::hash::Hash;
+use core::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use super::directory::ProviderId;
+use super::time::Timestamp;
+use crate::config;
+
+/// Most names and most addresses that are counted at one time; the longest unused are forgotten first.
+const MAX_COUNTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// Who is guessing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Guesser {
+    pub(super) provider: ProviderId,
+    pub(super) username: Option<String>,
+    /// Without the port.
+    pub(super) address: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    since: Timestamp,
+    failures: u32,
+}
+
+/// The counts of one worker.
+pub(super) struct Throttle {
+    limit: u32,
+    window_seconds: u64,
+    usernames: LruCache<(ProviderId, String), Count>,
+    addresses: LruCache<String, Count>,
+}
+
+impl Throttle {
+    pub(super) fn new(config: &config::Throttle) -> Self {
+        Self {
+            limit: config.failures,
+            window_seconds: config.window_seconds,
+            usernames: LruCache::new(MAX_COUNTS),
+            addresses: LruCache::new(MAX_COUNTS),
+        }
+    }
+
+    /// Counts a guess that is about to be sent.
+    ///
+    /// # Errors
+    /// It may not be sent; seconds after which one may.
+    pub(super) fn begin(&mut self, guesser: &Guesser, now: Timestamp) -> Result<(), u64> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let (limit, window) = (self.limit, self.window_seconds);
+        let wait = |count: &Count| {
+            let age = now.since(count.since);
+            (count.failures >= limit && age < window).then(|| window.saturating_sub(age).max(1))
+        };
+        let by_name = guesser.name().and_then(|name| self.usernames.peek(&name).and_then(wait));
+        let by_address =
+            guesser.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(wait));
+        if let Some(seconds) = by_name.max(by_address) {
+            return Err(seconds);
+        }
+        if let Some(name) = guesser.name() {
+            count_one(&mut self.usernames, name, now, window);
+        }
+        if let Some(address) = &guesser.address {
+            count_one(&mut self.addresses, address.clone(), now, window);
+        }
+        Ok(())
+    }
+
+    /// The guess was none: the credential is good, or nobody could say.
+    pub(super) fn take_back(&mut self, guesser: &Guesser) {
+        let counts = [
+            guesser.name().and_then(|name| self.usernames.peek_mut(&name)),
+            guesser.address.as_ref().and_then(|address| self.addresses.peek_mut(address)),
+        ];
+        for count in counts.into_iter().flatten() {
+            count.failures = count.failures.saturating_sub(1);
+        }
+    }
+}
+
+impl Guesser {
+    fn name(&self) -> Option<(ProviderId, String)> {
+        Some((self.provider, self.username.clone()?))
+    }
+}
+
+fn count_one<K: Hash + Eq>(counts: &mut LruCache<K, Count>, key: K, now: Timestamp, window: u64) {
+    let count = counts.get_or_insert_mut(key, || Count { since: now, failures: 0 });
+    if now.since(count.since) >= window {
+        *count = Count { since: now, failures: 0 };
+    }
+    count.failures = count.failures.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guesser(username: &str, address: Option<&str>) -> Guesser {
+        Guesser { provider: 0, username: Some(username.to_owned()), address: address.map(str::to_owned) }
+    }
+
+    fn throttle(failures: u32) -> Throttle {
+        Throttle::new(&config::Throttle { failures, window_seconds: 60, trust_source_address: true })
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1000 + seconds)
+    }
+
+    #[test]
+    fn the_brake_is_on_after_the_limit_until_the_window_ends() {
+        let mut throttle = throttle(3);
+        let alice = guesser("alice", None);
+        for second in 0..3 {
+            assert_eq!(throttle.begin(&alice, at(second)), Ok(()));
+        }
+        assert_eq!(throttle.begin(&alice, at(10)), Err(50));
+        assert_eq!(throttle.begin(&guesser("bob", None), at(10)), Ok(()), "others are not braked");
+        assert_eq!(throttle.begin(&alice, at(59)), Err(1));
+        assert_eq!(throttle.begin(&alice, at(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_good_credential_is_no_guess() {
+        let mut throttle = throttle(1);
+        let alice = guesser("alice", Some("192.0.2.1"));
+        for _ in 0..10 {
+            assert_eq!(throttle.begin(&alice, at(0)), Ok(()));
+            throttle.take_back(&alice);
+        }
+    }
+
+    #[test]
+    fn many_names_from_one_address_are_braked() {
+        let mut throttle = throttle(3);
+        for name in ["a", "b", "c"] {
+            assert_eq!(throttle.begin(&guesser(name, Some("192.0.2.1")), at(0)), Ok(()));
+        }
+        assert_eq!(throttle.begin(&guesser("d", Some("192.0.2.1")), at(0)), Err(60));
+        assert_eq!(throttle.begin(&guesser("d", Some("192.0.2.2")), at(0)), Ok(()));
+    }
+
+    #[test]
+    fn zero_switches_it_off_and_memory_is_bounded() {
+        let mut off = throttle(0);
+        for _ in 0..100 {
+            assert_eq!(off.begin(&guesser("alice", None), at(0)), Ok(()));
+        }
+        let mut on = throttle(3);
+        for number in 0..20_000 {
+            assert_eq!(on.begin(&guesser(&number.to_string(), None), at(0)), Ok(()));
+        }
+        assert_eq!(on.usernames.len(), MAX_COUNTS.get());
+    }
+}
