@@ -426,4 +426,93 @@ on_both! {
         }
         assert_eq!(subject.send(&request(&[(":path", "/outpost.goauthentik.iox")])).unwrap().status(), 302);
     }
+
+    /// §2.3 and RFC 7523: a JWT of another issuer is exchanged, when the provider says so; what comes back is the token.
+    fn a_federated_bearer_is_exchanged(start) {
+        let foreign = |changes: serde_json::Value| {
+            let mut all = json!({"iss": "https://ci.example.test", "sub": "repo:x", "preferred_username": null});
+            for (name, value) in changes.as_object().unwrap() {
+                all[name] = value.clone();
+            }
+            request(&[("authorization", &format!("Bearer {}", signed(&all, "of the CI")))])
+        };
+        for verification in ["local", "introspection", "local_then_introspection"] {
+            let provider = json!({"federated_bearer": true, "bearer_verification": verification});
+            let mut subject = start(&configuration(&provider, &json!({"cache": {"ttl_seconds": 60}})));
+            assert!(subject.send(&foreign(json!({"exp": NOW + 30}))).is_none());
+            let told = subject.answer(&granting(json!({}))).unwrap();
+            assert_eq!(told.header("x-authentik-username"), Some("alice"));
+            assert_eq!(told.header("x-authentik-jwt"), Some(token(&json!({})).as_str()), "the provider's own token");
+            assert_eq!(told.header("authorization"), None);
+            assert!(subject.send(&foreign(json!({"exp": NOW + 30}))).is_some(), "remembered");
+            subject.advance(30);
+            assert_eq!(subject.send(&foreign(json!({"exp": NOW + 30}))).unwrap().status(), 401, "not past its own end");
+            assert!(subject.send(&foreign(json!({"exp": null}))).is_none(), "without an end authentik decides");
+            assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401));
+        }
+        let mut off = start(&configuration(&json!({}), &json!({})));
+        off.send(&request(&[("authorization", &basic("a", "b"))]));
+        off.answer(&refusing);
+        off.send(&request(&[("authorization", &format!("Bearer {}", token(&json!({}))))]));
+        off.answer(&refusing);
+        assert_eq!(off.send(&foreign(json!({}))).expect("authentik is not asked").status(), 401);
+    }
+
+    /// §2.7: after too many refusals, more guesses are not passed on; a good credential that is known is.
+    fn guessing_is_braked(start) {
+        for (intercept, braked) in [(true, 429), (false, 302)] {
+            let provider = json!({"intercept_header_auth": intercept});
+            let rest = json!({"throttle": {"failures": 3, "window_seconds": 60}, "cache": {"ttl_seconds": 5}});
+            let mut subject = start(&configuration(&provider, &rest));
+            let guess = |username: &str, number: u32| request(&[("authorization", &basic(username, &format!("guess-{number}")))]);
+            let good = request(&[("authorization", &basic("alice", PASSWORD))]);
+            assert!(subject.send(&good).is_none());
+            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            for number in 0..3 {
+                assert!(subject.send(&guess("alice", number)).is_none());
+                subject.answer(&refusing);
+            }
+            let told = subject.send(&guess("alice", 3)).expect("authentik is not asked");
+            assert_eq!(told.status(), braked);
+            if intercept {
+                assert_eq!(told.header("retry-after"), Some("60"));
+                assert!(told.headers("www-authenticate").is_empty());
+            }
+            assert_eq!(subject.send(&good).expect("known").status(), 200);
+            subject.advance(6);
+            assert!(subject.send(&good).is_none(), "no longer fresh, and still no guess");
+            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert!(subject.send(&guess("bob", 0)).is_none(), "another name is not braked");
+            subject.answer(&refusing);
+            subject.advance(54);
+            assert!(subject.send(&guess("alice", 4)).is_none(), "the window is over");
+            subject.answer(&refusing);
+        }
+    }
+
+    /// A fault is no guess: an outage must not lock anybody out.
+    fn faults_are_not_counted_as_guesses(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({"throttle": {"failures": 2}})));
+        let good = request(&[("authorization", &basic("alice", PASSWORD))]);
+        for _ in 0..5 {
+            assert!(subject.send(&good).is_none());
+            assert_eq!(subject.answer(&|_| Reply::Body(503, "")).map(|told| told.status()), Some(503));
+        }
+        assert!(subject.send(&good).is_none());
+        assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+    }
+
+    /// Where the source address is the client's own, many names from one address are braked as well.
+    fn guessing_many_names_from_one_address_is_braked(start) {
+        for (trusted, expected) in [(true, Some(429)), (false, None)] {
+            let rest = json!({"throttle": {"failures": 3, "trust_source_address": trusted}});
+            let mut subject = start(&configuration(&json!({}), &rest));
+            for number in 0..3 {
+                assert!(subject.send(&request(&[("authorization", &basic(&format!("user-{number}"), "x"))])).is_none());
+                subject.answer(&refusing);
+            }
+            let told = subject.send(&request(&[("authorization", &basic("user-3", "x"))]));
+            assert_eq!(told.map(|told| told.status()), expected, "trusted: {trusted}");
+        }
+    }
 }
