@@ -6,7 +6,9 @@
 
 mod cases;
 mod core;
+mod login;
 mod module;
+mod sessions;
 mod table;
 
 use std::collections::BTreeMap;
@@ -28,9 +30,14 @@ pub(crate) trait Subject {
     fn calls(&mut self) -> Vec<String>;
     /// Answers all calls that wait, and those that follow, by path; gives what the request was told, if it was.
     fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told>;
+    /// The application answers the last request, with these headers: the response's `Set-Cookie` lines.
+    fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String>;
     /// Moves the clock.
     fn advance(&mut self, seconds: u64);
 }
+
+/// Starts a subject with a configuration: a worker, a replica.
+pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Box<dyn Subject>;
 
 /// What authentik does with one call.
 pub(crate) enum Reply {
@@ -191,4 +198,39 @@ pub(crate) fn ask(
             subject.answer(authentik).expect("a request that waits is told something when authentik answers")
         }
     }
+}
+
+/// What a client sends back: names and values of these `Set-Cookie` lines.
+pub(crate) fn jar(set_cookies: &[String]) -> String {
+    let kept = set_cookies.iter().filter(|line| !line.contains("Max-Age=0"));
+    kept.map(|line| line.split(';').next().unwrap()).collect::<Vec<_>>().join("; ")
+}
+
+/// The value of a parameter of a URL's query.
+pub(crate) fn parameter(url: &str, name: &str) -> Option<String> {
+    let query = url.split_once('?')?.1;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(other, _)| other == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A browser goes through the login flow as this user; the cookies that it has at the end.
+pub(crate) fn log_in(subject: &mut dyn Subject, username: &str) -> String {
+    let begun = subject.send(&request(&[])).expect("no call is needed to begin");
+    let login = jar(&begun.headers("set-cookie").into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let location = begun.header("location").unwrap();
+    let nonce = parameter(location, "nonce").unwrap();
+    let callback = callback_path(&parameter(location, "state").unwrap());
+    let headers = [(":path", callback.as_str()), ("cookie", login.as_str())];
+    let ended = ask(subject, &headers, &granting(json!({"preferred_username": username, "nonce": nonce})));
+    assert_eq!(
+        (ended.status(), ended.header("location")),
+        (302, Some("https://app.example.test/")),
+        "{ended:?}"
+    );
+    jar(&ended.headers("set-cookie").into_iter().map(str::to_owned).collect::<Vec<_>>())
+}
+
+pub(crate) fn callback_path(state: &str) -> String {
+    format!("/outpost.goauthentik.io/callback?X-authentik-auth-callback=true&code=a-code&state={state}")
 }

@@ -1,4 +1,4 @@
-//! Verdicts that this worker knows: a bounded LRU.
+//! What this worker knows, verdicts and opened sessions: bounded LRUs.
 //!
 //! Owns: the two bounds (entries, bytes), freshness, and the wiping of keys on eviction. A Bearer token is its own
 //! key, compared whole; a Basic credential is kept as a fingerprint only.
@@ -13,18 +13,21 @@ use super::directory::ProviderId;
 use super::fingerprint::Fingerprint;
 use super::secret::Secret;
 use super::time::Timestamp;
-use super::verdict::Verdict;
 
-/// Most that all entries of one worker may take, in bytes, roughly.
+/// Most that all entries of one cache may take, in bytes, roughly.
 const MAX_BYTES: usize = 8 << 20;
 
-/// What a verdict is found by: the provider, and the token itself or the fingerprint.
+/// What a value is found by: the provider, and the token or cookie itself or the fingerprint.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct CacheKey(Vec<u8>);
 
 impl CacheKey {
     pub(super) fn token(provider: ProviderId, token: &Secret<String>) -> Self {
         Self::new(b't', provider, token.expose().as_bytes())
+    }
+
+    pub(super) fn cookie(provider: ProviderId, value: &[u8]) -> Self {
+        Self::new(b'c', provider, value)
     }
 
     pub(super) fn fingerprint(provider: ProviderId, fingerprint: &Fingerprint) -> Self {
@@ -46,6 +49,11 @@ impl Drop for CacheKey {
     }
 }
 
+/// What a value takes in a cache, in bytes, roughly.
+pub(super) trait Weigh {
+    fn weight(&self) -> usize;
+}
+
 /// How long a verdict may be used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
@@ -55,44 +63,44 @@ pub(super) struct Lifetime {
     pub(super) stale_until: Timestamp,
 }
 
-struct Entry {
-    verdict: Verdict,
+struct Entry<V> {
+    value: V,
     lifetime: Lifetime,
     weight: usize,
 }
 
-/// The verdicts of one worker under one configuration.
-pub(super) struct Cache {
-    entries: LruCache<CacheKey, Entry>,
+/// Values of one worker under one configuration.
+pub(super) struct Cache<V> {
+    entries: LruCache<CacheKey, Entry<V>>,
     bytes: usize,
 }
 
-impl Cache {
+impl<V: Clone + Weigh> Cache<V> {
     pub(super) fn new(entries: usize) -> Self {
         Self { entries: LruCache::new(NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)), bytes: 0 }
     }
 
     /// A verdict that is still fresh.
-    pub(super) fn fresh(&mut self, key: &CacheKey, now: Timestamp) -> Option<Verdict> {
+    pub(super) fn fresh(&mut self, key: &CacheKey, now: Timestamp) -> Option<V> {
         let entry = self.entries.get(key)?;
-        (entry.lifetime.fresh_until > now).then(|| entry.verdict.clone())
+        (entry.lifetime.fresh_until > now).then(|| entry.value.clone())
     }
 
     /// A verdict that may be used while authentik cannot answer.
-    pub(super) fn stale(&self, key: &CacheKey, now: Timestamp) -> Option<Verdict> {
+    pub(super) fn stale(&self, key: &CacheKey, now: Timestamp) -> Option<V> {
         let entry = self.entries.peek(key)?;
-        (entry.lifetime.stale_until > now).then(|| entry.verdict.clone())
+        (entry.lifetime.stale_until > now).then(|| entry.value.clone())
     }
 
-    /// Whether the last word on this credential was a good one, fresh or not.
-    pub(super) fn was_vouched(&self, key: &CacheKey) -> bool {
-        self.entries.peek(key).is_some_and(|entry| matches!(entry.verdict, Verdict::Vouched(_)))
+    /// The last word, fresh or not.
+    pub(super) fn last(&self, key: &CacheKey) -> Option<&V> {
+        self.entries.peek(key).map(|entry| &entry.value)
     }
 
-    pub(super) fn insert(&mut self, key: CacheKey, verdict: Verdict, lifetime: Lifetime) {
-        let weight = key.0.len().saturating_add(verdict.weight());
+    pub(super) fn insert(&mut self, key: CacheKey, value: V, lifetime: Lifetime) {
+        let weight = key.0.len().saturating_add(value.weight());
         self.bytes = self.bytes.saturating_add(weight);
-        if let Some((_, evicted)) = self.entries.push(key, Entry { verdict, lifetime, weight }) {
+        if let Some((_, evicted)) = self.entries.push(key, Entry { value, lifetime, weight }) {
             self.bytes = self.bytes.saturating_sub(evicted.weight);
         }
         while self.bytes > MAX_BYTES {

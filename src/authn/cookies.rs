@@ -1,21 +1,133 @@
-//! The `cookie` header (RFC 6265 §5.4), by exact names.
+//! Cookies (RFC 6265), by exact names.
 //!
-//! Owns: the name of a provider's session cookie, and taking our own cookies out of what the application gets.
-//! Must not: find a cookie by substring.
+//! Owns: the names of a provider's cookies, finding, splitting, setting and clearing them, and taking our own out of what
+//! the application gets. Must not: find a cookie by substring, or know what is in one.
 
 use sha2::{Digest as _, Sha256};
 
 use super::headers::HeaderValue;
+use super::origin::Scheme;
+use crate::config::Provider;
 
-/// Most parts of a session cookie: `<name>_0` to `<name>_15`.
-const MAX_PARTS: usize = 16;
+/// Longest value of one cookie, in bytes: browsers keep 4,096 for name, value and attributes.
+const MAX_VALUE_BYTES: usize = 3_800;
+/// Most parts of a cookie: `<name>_0` to `<name>_8`, 32 KiB together.
+const MAX_PARTS: usize = 9;
+/// Most cookies of the same name that are tried.
+const MAX_CANDIDATES: usize = 4;
 
-/// The name of a provider's session cookie: `authentik_proxy_` and the first 8 hex digits of SHA-256(client_id), as
-/// the outpost has it.
-pub(super) fn session_cookie_name(client_id: &str) -> String {
-    let digest = Sha256::digest(client_id.as_bytes());
-    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("authentik_proxy_{digits}")
+/// One of our cookies: its name and where it holds.
+#[derive(Debug)]
+pub(super) struct Cookie {
+    name: String,
+    attributes: String,
+}
+
+/// The session cookie is `authentik_proxy_` and the first 8 hex digits of SHA-256(client_id), as the outpost has it; the
+/// login's has `_login` behind it. `__Host-` where a browser would hold it to this very host.
+impl Cookie {
+    pub(super) fn session(provider: &Provider) -> Self {
+        Self::new(provider, "")
+    }
+
+    pub(super) fn login(provider: &Provider) -> Self {
+        Self::new(provider, "_login")
+    }
+
+    fn new(provider: &Provider, suffix: &str) -> Self {
+        let digest = Sha256::digest(provider.client_id.as_bytes());
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let is_secure = provider.external_host.scheme == Scheme::Https;
+        let prefix = if is_secure && provider.cookie_domain.is_none() { "__Host-" } else { "" };
+        let mut attributes = "; Path=/; HttpOnly; SameSite=Lax".to_owned();
+        if is_secure {
+            attributes.push_str("; Secure");
+        }
+        if let Some(domain) = &provider.cookie_domain {
+            attributes.push_str("; Domain=");
+            attributes.push_str(domain);
+        }
+        Self { name: format!("{prefix}authentik_proxy_{digits}{suffix}"), attributes }
+    }
+
+    /// The values that the client sent: under the name itself, and put together from its parts.
+    pub(super) fn values(&self, lines: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut values = Vec::new();
+        let mut parts: [Option<&[u8]>; MAX_PARTS] = [None; MAX_PARTS];
+        for (name, value) in pairs(lines) {
+            match self.part(name) {
+                Some(Part::Whole) if values.len() < MAX_CANDIDATES => values.push(value.to_vec()),
+                Some(Part::Number(number)) => {
+                    if let Some(part @ None) = parts.get_mut(number) {
+                        *part = Some(value);
+                    }
+                }
+                Some(Part::Whole) | None => {}
+            }
+        }
+        let joined: Vec<u8> = parts.iter().map_while(|part| *part).collect::<Vec<_>>().concat();
+        if !joined.is_empty() {
+            values.push(joined);
+        }
+        values
+    }
+
+    /// `Set-Cookie` lines for a value, in parts if it must be; those of ours that the client sent and that are no longer
+    /// used are cleared. `None`: the value is too long for any number of parts.
+    pub(super) fn set(&self, value: &str, max_age: u64, lines: &[&[u8]]) -> Option<Vec<HeaderValue>> {
+        let attributes = format!("{}; Max-Age={max_age}", self.attributes);
+        let chunks: Vec<&[u8]> = value.as_bytes().chunks(MAX_VALUE_BYTES).collect();
+        if chunks.len() > MAX_PARTS {
+            return None;
+        }
+        let names: Vec<String> = match chunks.len() {
+            1 => vec![self.name.clone()],
+            count => (0..count).map(|number| format!("{}_{number}", self.name)).collect(),
+        };
+        let mut set: Vec<_> = names
+            .iter()
+            .zip(&chunks)
+            .map(|(name, chunk)| {
+                HeaderValue::cleaned([name.as_bytes(), b"=", chunk, attributes.as_bytes()].concat())
+            })
+            .collect();
+        set.extend(self.clear_but(lines, &names));
+        Some(set)
+    }
+
+    /// `Set-Cookie` lines that take away all of ours that the client sent.
+    pub(super) fn clear(&self, lines: &[&[u8]]) -> Vec<HeaderValue> {
+        self.clear_but(lines, &[])
+    }
+
+    fn clear_but(&self, lines: &[&[u8]], kept: &[String]) -> Vec<HeaderValue> {
+        let mut names: Vec<&[u8]> = pairs(lines)
+            .map(|(name, _)| name)
+            .filter(|name| self.part(name).is_some() && !kept.iter().any(|kept| kept.as_bytes() == *name))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let attributes = format!("{}; Max-Age=0", self.attributes);
+        let clear = |name: &[u8]| HeaderValue::cleaned([name, b"=", attributes.as_bytes()].concat());
+        names.into_iter().map(clear).collect()
+    }
+
+    fn part(&self, name: &[u8]) -> Option<Part> {
+        let rest = name.strip_prefix(self.name.as_bytes())?;
+        match rest.split_first() {
+            None => Some(Part::Whole),
+            Some((b'_', [digit])) => {
+                let number = usize::from(digit.checked_sub(b'0')?);
+                (number < MAX_PARTS).then_some(Part::Number(number))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+enum Part {
+    Whole,
+    Number(usize),
 }
 
 /// What is left of the client's cookies without ours.
@@ -28,14 +140,13 @@ pub(super) enum Remaining {
     Value(HeaderValue),
 }
 
-/// Takes the cookie `name`, its `__Host-` form and its parts out of all `cookie` lines.
-pub(super) fn without_own(lines: &[&[u8]], name: &str) -> Remaining {
+/// Takes these cookies and their parts out of all `cookie` lines.
+pub(super) fn without(own: &[&Cookie], lines: &[&[u8]]) -> Remaining {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut found = false;
     for pair in lines.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
         let pair = pair.trim_ascii();
-        let pair_name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        if is_own(pair_name.trim_ascii_end(), name) {
+        if own.iter().any(|cookie| cookie.part(split(pair).0).is_some()) {
             found = true;
         } else if !pair.is_empty() {
             kept.push(pair);
@@ -48,52 +159,85 @@ pub(super) fn without_own(lines: &[&[u8]], name: &str) -> Remaining {
     }
 }
 
-fn is_own(candidate: &[u8], name: &str) -> bool {
-    let candidate = candidate.strip_prefix(b"__Host-").unwrap_or(candidate);
-    let Some(rest) = candidate.strip_prefix(name.as_bytes()) else { return false };
-    match rest.split_first() {
-        None => true,
-        Some((b'_', number)) => core::str::from_utf8(number)
-            .is_ok_and(|number| number.parse().is_ok_and(|number: usize| number < MAX_PARTS)),
-        Some(_) => false,
-    }
+fn pairs<'a>(lines: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    lines.iter().flat_map(|line| line.split(|byte| *byte == b';')).map(|pair| split(pair.trim_ascii()))
+}
+
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    let length = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+    let (name, value) = pair.split_at_checked(length).unwrap_or((pair, b""));
+    (name.trim_ascii_end(), value.strip_prefix(b"=").unwrap_or(value).trim_ascii_start())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn without(lines: &[&str]) -> Option<String> {
+    fn cookie() -> Cookie {
+        Cookie { name: "__Host-own".to_owned(), attributes: "; Path=/".to_owned() }
+    }
+
+    fn text(values: &[HeaderValue]) -> Vec<String> {
+        values.iter().map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap()).collect()
+    }
+
+    fn remaining(lines: &[&str]) -> Option<String> {
         let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
-        match without_own(&lines, "authentik_proxy_12345678") {
+        match without(&[&cookie()], &lines) {
             Remaining::Untouched => None,
             Remaining::Nothing => Some(String::new()),
-            Remaining::Value(value) => Some(String::from_utf8(value.as_bytes().to_vec()).unwrap()),
+            Remaining::Value(value) => Some(text(&[value]).remove(0)),
         }
     }
 
     #[test]
     fn only_our_own_cookie_goes() {
-        assert_eq!(without(&[]), None);
-        assert_eq!(without(&["a=b; authentik_proxy_123456789=x; xauthentik_proxy_12345678=y"]), None);
-        assert_eq!(without(&["authentik_proxy_12345678_x=1; authentik_proxy_12345678_99=1"]), None);
-        assert_eq!(without(&["authentik_proxy_12345678=x"]), Some(String::new()));
+        assert_eq!(remaining(&[]), None);
         assert_eq!(
-            without(&["a=1;__Host-authentik_proxy_12345678_0=x; b=\"2\""]).as_deref(),
-            Some("a=1; b=\"2\"")
+            remaining(&[
+                "a=b; __Host-ownx=1; x__Host-own=y; own=1; __Host-own_x=1; __Host-own_9=1; __Host-own_10=1"
+            ]),
+            None
         );
-        assert_eq!(without(&["a=1", "authentik_proxy_12345678=x", "b=2"]).as_deref(), Some("a=1; b=2"));
-        assert_eq!(
-            without(&["a=1; authentik_proxy_12345678=x; authentik_proxy_12345678=y"]).as_deref(),
-            Some("a=1")
-        );
+        assert_eq!(remaining(&["__Host-own=x"]), Some(String::new()));
+        assert_eq!(remaining(&["a=1;__Host-own_0=x; b=\"2\""]).as_deref(), Some("a=1; b=\"2\""));
+        assert_eq!(remaining(&["a=1", "__Host-own=x", "b=2"]).as_deref(), Some("a=1; b=2"));
+        assert_eq!(remaining(&["a=1; __Host-own=x; __Host-own = y"]).as_deref(), Some("a=1"));
     }
 
     #[test]
-    fn the_name_is_the_outpost_s() {
-        // printf demo-client-id | sha256sum
-        assert_eq!(session_cookie_name("demo-client-id"), format!("authentik_proxy_{}", DEMO));
+    fn values_are_found_whole_and_in_parts() {
+        let values = |line: &str| cookie().values(&[line.as_bytes()]);
+        assert_eq!(values("a=1; __Host-own=x; __Host-own=y"), [b"x", b"y"]);
+        assert_eq!(values("__Host-own_1=b; __Host-own_0=a; __Host-own_0=z"), [b"ab"]);
+        assert!(values("__Host-own_1=b").is_empty(), "the first part is missing");
+        assert_eq!(values(&"__Host-own=x; ".repeat(100)).len(), MAX_CANDIDATES);
     }
 
-    const DEMO: &str = "72846b5b";
+    #[test]
+    fn long_values_are_split_and_come_back_whole() {
+        for length in [1, MAX_VALUE_BYTES, MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES * MAX_PARTS] {
+            let value: String =
+                (0..length).map(|index| char::from(b'a' + u8::try_from(index % 26).unwrap())).collect();
+            let set = text(&cookie().set(&value, 60, &[]).unwrap());
+            let sent: Vec<_> = set.iter().map(|line| line.split(';').next().unwrap()).collect();
+            assert!(set.iter().all(|line| line.len() <= 4096 && line.ends_with("; Path=/; Max-Age=60")));
+            assert_eq!(cookie().values(&[sent.join("; ").as_bytes()]), [value.as_bytes()]);
+        }
+        assert!(cookie().set(&"x".repeat(MAX_VALUE_BYTES * MAX_PARTS + 1), 60, &[]).is_none());
+    }
+
+    #[test]
+    fn what_is_no_longer_used_is_cleared() {
+        let sent: [&[u8]; 1] = [b"__Host-own_0=a; __Host-own_1=b; other=c"];
+        assert_eq!(
+            text(&cookie().set("x", 60, &sent).unwrap()),
+            [
+                "__Host-own=x; Path=/; Max-Age=60",
+                "__Host-own_0=; Path=/; Max-Age=0",
+                "__Host-own_1=; Path=/; Max-Age=0",
+            ]
+        );
+        assert_eq!(text(&cookie().clear(&sent)).len(), 2);
+    }
 }

@@ -24,7 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A usable credential.
+/// What somebody presents to be judged: a usable `Authorization` header, or what a browser brings instead.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// A user name and an app password.
@@ -36,6 +36,21 @@ pub enum Credential {
     },
     /// A token, from `Bearer` or as the password of the token user: `b64token` characters only.
     Bearer(Secret<String>),
+    /// The token of a session that authentik is to confirm again.
+    Session(Secret<String>),
+    /// What authentik's redirect at the end of a login brought.
+    Code(AuthorizationCode),
+}
+
+/// An authorization code and what only the one who began the login has (RFC 6749 §4.1.3, RFC 7636).
+#[derive(Debug, Clone)]
+pub struct AuthorizationCode {
+    /// `code`
+    pub code: Secret<String>,
+    /// PKCE `code_verifier`
+    pub verifier: Secret<String>,
+    /// `nonce` that the token must have.
+    pub nonce: String,
 }
 
 /// Which scheme the client used; decides what the challenge says.
@@ -49,10 +64,11 @@ pub enum AuthScheme {
 
 impl Credential {
     /// How the client sent it, as far as a challenge cares.
-    pub const fn scheme(&self) -> AuthScheme {
+    pub const fn scheme(&self) -> Option<AuthScheme> {
         match self {
-            Self::Basic { .. } => AuthScheme::Basic,
-            Self::Bearer(_) => AuthScheme::Bearer,
+            Self::Basic { .. } => Some(AuthScheme::Basic),
+            Self::Bearer(_) => Some(AuthScheme::Bearer),
+            Self::Session(_) | Self::Code(_) => None,
         }
     }
 }
@@ -196,6 +212,7 @@ mod tests {
                 format!("basic {username} {}", password.expose())
             }
             Ok(Some(Credential::Bearer(token))) => format!("bearer {}", token.expose()),
+            Ok(Some(Credential::Session(_) | Credential::Code(_))) => panic!("never in a header"),
             Err(unusable) => format!("{unusable:?}"),
         }
     }

@@ -9,7 +9,8 @@ use super::credential::AuthScheme;
 use super::fault::{Fault, Rejection};
 use super::headers::{Header, HeaderValue};
 use super::identity::Identity;
-use super::request::BodyKind;
+use super::page;
+use super::request::{BodyKind, HeaderBlock, MalformedBlock};
 
 /// `Retry-After` when authentik gives none, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -32,6 +33,8 @@ pub struct Forward {
     pub remove: Vec<Vec<u8>>,
     /// Headers to replace, of this request.
     pub replace: Vec<Header>,
+    /// `Set-Cookie` lines for the response, unless shared caches may keep it.
+    pub set_cookies: Vec<HeaderValue>,
     /// Who it is; `None` on paths that need no authentication.
     pub identity: Option<Rc<Identity>>,
 }
@@ -72,6 +75,8 @@ pub(super) struct Asker<'a> {
     pub(super) scheme: Option<AuthScheme>,
     pub(super) is_grpc: bool,
     pub(super) body_kind: BodyKind,
+    /// `x-request-id`, for a page that somebody may complain about.
+    pub(super) request_id: &'a str,
 }
 
 /// The client is not let in: the status for each reason.
@@ -83,6 +88,8 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         Rejection::Token(_) => (401, "authentik_invalid_token"),
         Rejection::Inactive => (401, "authentik_inactive_token"),
         Rejection::Throttled { .. } => (429, "authentik_throttled"),
+        Rejection::LoginFailed(_) => (400, "authentik_login_failed"),
+        Rejection::NotFound => (404, "authentik_not_found"),
         Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
         Rejection::UnknownHost => (400, "authentik_unknown_host"),
     };
@@ -100,6 +107,8 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         | Rejection::Refused
         | Rejection::Token(_)
         | Rejection::Inactive
+        | Rejection::LoginFailed(_)
+        | Rejection::NotFound
         | Rejection::Throttled { .. }
         | Rejection::UnknownHost => log::Level::Info,
     };
@@ -129,6 +138,7 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
         | Fault::IssuedToken(_)
         | Fault::IssuedTokenInactive
         | Fault::NoKeys
+        | Fault::NoRandomness
         | Fault::Host => RETRY_SECONDS,
     };
     let headers = vec![header("retry-after", retry.to_string())];
@@ -137,14 +147,44 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
 
 /// The filter itself cannot work: nothing is known of the request.
 pub fn broken_reply() -> Reply {
-    let nobody = Asker { provider: None, realm: "", scheme: None, is_grpc: false, body_kind: BodyKind::Text };
+    let nobody = Asker {
+        provider: None,
+        realm: "",
+        scheme: None,
+        is_grpc: false,
+        body_kind: BodyKind::Text,
+        request_id: "",
+    };
     fail_reply(&nobody, Fault::Host)
 }
 
+/// Whether shared caches may keep a response with these headers (RFC 9111 §5.2.2): no cookie belongs there. Headers that
+/// cannot be read are no reason to set one.
+pub fn may_be_shared(headers: &HeaderBlock) -> bool {
+    let Some(pairs) = headers.pairs() else { return true };
+    pairs.into_iter().any(|pair| match pair {
+        Ok((name, value)) => name == b"cache-control" && names_shared_caches(value),
+        Err(MalformedBlock) => true,
+    })
+}
+
+fn names_shared_caches(cache_control: &[u8]) -> bool {
+    cache_control.split(|byte| *byte == b',').any(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
+    })
+}
+
 /// A browser is sent to the login.
-pub(super) fn redirect(asker: &Asker<'_>, location: &str, rejection: Rejection) -> Decision {
-    let headers =
+pub(super) fn redirect(
+    asker: &Asker<'_>,
+    location: &str,
+    set_cookies: Vec<HeaderValue>,
+    rejection: Rejection,
+) -> Decision {
+    let mut headers =
         vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
+    headers.extend(set_cookies.into_iter().map(|value| ("set-cookie", value)));
     Decision::Reply(Reply {
         status: 302,
         grpc_status: None,
@@ -152,6 +192,18 @@ pub(super) fn redirect(asker: &Asker<'_>, location: &str, rejection: Rejection) 
         body: String::new(),
         details: "authentik_login",
         log: line(asker, 302, log::Level::Debug, &rejection.to_string()),
+    })
+}
+
+/// The outpost's sign of life.
+pub(super) fn ping() -> Decision {
+    Decision::Reply(Reply {
+        status: 204,
+        grpc_status: None,
+        headers: Vec::new(),
+        body: String::new(),
+        details: "authentik_ping",
+        log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
     })
 }
 
@@ -167,6 +219,7 @@ fn reply(
         400 => ("Bad Request", 3),
         401 => ("Unauthorized", 16),
         403 => ("Forbidden", 7),
+        404 => ("Not Found", 5),
         429 => ("Too Many Requests", 14),
         _ => ("Service Unavailable", 14),
     };
@@ -174,7 +227,7 @@ fn reply(
         _ if asker.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
         BodyKind::Json => ("application/json", format!("{{\"status\":{status},\"error\":\"{title}\"}}\n")),
         BodyKind::Text => ("text/plain; charset=utf-8", format!("{status} {title}\n")),
-        BodyKind::Html => ("text/html; charset=utf-8", page(status, title)),
+        BodyKind::Html => ("text/html; charset=utf-8", page::render(status, title, asker.request_id)),
     };
     headers.push(header("content-type", content_type.to_owned()));
     headers.push(header("cache-control", "no-store".to_owned()));
@@ -186,14 +239,6 @@ fn reply(
         details,
         log: line(asker, status, level, reason),
     }
-}
-
-fn page(status: u16, title: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
-         <title>{title}</title><h1>{status} {title}</h1></html>\n"
-    )
 }
 
 fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {

@@ -21,6 +21,10 @@ pub enum Rejection {
     Token(TokenRejection),
     /// authentik says that the token is not active.
     Inactive,
+    /// A browser's login did not end well.
+    LoginFailed(LoginFailure),
+    /// A path of the outpost that does not exist.
+    NotFound,
     /// The token stands, and does not name a user.
     Incomplete(Incomplete),
     /// Too many refused credentials before this one.
@@ -42,6 +46,8 @@ impl fmt::Display for Rejection {
                  the user name, not the e-mail address",
             ),
             Self::Token(rejection) => rejection.fmt(formatter),
+            Self::LoginFailed(failure) => failure.fmt(formatter),
+            Self::NotFound => formatter.write_str("no such path of the outpost"),
             Self::Throttled { .. } => {
                 formatter.write_str("too many refused credentials for this user name or from this address")
             }
@@ -50,6 +56,39 @@ impl fmt::Display for Rejection {
             Self::Incomplete(incomplete) => incomplete.fmt(formatter),
             Self::UnknownHost => formatter.write_str("no provider has this host as its external_host or below its cookie_domain"),
         }
+    }
+}
+
+/// Why a browser's login did not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// authentik's redirect says `error`.
+    Refused,
+    /// The browser came back without the login's cookie.
+    NoCookie,
+    /// The browser came back without a code.
+    NoCode,
+    /// `state` is not of this browser, this provider, this time.
+    State,
+    /// The token is not the answer to this login.
+    Nonce,
+    /// The session would be too long for cookies.
+    SessionTooLong,
+    /// Three rounds within a minute brought no session.
+    TooManyRounds,
+}
+
+impl fmt::Display for LoginFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refused => "login failed: authentik answered with an error",
+            Self::NoCookie => "login failed: the browser came back without its login cookie",
+            Self::NoCode => "login failed: the browser came back without a code",
+            Self::State => "the login's state is not of this browser, provider or time: a fresh login",
+            Self::Nonce => "login failed: the token's nonce is not that of the login",
+            Self::SessionTooLong => "login failed: the session would be longer than 32 KiB",
+            Self::TooManyRounds => "login failed: three rounds within a minute brought no session",
+        })
     }
 }
 
@@ -88,6 +127,8 @@ pub enum Fault {
     IssuedTokenInactive,
     /// The provider's keys are not there yet, and were asked for a moment ago.
     NoKeys,
+    /// The host has no randomness.
+    NoRandomness,
     /// The host handed over something that is not in its format.
     Host,
 }
@@ -131,6 +172,7 @@ impl fmt::Display for Fault {
                 formatter.write_str("authentik calls the token that it issued inactive: check client_secret")
             }
             Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
+            Self::NoRandomness => formatter.write_str("Envoy has no randomness to give"),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
         }
     }

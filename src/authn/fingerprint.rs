@@ -43,6 +43,13 @@ impl ProviderKeys {
                 update(&mut mac, &[b"basic", username.as_bytes(), password.expose().as_bytes()]);
             }
             Credential::Bearer(token) => update(&mut mac, &[b"bearer", token.expose().as_bytes()]),
+            Credential::Session(token) => update(&mut mac, &[b"session", token.expose().as_bytes()]),
+            Credential::Code(code) => {
+                update(
+                    &mut mac,
+                    &[b"code", code.code.expose().as_bytes(), code.verifier.expose().as_bytes()],
+                );
+            }
         }
         Fingerprint(mac.finalize().into_bytes().into())
     }

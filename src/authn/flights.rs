@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::credential::Credential;
+use super::credential::{AuthScheme, Credential};
 use super::decision::{self, Decision};
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
@@ -21,7 +21,7 @@ use super::shared_keys::SharedKeys;
 use super::throttle::Guesser;
 use super::time::Timestamp;
 use super::verdict::Verdict;
-use super::{Applicant, Authenticator, Env};
+use super::{Authenticator, Env};
 
 /// The host's name for a request; never used twice at one time.
 pub type RequestId = u32;
@@ -54,14 +54,29 @@ struct Flight {
 
 impl Flight {
     fn awaits_keys_of(&self, own: ProviderId, provider: ProviderId) -> bool {
-        own == provider && matches!(self.stage, Stage::Keys { .. })
+        own == provider && matches!(self.stage, Stage::Keys(_))
     }
 }
 
 struct Waiter {
     id: RequestId,
-    applicant: Applicant,
+    provider: ProviderId,
+    purpose: Purpose,
     block: HeaderBlock,
+}
+
+/// What a request waits for a verdict on.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// Its credential, sent in this way.
+    Credential(Option<AuthScheme>),
+    /// The token of its session.
+    Confirmation,
+    /// The code at the end of a login.
+    Login {
+        /// Where the browser goes then.
+        return_url: String,
+    },
 }
 
 /// What is known of a credential right now.
@@ -77,19 +92,18 @@ impl Authenticator {
     pub(super) fn verdict_on(
         &mut self,
         env: &Env<'_>,
-        applicant: Applicant,
+        provider: ProviderId,
+        purpose: Purpose,
         credential: &Credential,
-        id: RequestId,
-        block: &HeaderBlock,
+        (id, block): (RequestId, &HeaderBlock),
     ) -> Known {
-        let provider = applicant.provider;
         let case = match self.look_up(env, provider, credential) {
             Some(Ok(verdict)) => return Known::Verdict(Ok(verdict)),
             Some(Err(case)) => case,
             None => return Known::Verdict(Err(Fault::Host)),
         };
         let name = (provider, case.fingerprint());
-        let waiter = Waiter { id, applicant, block: block.clone() };
+        let waiter = Waiter { id, provider, purpose, block: block.clone() };
         if let Some(flight) = self.flights.inquiries.get_mut(&name) {
             flight.waiters.push(waiter);
             return Known::Waiting;
@@ -323,14 +337,14 @@ impl Authenticator {
             Some(Progress::Done(outcome)) => {
                 self.release(guesser, &outcome);
                 let outcome = self.settle(env, &case, outcome);
-                return self.decide_all(waiters, &outcome);
+                return self.decide_all(env, waiters, &outcome);
             }
             Some(Progress::Ask(call, stage)) => {
                 self.flights.outbox.push((Ticket(Subject::Credential(provider, case.fingerprint())), call));
                 stage
             }
             Some(Progress::AwaitKeys(stage)) => stage,
-            None => return self.decide_all(waiters, &Err(Fault::Host)),
+            None => return self.decide_all(env, waiters, &Err(Fault::Host)),
         };
         let name = (provider, case.fingerprint());
         self.flights.inquiries.insert(name, Flight { stage, since, case, guesser, waiters });
@@ -338,25 +352,28 @@ impl Authenticator {
     }
 
     fn decide_all(
-        &self,
+        &mut self,
+        env: &Env<'_>,
         waiters: Vec<Waiter>,
         outcome: &Result<Verdict, Fault>,
     ) -> Vec<(RequestId, Decision)> {
-        let decide = |Waiter { id, applicant, block }: Waiter| {
-            let decision = match RequestView::read(&block, &self.config.owned_headers) {
-                Ok(view) => self.conclude(applicant, &view, outcome.clone()),
+        let mut decisions = Vec::new();
+        for Waiter { id, provider, purpose, block } in waiters {
+            let owned_headers = self.config.owned_headers.clone();
+            let decision = match RequestView::read(&block, &owned_headers) {
+                Ok(view) => self.conclude(env, provider, (id, &block), &view, purpose, outcome.clone()),
                 // It could be read when the request came.
-                Err(MalformedBlock) => Decision::Reply(decision::broken_reply()),
+                Err(MalformedBlock) => Some(Decision::Reply(decision::broken_reply())),
             };
-            (id, decision)
-        };
-        waiters.into_iter().map(decide).collect()
+            decisions.extend(decision.map(|decision| (id, decision)));
+        }
+        decisions
     }
 
     fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential) -> Guesser {
         let username = match credential {
             Credential::Basic { username, .. } => Some(username.clone()),
-            Credential::Bearer(_) => None,
+            Credential::Bearer(_) | Credential::Session(_) | Credential::Code(_) => None,
         };
         let address =
             self.config.throttle.trust_source_address.then(|| env.surroundings.source_address()).flatten();

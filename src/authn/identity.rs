@@ -6,6 +6,7 @@
 
 use core::fmt;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::headers::{self, Header, HeaderValue, IdentityHeader};
 use super::origin::Host;
+use super::session::SealedSession;
 use super::time::Timestamp;
 use super::verifier::VerifiedIdentity;
 use crate::config::{BasicAuth, Config, Provider};
@@ -45,6 +47,9 @@ pub struct Claims {
     /// Entitlements of the application; in scope `entitlements`.
     #[serde(default)]
     pub entitlements: Option<Vec<String>>,
+    /// What a login was begun with; in the tokens of the browser flow only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// What only proxies get; in scope `ak_proxy`.
     #[serde(default)]
     pub ak_proxy: Option<ProxyClaims>,
@@ -115,6 +120,7 @@ pub struct Identity {
     identity_headers: Vec<Header>,
     overriding_headers: Vec<Header>,
     backend_override: Option<String>,
+    sealed: OnceCell<Option<SealedSession>>,
 }
 
 impl Identity {
@@ -156,8 +162,14 @@ impl Identity {
             identity_headers,
             overriding_headers: overriding_headers(claims, provider),
             backend_override: claims.ak_proxy.as_ref().and_then(|proxy| proxy.backend_override.clone()),
+            sealed: OnceCell::new(),
             verified,
         })
+    }
+
+    /// The session cookie's value for the credential that this identity came from: sealed once, sent often.
+    pub(super) fn sealed_once(&self, seal: impl FnOnce() -> Option<SealedSession>) -> Option<&SealedSession> {
+        self.sealed.get_or_init(seal).as_ref()
     }
 
     /// The proof that this identity stands on.
@@ -195,8 +207,8 @@ impl Identity {
         let of = |headers: &[Header]| -> usize {
             headers.iter().map(|(name, value)| name.len().saturating_add(value.as_bytes().len())).sum()
         };
-        // Claims and token are about the size of the token again.
-        let token = self.verified.token().len().saturating_mul(2);
+        // Claims, token and sealed session are about the size of the token again, each.
+        let token = self.verified.token().len().saturating_mul(4);
         of(&self.identity_headers).saturating_add(of(&self.overriding_headers)).saturating_add(token)
     }
 }

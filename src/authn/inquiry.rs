@@ -6,7 +6,7 @@
 
 use super::Env;
 use super::credential::Credential;
-use super::fault::{Fault, Rejection};
+use super::fault::{Fault, LoginFailure, Rejection};
 use super::keyring::{Activity, KeyRing};
 use super::provider::{self, Answer, Call, Exchanged, Introspected};
 use super::secret::Secret;
@@ -21,24 +21,45 @@ pub(super) struct Facts<'a> {
     pub(super) env: &'a Env<'a>,
 }
 
-/// Where the token came from decides whose fault it is when it does not stand.
+/// A token that is being judged.
+#[derive(Debug)]
+pub(super) struct Token {
+    text: Secret<String>,
+    source: Source,
+    /// The ID token that came with it.
+    id_token: Option<Secret<String>>,
+    /// What its claims must have: it is the end of a login.
+    nonce: Option<String>,
+}
+
+impl Token {
+    const fn of_client(text: Secret<String>) -> Self {
+        Self { text, source: Source::Client, id_token: None, nonce: None }
+    }
+
+    fn text(&self) -> &str {
+        self.text.expose()
+    }
+}
+
+/// Where a token came from decides whose fault it is when it does not stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+enum Source {
     /// The client brought it.
     Client,
-    /// authentik issued it a moment ago, for a Basic credential.
+    /// authentik issued it a moment ago.
     TokenEndpoint,
 }
 
 /// What an inquiry waits for, with what it needs to go on.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// The token endpoint's answer.
-    Exchange,
+    /// The token endpoint's answer. `nonce`: what the token of a login must have.
+    Exchange { nonce: Option<String> },
     /// The provider's keys.
-    Keys { token: Secret<String>, source: Source },
+    Keys(Token),
     /// The introspection endpoint's answer.
-    Introspection { token: Secret<String>, source: Source },
+    Introspection(Token),
 }
 
 /// What comes next.
@@ -59,9 +80,14 @@ pub(super) fn begin(credential: &Credential, facts: &Facts<'_>) -> Progress {
     match credential {
         Credential::Basic { username, password } => {
             let call = provider::exchange_call(facts.config, facts.provider, username, password.expose());
-            Progress::Ask(call, Stage::Exchange)
+            Progress::Ask(call, Stage::Exchange { nonce: None })
         }
-        Credential::Bearer(token) => judge(token.clone(), Source::Client, facts),
+        Credential::Bearer(token) => judge(Token::of_client(token.clone()), facts),
+        Credential::Session(token) => introspect(Token::of_client(token.clone()), facts),
+        Credential::Code(code) => {
+            let call = provider::code_call(facts.config, facts.provider, code);
+            Progress::Ask(call, Stage::Exchange { nonce: Some(code.nonce.clone()) })
+        }
     }
 }
 
@@ -72,8 +98,8 @@ pub(super) fn judge_without_call(
     facts: &Facts<'_>,
 ) -> Option<Result<VerifiedIdentity, Rejection>> {
     match credential {
-        Credential::Basic { .. } => None,
-        Credential::Bearer(token) => match judge(token.clone(), Source::Client, facts) {
+        Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => None,
+        Credential::Bearer(token) => match judge(Token::of_client(token.clone()), facts) {
             Progress::Done(Ok(verdict)) => Some(verdict),
             Progress::Done(Err(_)) | Progress::Ask(..) | Progress::AwaitKeys(_) => None,
         },
@@ -84,62 +110,62 @@ impl Stage {
     /// The answer to the call has come.
     pub(super) fn answered(self, answer: &Answer, facts: &Facts<'_>) -> Progress {
         match self {
-            Self::Exchange => match provider::read_exchange(answer) {
-                Ok(Exchanged::Token(token)) => judge(token, Source::TokenEndpoint, facts),
+            Self::Exchange { nonce } => match provider::read_exchange(answer) {
+                Ok(Exchanged::Tokens(text, id_token)) => {
+                    judge(Token { text, source: Source::TokenEndpoint, id_token, nonce }, facts)
+                }
                 Ok(Exchanged::Refused) => Progress::Done(Ok(Err(Rejection::Refused))),
                 Err(fault) => Progress::Done(Err(fault)),
             },
-            Self::Introspection { token, source } => {
-                Progress::Done(read_introspection(&token, source, answer, facts))
-            }
+            Self::Introspection(token) => Progress::Done(read_introspection(token, answer, facts)),
             // No call is out for this stage; an answer to nothing decides nothing.
-            Self::Keys { .. } => Progress::Done(Err(Fault::NoKeys)),
+            Self::Keys(_) => Progress::Done(Err(Fault::NoKeys)),
         }
     }
 
     /// Keys were fetched, or could not be.
     pub(super) fn keys_fetched(self, facts: &Facts<'_>) -> Progress {
         match self {
-            Self::Keys { token, source } => judge(token, source, facts),
-            Self::Exchange | Self::Introspection { .. } => Progress::Done(Err(Fault::NoKeys)),
+            Self::Keys(token) => judge(token, facts),
+            Self::Exchange { .. } | Self::Introspection(_) => Progress::Done(Err(Fault::NoKeys)),
         }
     }
 }
 
 /// The trunk: every token passes here, wherever it came from.
-fn judge(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {
-    let verification = match (source, verifier::shape(token.expose())) {
+fn judge(token: Token, facts: &Facts<'_>) -> Progress {
+    let verification = match (token.source, verifier::shape(token.text())) {
         // authentik encrypts for a key that only it has.
         (Source::TokenEndpoint, Shape::Jwe) => BearerVerification::Introspection,
         (Source::TokenEndpoint, Shape::Jws | Shape::Opaque) => BearerVerification::Local,
         (Source::Client, _) => facts.provider.bearer_verification,
     };
-    let may_be_foreign = source == Source::Client && facts.provider.federated_bearer;
-    if may_be_foreign && verifier::is_issued_elsewhere(token.expose(), &facts.provider.issuer) {
+    let may_be_foreign = token.source == Source::Client && facts.provider.federated_bearer;
+    if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
         return exchange_foreign(&token, facts);
     }
     if verification == BearerVerification::Introspection {
-        return introspect(token, source, facts);
+        return introspect(token, facts);
     }
     let Some(keys) = facts.keyring.current(facts.env.now, &facts.config.jwks) else {
-        return await_keys(token, source, facts);
+        return await_keys(token, facts);
     };
-    match verifier::verify(token.expose(), keys, facts.provider, facts.config, facts.env) {
-        Ok(_) if source == Source::Client && facts.provider.revalidate_seconds > 0 => {
-            introspect(token, source, facts)
+    match verifier::verify(token.text(), keys, facts.provider, facts.config, facts.env) {
+        Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
+            introspect(token, facts)
         }
-        Ok(verified) => Progress::Done(Ok(Ok(verified))),
-        Err(TokenRejection::UnknownKey) if facts.may_fetch_keys() => await_keys(token, source, facts),
+        Ok(verified) => Progress::Done(vouched(verified, token)),
+        Err(TokenRejection::UnknownKey) if facts.may_fetch_keys() => await_keys(token, facts),
         Err(rejection)
             if verification == BearerVerification::LocalThenIntrospection && rejection.is_undecidable() =>
         {
-            introspect(token, source, facts)
+            introspect(token, facts)
         }
-        // The key may be a new one, and authentik cannot say: that is not the client's fault.
-        Err(TokenRejection::UnknownKey) if facts.keyring.last_fault().is_some() => {
-            Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))
-        }
-        Err(rejection) => Progress::Done(rejected(rejection, source)),
+        Err(rejection) => Progress::Done(match facts.keyring.last_fault() {
+            // The key may be a new one, and authentik cannot say: that is not the client's fault.
+            Some(fault) if rejection == TokenRejection::UnknownKey => Err(fault),
+            Some(_) | None => rejected(rejection, token.source),
+        }),
     }
 }
 
@@ -149,40 +175,49 @@ impl Facts<'_> {
     }
 }
 
-fn await_keys(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {
+fn await_keys(token: Token, facts: &Facts<'_>) -> Progress {
     if facts.may_fetch_keys() || facts.keyring.activity() != Activity::Idle {
-        Progress::AwaitKeys(Stage::Keys { token, source })
+        Progress::AwaitKeys(Stage::Keys(token))
     } else {
         Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))
     }
 }
 
 /// A JWT of another issuer: authentik says whether it federates it, by issuing a token of this provider for it.
-fn exchange_foreign(token: &Secret<String>, facts: &Facts<'_>) -> Progress {
-    if verifier::unverified_expiry(token.expose()).is_some_and(|expiry| expiry <= facts.env.now) {
+fn exchange_foreign(token: &Token, facts: &Facts<'_>) -> Progress {
+    if verifier::unverified_expiry(token.text()).is_some_and(|expiry| expiry <= facts.env.now) {
         return Progress::Done(Ok(Err(Rejection::Token(TokenRejection::Expired))));
     }
-    Progress::Ask(provider::assertion_call(facts.config, facts.provider, token.expose()), Stage::Exchange)
+    let call = provider::assertion_call(facts.config, facts.provider, token.text());
+    Progress::Ask(call, Stage::Exchange { nonce: None })
 }
 
-fn introspect(token: Secret<String>, source: Source, facts: &Facts<'_>) -> Progress {
-    let call = provider::introspection_call(facts.config, facts.provider, token.expose());
-    Progress::Ask(call, Stage::Introspection { token, source })
+fn introspect(token: Token, facts: &Facts<'_>) -> Progress {
+    let call = provider::introspection_call(facts.config, facts.provider, token.text());
+    Progress::Ask(call, Stage::Introspection(token))
 }
 
-fn read_introspection(token: &Secret<String>, source: Source, answer: &Answer, facts: &Facts<'_>) -> Outcome {
+fn read_introspection(token: Token, answer: &Answer, facts: &Facts<'_>) -> Outcome {
     match provider::read_introspection(answer)? {
         Introspected::Active(body) => {
-            match verifier::introspected(token.expose(), body, facts.config, facts.env) {
-                Ok(verified) => Ok(Ok(verified)),
-                Err(rejection) => rejected(rejection, source),
+            match verifier::introspected(token.text(), body, facts.config, facts.env) {
+                Ok(verified) => vouched(verified, token),
+                Err(rejection) => rejected(rejection, token.source),
             }
         }
-        Introspected::Inactive => match source {
+        Introspected::Inactive => match token.source {
             Source::Client => Ok(Err(Rejection::Inactive)),
             Source::TokenEndpoint => Err(Fault::IssuedTokenInactive),
         },
     }
+}
+
+/// The end of the road. A token of a login must be the answer to that very login (OpenID Connect Core §3.1.3.7).
+fn vouched(verified: VerifiedIdentity, token: Token) -> Outcome {
+    if token.nonce.is_some() && token.nonce != verified.claims().nonce {
+        return Ok(Err(Rejection::LoginFailed(LoginFailure::Nonce)));
+    }
+    Ok(Ok(verified.with_id_token(token.id_token)))
 }
 
 fn rejected(rejection: TokenRejection, source: Source) -> Outcome {

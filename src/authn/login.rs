@@ -1,36 +1,227 @@
-//! Where a browser without identity is sent.
+//! The browser's login flow as values: which request belongs to it, what the browser carries through it, and the one
+//! judge of "is this return URL ours?".
 //!
-//! Owns: the login URL and the URL to come back to. Must not: take a host or scheme from `X-Forwarded-*`.
+//! Owns: the outpost's paths and marks, the content of login cookie and `state`, PKCE and nonce.
+//! Must not: take a host or scheme from `X-Forwarded-*`, compare URLs by prefix, or send anything.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use form_urlencoded::byte_serialize;
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::origin::Host;
+use super::Surroundings;
+use super::origin::{Host, Scheme};
 use super::request::RequestView;
+use super::secret::Secret;
+use super::time::Timestamp;
 use crate::config::{Mode, Provider};
 
 /// Paths below this are the outpost's own, on every host that it protects.
-const OUTPOST_PATH: &[u8] = b"/outpost.goauthentik.io";
+const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
-/// The outpost's start of the login flow; `None` on the outpost's own paths, where a redirect would go round in circles.
-pub(super) fn start_url(provider: &Provider, view: &RequestView<'_>) -> Option<String> {
-    let below = view.path().strip_prefix(OUTPOST_PATH);
-    if below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
-        return None;
+/// How long a login may take, in seconds.
+pub(super) const LOGIN_SECONDS: u64 = 600;
+/// So many rounds from start to callback within [`ROUND_SECONDS`] are enough: the next would end like them.
+const MAX_ROUNDS: u8 = 3;
+const ROUND_SECONDS: u64 = 60;
+/// Longest return URL that is carried along; behind a longer one the application's start page is.
+const MAX_RETURN_URL_BYTES: usize = 2048;
+
+/// A request of the login flow.
+#[derive(Debug)]
+pub(super) enum Visit {
+    /// `/outpost.goauthentik.io/ping`
+    Ping,
+    /// `/outpost.goauthentik.io/start?rd=…`
+    Start { return_to: Option<String> },
+    /// `/outpost.goauthentik.io/callback`, or any path with `X-authentik-auth-callback=true`
+    Callback(Callback),
+    /// `/outpost.goauthentik.io/sign_out`, or any path with `X-authentik-logout=true`
+    SignOut,
+    /// Another path of the outpost; never the application's.
+    Unknown,
+}
+
+/// What authentik's redirect brings (RFC 6749 §4.1.2).
+#[derive(Debug, Default)]
+pub(super) struct Callback {
+    pub(super) code: Option<Secret<String>>,
+    pub(super) state: Option<String>,
+    pub(super) is_error: bool,
+}
+
+/// Whether a request belongs to the login flow, and which part of it is.
+pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
+    let (path, query) = match view.target.iter().position(|byte| *byte == b'?') {
+        Some(end) => view.target.split_at_checked(end)?,
+        None => (view.target, &b""[..]),
+    };
+    // authentik's error redirects have a second `?` where an `&` belongs.
+    let query: Vec<u8> = query.iter().map(|byte| if *byte == b'?' { b'&' } else { *byte }).collect();
+    let parameter = |name: &str| {
+        form_urlencoded::parse(&query).find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+    };
+    let is_marked = |mark: &str| parameter(mark).as_deref() == Some("true");
+    let callback = || {
+        Visit::Callback(Callback {
+            code: parameter("code").filter(|code| !code.is_empty()).map(Secret::new),
+            state: parameter("state"),
+            is_error: parameter("error").is_some(),
+        })
+    };
+    match core::str::from_utf8(path).ok()?.strip_prefix(OUTPOST_PATH) {
+        Some("/ping") => Some(Visit::Ping),
+        Some("/start") => Some(Visit::Start { return_to: parameter("rd") }),
+        Some("/callback") => Some(callback()),
+        Some("/sign_out") => Some(Visit::SignOut),
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(Visit::Unknown),
+        Some(_) | None if query.is_empty() => None,
+        Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
+        Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),
+        Some(_) | None => None,
     }
-    let return_url: String = byte_serialize(return_url(provider, view).as_bytes()).collect();
-    Some(format!("{}/outpost.goauthentik.io/start?rd={return_url}", provider.external_host))
+}
+
+/// Whether the request is for one of the outpost's own paths: a redirect from there would go round in circles.
+pub(super) fn is_outpost_path(view: &RequestView<'_>) -> bool {
+    let below = view.path().strip_prefix(OUTPOST_PATH.as_bytes());
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The outpost's start of the login flow, for when there is an outpost behind this filter and no session in it.
+pub(super) fn outpost_start_url(provider: &Provider, view: &RequestView<'_>) -> String {
+    let return_url: String = byte_serialize(requested_url(provider, view).as_bytes()).collect();
+    format!("{}{OUTPOST_PATH}/start?rd={return_url}", provider.external_host)
 }
 
 /// The URL that was asked for, on the provider's own host (or, in domain mode, on the host below the cookie domain).
-fn return_url(provider: &Provider, view: &RequestView<'_>) -> String {
-    let target = core::str::from_utf8(view.target).ok().filter(|target| target.starts_with('/'));
-    let Some(target) = target else { return provider.external_host.to_string() };
+pub(super) fn requested_url(provider: &Provider, view: &RequestView<'_>) -> String {
     let external = &provider.external_host;
-    let origin = match (provider.mode, &provider.cookie_domain) {
-        (Mode::ForwardDomain, Some(domain)) => Host::parse(view.authority)
-            .filter(|host| host.is_within(domain))
-            .map(|host| format!("{}://{}", external.scheme.as_str(), host.under(external.scheme))),
-        (Mode::ForwardDomain, None) | (Mode::Proxy | Mode::ForwardSingle, _) => None,
+    let is_plain =
+        |target: &&str| target.starts_with('/') && target.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+    let target = core::str::from_utf8(view.target).ok().filter(is_plain);
+    let Some(target) = target else { return external.to_string() };
+    let own_host = Host::parse(view.authority).filter(|host| is_own_host(provider, host));
+    let origin = match provider.mode {
+        Mode::ForwardDomain => {
+            own_host.map(|host| format!("{}://{}", external.scheme.as_str(), host.under(external.scheme)))
+        }
+        Mode::Proxy | Mode::ForwardSingle => None,
     };
     format!("{}{target}", origin.unwrap_or_else(|| external.origin()))
+}
+
+/// The one judge of return URLs: an absolute URL on the provider's own host, put together again from its parsed parts.
+/// Anything else means the application's start page.
+pub(super) fn return_url(provider: &Provider, wanted: Option<&str>) -> String {
+    wanted
+        .and_then(|wanted| own_url(provider, wanted))
+        .unwrap_or_else(|| format!("{}/", provider.external_host))
+}
+
+fn own_url(provider: &Provider, wanted: &str) -> Option<String> {
+    // What browsers and parsers read differently: controls, spaces, backslashes, quotes, brackets, anything not ASCII.
+    let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !b"\\\"'<>`{}|^#".contains(&byte);
+    if wanted.len() > MAX_RETURN_URL_BYTES || !wanted.bytes().all(is_plain) {
+        return None;
+    }
+    let uri: Uri = wanted.parse().ok()?;
+    let scheme = provider.external_host.scheme;
+    let is_same_scheme = match uri.scheme_str()? {
+        "http" => scheme == Scheme::Http,
+        "https" => scheme == Scheme::Https,
+        _ => false,
+    };
+    let host = Host::parse(uri.authority()?.as_str().as_bytes())?.under(scheme);
+    let rest = uri.path_and_query()?.as_str();
+    let is_outpost = uri.path().starts_with(OUTPOST_PATH);
+    let is_own = is_same_scheme && is_own_host(provider, &host) && rest.starts_with('/') && !is_outpost;
+    is_own.then(|| format!("{}://{host}{rest}", scheme.as_str()))
+}
+
+fn is_own_host(provider: &Provider, host: &Host) -> bool {
+    match (provider.mode, &provider.cookie_domain) {
+        (Mode::ForwardDomain, Some(domain)) => host.is_within(domain),
+        (Mode::ForwardDomain, None) => false,
+        (Mode::Proxy | Mode::ForwardSingle, _) => *host == provider.external_host.host,
+    }
+}
+
+/// What a browser carries through a login, sealed in a cookie. All its tabs share it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Login {
+    /// What `state` must name: this browser.
+    id: String,
+    /// PKCE `code_verifier`.
+    verifier: String,
+    pub(super) nonce: String,
+    begun: u64,
+    /// Rounds since `counted_from`.
+    rounds: u8,
+    counted_from: u64,
+}
+
+impl Login {
+    /// A new one. `None`: there is no randomness to be had.
+    pub(super) fn begin(now: Timestamp, surroundings: &dyn Surroundings) -> Option<Self> {
+        let random =
+            |bytes: &mut [u8]| surroundings.random(bytes).then(|| BASE64_URL_SAFE_NO_PAD.encode(&*bytes));
+        Some(Self {
+            id: random(&mut [0; 16])?,
+            verifier: random(&mut [0; 32])?,
+            nonce: random(&mut [0; 16])?,
+            begun: now.seconds(),
+            rounds: 0,
+            counted_from: now.seconds(),
+        })
+    }
+
+    pub(super) fn is_current(&self, now: Timestamp) -> bool {
+        now.since(Timestamp::from_seconds(self.begun)) < LOGIN_SECONDS
+    }
+
+    /// A new one for the next round: nothing of the last can be used again, but it is counted.
+    pub(super) fn next(&self, now: Timestamp, surroundings: &dyn Surroundings) -> Option<Self> {
+        let next = Self::begin(now, surroundings)?;
+        let is_over = now.since(Timestamp::from_seconds(self.counted_from)) >= ROUND_SECONDS;
+        Some(if is_over {
+            Self { rounds: 1, ..next }
+        } else {
+            Self { rounds: self.rounds.saturating_add(1), counted_from: self.counted_from, ..next }
+        })
+    }
+
+    /// Whether the browser keeps coming back without an identity.
+    pub(super) fn is_fruitless(&self, now: Timestamp) -> bool {
+        self.rounds >= MAX_ROUNDS && now.since(Timestamp::from_seconds(self.counted_from)) < ROUND_SECONDS
+    }
+
+    /// PKCE `code_challenge`, method S256 (RFC 7636 §4.2).
+    pub(super) fn challenge(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(self.verifier.as_bytes()))
+    }
+
+    pub(super) fn verifier(&self) -> Secret<String> {
+        Secret::new(self.verifier.clone())
+    }
+
+    pub(super) fn state(&self, return_url: String, now: Timestamp) -> State {
+        State { login: self.id.clone(), return_url, issued: now.seconds() }
+    }
+}
+
+/// The `state` parameter, sealed: which login of which browser, and where the user was.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    login: String,
+    pub(super) return_url: String,
+    issued: u64,
+}
+
+impl State {
+    pub(super) fn is_of(&self, login: &Login, now: Timestamp) -> bool {
+        self.login == login.id && now.since(Timestamp::from_seconds(self.issued)) < LOGIN_SECONDS
+    }
 }

@@ -34,6 +34,9 @@ pub(super) struct Case {
 enum Kind {
     Basic,
     Bearer,
+    Session,
+    /// Good for one login; nothing of it is remembered.
+    Code,
 }
 
 impl Case {
@@ -52,7 +55,7 @@ impl Authenticator {
     ) -> Option<Result<Verdict, Case>> {
         let keys = &self.providers.get(provider)?.keys;
         let (key, fingerprint) = match credential {
-            Credential::Basic { .. } => {
+            Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
                 let fingerprint = keys.fingerprint(credential);
                 (CacheKey::fingerprint(provider, &fingerprint), Some(fingerprint))
             }
@@ -64,6 +67,8 @@ impl Authenticator {
         let (kind, not_after) = match credential {
             Credential::Basic { .. } => (Kind::Basic, None),
             Credential::Bearer(token) => (Kind::Bearer, verifier::unverified_expiry(token.expose())),
+            Credential::Session(_) => (Kind::Session, None),
+            Credential::Code(_) => (Kind::Code, None),
         };
         let fingerprint = fingerprint.unwrap_or_else(|| keys.fingerprint(credential));
         let case = Case { provider, key, fingerprint, kind, not_after };
@@ -128,14 +133,18 @@ impl Authenticator {
                 return Ok(Verdict::Refused(rejection));
             }
         };
-        let lifetime = self.lifetime(&verdict, fresh_until);
-        self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+        if case.kind != Kind::Code {
+            let lifetime = self.lifetime(&verdict, fresh_until);
+            self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+        }
         Ok(verdict)
     }
 
-    /// Whether authentik vouched for this very credential before, however long ago: that is no guess.
+    /// Whether this is no guess: authentik vouched for this very credential before, however long ago, or it came out of
+    /// a box that only we can seal.
     pub(super) fn was_good(&self, case: &Case) -> bool {
-        self.cache.was_vouched(&case.key)
+        let is_good = |verdict: &Verdict| matches!(verdict, Verdict::Vouched(_));
+        matches!(case.kind, Kind::Session | Kind::Code) || self.cache.last(&case.key).is_some_and(is_good)
     }
 
     fn vouched(&self, verified: VerifiedIdentity, settings: &Provider) -> Verdict {
@@ -159,7 +168,8 @@ impl Authenticator {
             (0, _) => ttl,
             // What was verified here and confirmed by authentik stands until it is to be confirmed again.
             (revalidate, Kind::Bearer) if is_local => revalidate,
-            (revalidate, Kind::Bearer | Kind::Basic) => ttl.min(revalidate),
+            (revalidate, Kind::Session) => revalidate,
+            (revalidate, Kind::Bearer | Kind::Basic | Kind::Code) => ttl.min(revalidate),
         };
         let granted = now.plus(seconds).min(verified.expires());
         case.not_after.map_or(granted, |end| granted.min(end))
@@ -185,5 +195,9 @@ fn is_shared(settings: &Provider, kind: Kind) -> bool {
     let is_asked = settings.revalidate_seconds > 0
         || settings.federated_bearer
         || settings.bearer_verification != BearerVerification::Local;
-    kind == Kind::Basic || is_asked
+    match kind {
+        Kind::Basic | Kind::Session => true,
+        Kind::Bearer => is_asked,
+        Kind::Code => false,
+    }
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use form_urlencoded::Serializer;
 use serde::Deserialize;
 
+use super::credential::AuthorizationCode;
 use super::fault::Fault;
 use super::jwks::KeySet;
 use super::secret::Secret;
@@ -61,8 +62,8 @@ pub enum NotSent {
 /// What the token endpoint made of a credential.
 #[derive(Debug)]
 pub(super) enum Exchanged {
-    /// `access_token`
-    Token(Secret<String>),
+    /// `access_token` and, where it came, `id_token`.
+    Tokens(Secret<String>, Option<Secret<String>>),
     /// `invalid_grant`: a wrong password, an unknown user, a policy that denies; they cannot be told apart.
     Refused,
 }
@@ -100,11 +101,62 @@ pub(super) fn assertion_call(config: &Config, provider: &Provider, assertion: &s
     post(config, "/application/o/token/", &form)
 }
 
+/// Where authentik sends a browser back to at the end of a login; registered there for every proxy provider.
+pub(super) fn redirect_uri(provider: &Provider) -> String {
+    format!("{}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true", provider.external_host)
+}
+
+/// Token endpoint, `authorization_code` (RFC 6749 §4.1.3) with PKCE.
+pub(super) fn code_call(config: &Config, provider: &Provider, code: &AuthorizationCode) -> Call {
+    let redirect_uri = redirect_uri(provider);
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &provider.client_id),
+        ("client_secret", provider.client_secret.expose()),
+        ("code", code.code.expose()),
+        ("redirect_uri", &redirect_uri),
+        ("code_verifier", code.verifier.expose()),
+    ];
+    post(config, "/application/o/token/", &form)
+}
+
+/// Where a browser is sent to log in (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
+pub(super) fn authorize_url(
+    config: &Config,
+    provider: &Provider,
+    (state, nonce, challenge): (&str, &str, &str),
+) -> String {
+    let query = Serializer::new(String::new())
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &provider.client_id)
+        .append_pair("redirect_uri", &redirect_uri(provider))
+        .append_pair("scope", &provider.scope)
+        .append_pair("state", state)
+        .append_pair("nonce", nonce)
+        .append_pair("code_challenge", challenge)
+        .append_pair("code_challenge_method", "S256")
+        .finish();
+    format!("{}/application/o/authorize/?{query}", config.authentik.base)
+}
+
+/// Where a browser is sent to end its session at authentik (OpenID Connect RP-Initiated Logout §2).
+pub(super) fn end_session_url(config: &Config, provider: &Provider, id_token: Option<&str>) -> String {
+    let url = format!("{}/application/o/{}/end-session/", config.authentik.base, provider.slug);
+    match id_token {
+        Some(hint) => {
+            format!("{url}?{}", Serializer::new(String::new()).append_pair("id_token_hint", hint).finish())
+        }
+        None => url,
+    }
+}
+
 /// Reads the token endpoint's answer (RFC 6749 §5).
 pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
     #[derive(Deserialize)]
     struct Granted {
         access_token: String,
+        #[serde(default)]
+        id_token: Option<String>,
     }
     #[derive(Deserialize)]
     struct Denied {
@@ -113,12 +165,12 @@ pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
     let (status, body) = response(answer)?;
     match status {
         200 => {
-            let Granted { access_token } =
-                serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
+            let granted = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
+            let Granted { access_token, id_token } = granted;
             if access_token.is_empty() {
                 return Err(Fault::BadAnswer { status });
             }
-            Ok(Exchanged::Token(Secret::new(access_token)))
+            Ok(Exchanged::Tokens(Secret::new(access_token), id_token.map(Secret::new)))
         }
         400 => {
             let Denied { error } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;

@@ -124,6 +124,7 @@ pub struct RequestView<'a> {
     sec_fetch_mode: &'a [u8],
     requested_with: &'a [u8],
     upgrade: &'a [u8],
+    request_id: &'a [u8],
     has_origin: bool,
     has_requested_method: bool,
     block: &'a HeaderBlock,
@@ -147,6 +148,7 @@ impl<'a> RequestView<'a> {
             sec_fetch_mode: b"",
             requested_with: b"",
             upgrade: b"",
+            request_id: b"",
             has_origin: false,
             has_requested_method: false,
             block,
@@ -175,6 +177,7 @@ impl<'a> RequestView<'a> {
             b"sec-fetch-mode" => self.sec_fetch_mode = value,
             b"x-requested-with" => self.requested_with = value,
             b"upgrade" => self.upgrade = value,
+            b"x-request-id" => self.request_id = value,
             b"origin" => self.has_origin = true,
             b"access-control-request-method" => self.has_requested_method = true,
             _ => {}
@@ -192,6 +195,13 @@ impl<'a> RequestView<'a> {
     /// The path without query. Only this is ever matched against `skip_path_regex`.
     pub fn path(&self) -> &'a [u8] {
         self.target.split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
+    /// `x-request-id`, if it is one: letters, digits and dashes. Else empty.
+    pub fn request_id(&self) -> &'a str {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let id = self.request_id;
+        core::str::from_utf8(id).ok().filter(|_| id.len() <= 64 && id.iter().all(is_plain)).unwrap_or("")
     }
 
     /// A gRPC call, by its content type.

@@ -94,6 +94,8 @@ impl Slots {
             | Rejection::Unusable(_)
             | Rejection::Token(_)
             | Rejection::Incomplete(_)
+            | Rejection::LoginFailed(_)
+            | Rejection::NotFound
             | Rejection::Throttled { .. }
             | Rejection::UnknownHost => return,
         };

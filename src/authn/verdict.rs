@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::cache::Weigh;
 use super::fault::Rejection;
 use super::identity::Identity;
 
@@ -14,9 +15,8 @@ pub enum Verdict {
     Refused(Rejection),
 }
 
-impl Verdict {
-    /// What this takes in a cache, in bytes, roughly.
-    pub(super) fn weight(&self) -> usize {
+impl Weigh for Verdict {
+    fn weight(&self) -> usize {
         match self {
             Self::Vouched(identity) => identity.weight(),
             Self::Refused(_) => size_of::<Self>(),

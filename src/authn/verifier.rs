@@ -28,10 +28,21 @@ type TimedClaims = jwt_compact::Claims<Claims>;
 pub struct VerifiedIdentity {
     claims: Box<TimedClaims>,
     token: Secret<String>,
+    id_token: Option<Secret<String>>,
     expires: Timestamp,
 }
 
 impl VerifiedIdentity {
+    /// With the ID token that came along; it only ever goes back to authentik, as a hint.
+    pub(super) fn with_id_token(self, id_token: Option<Secret<String>>) -> Self {
+        Self { id_token, ..self }
+    }
+
+    /// The ID token that came along.
+    pub(super) fn id_token(&self) -> Option<&str> {
+        self.id_token.as_ref().map(|token| token.expose().as_str())
+    }
+
     /// What authentik says of the user.
     pub const fn claims(&self) -> &Claims {
         &self.claims.custom
@@ -196,7 +207,12 @@ pub(super) fn verify(
         return Err(TokenRejection::Audience);
     }
     let expires = check_times(&claims, config.clock_skew_seconds, env.now)?;
-    Ok(VerifiedIdentity { claims: Box::new(claims), token: Secret::new(token.to_owned()), expires })
+    Ok(VerifiedIdentity {
+        claims: Box::new(claims),
+        token: Secret::new(token.to_owned()),
+        id_token: None,
+        expires,
+    })
 }
 
 /// Reads an introspection answer (RFC 7662 §2.2) whose `active` is true: authentik has checked everything, and
@@ -228,7 +244,12 @@ fn from_claims_json(
 ) -> Result<VerifiedIdentity, TokenRejection> {
     let claims: TimedClaims = serde_json::from_slice(json).map_err(|_| TokenRejection::Claims)?;
     let expires = check_times(&claims, skew, now)?;
-    Ok(VerifiedIdentity { claims: Box::new(claims), token: Secret::new(token.to_owned()), expires })
+    Ok(VerifiedIdentity {
+        claims: Box::new(claims),
+        token: Secret::new(token.to_owned()),
+        id_token: None,
+        expires,
+    })
 }
 
 /// `exp` is required and has no grace; `nbf` and `iat` have `skew` seconds of it.
@@ -290,10 +311,14 @@ pub(super) fn unverified_expiry(token: &str) -> Option<Timestamp> {
 }
 
 fn unverified_claims<T: DeserializeOwned>(token: &str) -> Option<T> {
+    serde_json::from_slice(&payload(token)?).ok()
+}
+
+/// The claims of a JWS as they are written, unverified.
+pub(super) fn payload(token: &str) -> Option<Vec<u8>> {
     let mut parts = token.split('.');
     let (_header, payload) = (parts.next()?, parts.next()?);
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice(&payload).ok()
+    BASE64_URL_SAFE_NO_PAD.decode(payload).ok()
 }
 
 /// Whether a token says that it comes from any application of the authentik at `base` (no trailing slash). Such a
@@ -355,6 +380,9 @@ mod tests {
         }
         fn share(&self, _: &str, _: &[u8]) {}
         fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+            false
+        }
+        fn random(&self, _: &mut [u8]) -> bool {
             false
         }
         fn source_address(&self) -> Option<String> {

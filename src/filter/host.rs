@@ -13,7 +13,7 @@ use core::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
-use crate::authn::decision::{Forward, Reply};
+use crate::authn::decision::{self, Forward, Reply};
 use crate::authn::headers::HeaderValue;
 use crate::authn::provider::{Call, NotSent};
 use crate::authn::request::HeaderBlock;
@@ -39,6 +39,7 @@ const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
 const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const REQUEST_STREAM: u32 = 0;
 /// The host derives the gRPC status itself, or there is none.
@@ -137,10 +138,27 @@ fn take(data: *mut u8, size: usize) -> Vec<u8> {
 
 /// The request's headers, as they are on the wire.
 pub(super) fn request_headers() -> Result<HeaderBlock, HostError> {
+    header_map(REQUEST_HEADERS)
+}
+
+fn header_map(map: u32) -> Result<HeaderBlock, HostError> {
     let (mut data, mut size) = (null_mut(), 0);
     // SAFETY: both pointers are to locals that live through the call.
-    check(unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) })?;
+    check(unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) })?;
     Ok(HeaderBlock::new(take(data, size)))
+}
+
+/// Adds `Set-Cookie` lines to the response, unless shared caches may keep it. A client that gets none authenticates
+/// with its next request again.
+pub(super) fn add_cookies(set_cookies: &[HeaderValue]) {
+    if header_map(RESPONSE_HEADERS).is_ok_and(|headers| decision::may_be_shared(&headers)) {
+        return;
+    }
+    for value in set_cookies {
+        if let Err(error) = write(proxy_add_header_map_value, RESPONSE_HEADERS, "set-cookie", value) {
+            log::warn!("a session cookie was not set: {error}");
+        }
+    }
 }
 
 /// One header of authentik's answer.
@@ -207,14 +225,14 @@ pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
         check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })?;
     }
     for (name, value) in &forward.replace {
-        write(proxy_replace_header_map_value, name, value)?;
+        write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value)?;
     }
     let Some(identity) = &forward.identity else { return Ok(()) };
     for (name, value) in identity.overriding_headers() {
-        write(proxy_replace_header_map_value, name, value)?;
+        write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value)?;
     }
     for (name, value) in identity.identity_headers() {
-        write(proxy_add_header_map_value, name, value)?;
+        write(proxy_add_header_map_value, REQUEST_HEADERS, name, value)?;
     }
     set_property(USERNAME_PROPERTY, identity.username());
     if let Some(backend) = identity.backend_override() {
@@ -225,10 +243,10 @@ pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
 
 type WriteHeader = unsafe extern "C" fn(u32, *const u8, usize, *const u8, usize) -> u32;
 
-fn write(call: WriteHeader, name: &str, value: &HeaderValue) -> Result<(), HostError> {
+fn write(call: WriteHeader, map: u32, name: &str, value: &HeaderValue) -> Result<(), HostError> {
     let value = value.as_bytes();
     // SAFETY: name and value live through the call; both functions of this type only read them.
-    check(unsafe { call(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+    check(unsafe { call(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// For access logs and RBAC. Not being able to say who it was is no reason to turn a user away.
@@ -331,6 +349,10 @@ impl Surroundings for Envoy {
 
     fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
         version != UNCONDITIONALLY && set_shared(name, value, version).is_ok()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> bool {
+        getrandom::fill(bytes).is_ok()
     }
 
     fn source_address(&self) -> Option<String> {

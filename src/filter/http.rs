@@ -3,7 +3,7 @@
 //! Owns: the phase of a stream. It leaves [`Phase::Undecided`] exactly once, and nothing of the request goes on before.
 //! Must not: know why.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::hash::{BuildHasher as _, Hasher as _};
 use std::collections::hash_map::RandomState;
 use std::rc::Rc;
@@ -14,31 +14,41 @@ use proxy_wasm::types::Action;
 use super::host;
 use super::root::Worker;
 use crate::authn::RequestId;
-use crate::authn::decision::{self, Decision};
+use crate::authn::decision::{self, Decision, Reply};
+use crate::authn::headers::HeaderValue;
 
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
     Undecided,
     Forwarded,
     Answered,
+}
+
+/// What is known of one request after its headers.
+#[derive(Default)]
+pub(super) struct Stream {
+    phase: Cell<Phase>,
+    /// For the response.
+    set_cookies: RefCell<Vec<HeaderValue>>,
 }
 
 /// The SDK's context of one request.
 pub(super) struct HttpFilter {
     id: RequestId,
     worker: Rc<Worker>,
-    phase: Rc<Cell<Phase>>,
+    stream: Rc<Stream>,
 }
 
 impl HttpFilter {
     pub(super) fn new(id: RequestId, worker: Rc<Worker>) -> Self {
-        Self { id, worker, phase: Rc::new(Cell::new(Phase::Undecided)) }
+        Self { id, worker, stream: Rc::default() }
     }
 
     /// Body and trailers wait for the decision too, whatever Envoy is told about stopping at headers.
     fn follow(&self) -> Action {
-        match self.phase.get() {
+        match self.stream.phase.get() {
             Phase::Forwarded => Action::Continue,
             Phase::Undecided | Phase::Answered => Action::Pause,
         }
@@ -47,7 +57,7 @@ impl HttpFilter {
 
 impl Context for HttpFilter {
     fn on_done(&mut self) -> bool {
-        if self.phase.get() == Phase::Undecided {
+        if self.stream.phase.get() == Phase::Undecided {
             self.worker.forget(self.id);
         }
         true
@@ -56,20 +66,20 @@ impl Context for HttpFilter {
 
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let decision = match host::request_headers() {
+        let judged = match host::request_headers() {
             Ok(block) => self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)),
             Err(error) => {
                 log::error!("no request headers: {error}");
                 None
             }
         };
-        let decision = match decision {
+        let decision = match judged {
             Some(Some(decision)) => Some(decision),
-            Some(None) => self.worker.wait(self.id, &self.phase),
+            Some(None) => self.worker.wait(self.id, &self.stream),
             None => Some(Decision::Reply(decision::broken_reply())),
         };
         if let Some(decision) = decision {
-            apply(&self.phase, &decision);
+            self.stream.apply(decision);
         }
         self.follow()
     }
@@ -81,45 +91,59 @@ impl HttpContext for HttpFilter {
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         self.follow()
     }
-}
 
-/// Applies a decision to a paused request from the root's callback.
-pub(super) fn decide_from_outside(id: RequestId, phase: &Cell<Phase>, decision: &Decision) {
-    if let Err(error) = host::speak_for(id) {
-        log::debug!("a request was gone before its decision: {error}");
-        return;
-    }
-    apply(phase, decision);
-    if phase.get() == Phase::Forwarded
-        && let Err(error) = host::resume_request()
-    {
-        log::error!("a request could not be resumed: {error}");
+    /// Also called for replies made by Envoy and by ourselves; only a request that went on has cookies to set.
+    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        let set_cookies = self.stream.set_cookies.take();
+        if !set_cookies.is_empty() && self.stream.phase.get() == Phase::Forwarded {
+            host::add_cookies(&set_cookies);
+        }
+        Action::Continue
     }
 }
 
-/// Does what was decided, once. A request that cannot be changed as it must be is answered instead.
-fn apply(phase: &Cell<Phase>, decision: &Decision) {
-    if phase.get() != Phase::Undecided {
-        return;
+impl Stream {
+    /// Applies a decision to a paused request from the root's callback.
+    pub(super) fn decide_from_outside(&self, id: RequestId, decision: Decision) {
+        if let Err(error) = host::speak_for(id) {
+            log::debug!("a request was gone before its decision: {error}");
+            return;
+        }
+        self.apply(decision);
+        if self.phase.get() == Phase::Forwarded
+            && let Err(error) = host::resume_request()
+        {
+            log::error!("a request could not be resumed: {error}");
+        }
     }
-    match decision {
-        Decision::Forward(forward) => match host::edit_request(forward) {
-            Ok(()) => phase.set(Phase::Forwarded),
-            Err(error) => {
-                log::error!("the request's headers could not be changed: {error}");
-                answer(phase, &decision::broken_reply());
-            }
-        },
-        Decision::Reply(reply) => answer(phase, reply),
-    }
-}
 
-fn answer(phase: &Cell<Phase>, reply: &decision::Reply) {
-    phase.set(Phase::Answered);
-    log::log!(reply.log.level, "{}", reply.log.text);
-    if let Err(error) = host::reply(reply) {
-        // It stays paused and is ended by Envoy's timeouts; it is not forwarded.
-        log::error!("the request could not be answered: {error}");
+    /// Does what was decided, once. A request that cannot be changed as it must be is answered instead.
+    fn apply(&self, decision: Decision) {
+        if self.phase.get() != Phase::Undecided {
+            return;
+        }
+        match decision {
+            Decision::Forward(forward) => match host::edit_request(&forward) {
+                Ok(()) => {
+                    self.phase.set(Phase::Forwarded);
+                    self.set_cookies.replace(forward.set_cookies);
+                }
+                Err(error) => {
+                    log::error!("the request's headers could not be changed: {error}");
+                    self.answer(&decision::broken_reply());
+                }
+            },
+            Decision::Reply(reply) => self.answer(&reply),
+        }
+    }
+
+    fn answer(&self, reply: &Reply) {
+        self.phase.set(Phase::Answered);
+        log::log!(reply.log.level, "{}", reply.log.text);
+        if let Err(error) = host::reply(reply) {
+            // It stays paused and is ended by Envoy's timeouts; it is not forwarded.
+            log::error!("the request could not be answered: {error}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use super::host::{self, Envoy};
-use super::http::{self, HttpFilter, Phase};
+use super::http::{self, HttpFilter, Stream};
 use crate::authn::decision::Decision;
 use crate::authn::provider::Answer;
 use crate::authn::{Authenticator, Env, RequestId, Ticket};
@@ -30,7 +30,7 @@ pub(super) struct Worker {
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Ticket>>,
     /// Requests that wait for a decision.
-    waiting: RefCell<HashMap<RequestId, Rc<Cell<Phase>>>>,
+    waiting: RefCell<HashMap<RequestId, Rc<Stream>>>,
     /// The request whose own callback is running: its decision is handed back, not applied from outside.
     current: Cell<Option<RequestId>>,
     own_decision: RefCell<Option<Decision>>,
@@ -57,8 +57,8 @@ impl Worker {
 
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
     /// Envoy does not take is answered on the spot.
-    pub(super) fn wait(&self, id: RequestId, phase: &Rc<Cell<Phase>>) -> Option<Decision> {
-        self.waiting.borrow_mut().insert(id, Rc::clone(phase));
+    pub(super) fn wait(&self, id: RequestId, stream: &Rc<Stream>) -> Option<Decision> {
+        self.waiting.borrow_mut().insert(id, Rc::clone(stream));
         self.current.set(Some(id));
         host::as_root(self.root_id);
         self.current.set(None);
@@ -111,9 +111,9 @@ impl Worker {
     /// Applies decisions to the requests that wait for them.
     fn deliver(&self, decisions: Vec<(RequestId, Decision)>) {
         for (id, decision) in decisions {
-            let phase = self.waiting.borrow_mut().remove(&id);
-            if let Some(phase) = phase {
-                http::decide_from_outside(id, &phase, &decision);
+            let stream = self.waiting.borrow_mut().remove(&id);
+            if let Some(stream) = stream {
+                stream.decide_from_outside(id, decision);
             }
         }
         // Forget whom we spoke for: what follows is the root's own.

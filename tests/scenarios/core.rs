@@ -1,6 +1,6 @@
 //! The core as a subject: a request's headers in, its edited headers or a reply out. No host at all.
 
-use authentik_proxy_wasm::authn::decision::{Decision, Forward};
+use authentik_proxy_wasm::authn::decision::{Decision, Forward, may_be_shared};
 use authentik_proxy_wasm::authn::provider::{Answer, Call};
 use authentik_proxy_wasm::authn::request::HeaderBlock;
 use authentik_proxy_wasm::authn::time::Timestamp;
@@ -23,6 +23,9 @@ impl Surroundings for Nothing {
     fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
         false
     }
+    fn random(&self, bytes: &mut [u8]) -> bool {
+        getrandom::fill(bytes).is_ok()
+    }
     fn source_address(&self) -> Option<String> {
         Some("192.0.2.7:40000".to_owned())
     }
@@ -34,22 +37,34 @@ pub(crate) struct Core {
     next_id: u32,
     request: Vec<(String, String)>,
     pending: Vec<(Ticket, Call)>,
+    set_cookies: Vec<String>,
 }
 
 impl Core {
     pub(crate) fn new(configuration: &str) -> Self {
         let config = Config::parse(configuration.as_bytes(), &|_| None).expect("a good configuration");
         let authenticator = Authenticator::new(config).unwrap();
-        Self { authenticator, now: NOW, next_id: 1, request: Vec::new(), pending: Vec::new() }
+        Self {
+            authenticator,
+            now: NOW,
+            next_id: 1,
+            request: Vec::new(),
+            pending: Vec::new(),
+            set_cookies: Vec::new(),
+        }
     }
 
     fn env(&self) -> Env<'static> {
         Env { now: Timestamp::from_seconds(self.now), surroundings: &Nothing }
     }
 
-    fn told(&self, decision: Decision) -> Told {
+    fn told(&mut self, decision: Decision) -> Told {
+        self.set_cookies.clear();
         match decision {
-            Decision::Forward(forward) => Told::Forwarded(edited(&self.request, &forward)),
+            Decision::Forward(forward) => {
+                self.set_cookies = forward.set_cookies.iter().map(|value| text(value.as_bytes())).collect();
+                Told::Forwarded(edited(&self.request, &forward))
+            }
             Decision::Reply(reply) => Told::Replied {
                 status: reply.status,
                 headers: reply
@@ -97,6 +112,12 @@ impl Subject for Core {
             }
         }
         told
+    }
+
+    fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {
+        let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let is_shared = may_be_shared(&HeaderBlock::from_pairs(pairs));
+        if is_shared { Vec::new() } else { self.set_cookies.clone() }
     }
 
     fn advance(&mut self, seconds: u64) {

@@ -65,6 +65,17 @@ impl Subject for BuiltModule {
         self.told()
     }
 
+    fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {
+        let stream = self.stream.expect("a request was sent");
+        let headers = [&[(":status", "200")], headers].concat();
+        let response = self.vm.respond(stream, &headers, "");
+        pairs(&response)
+            .into_iter()
+            .filter(|(name, _)| name == "set-cookie")
+            .map(|(_, value)| value)
+            .collect()
+    }
+
     fn advance(&mut self, seconds: u64) {
         self.world.advance(Duration::from_secs(seconds));
     }
