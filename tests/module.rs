@@ -8,3 +8,4 @@ mod budget;
 mod fixture;
 mod key_sets;
 mod tokens;
+mod workers;
