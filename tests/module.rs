@@ -4,6 +4,7 @@
 mod answers;
 mod artefact;
 mod bad_requests;
+mod bounds;
 mod budget;
 mod fixture;
 mod key_sets;
