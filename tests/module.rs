@@ -4,9 +4,11 @@
 mod answers;
 mod artefact;
 mod bad_requests;
+mod bodies;
 mod bounds;
 mod budget;
 mod fixture;
+mod flights;
 mod key_sets;
 mod tokens;
 mod workers;
