@@ -10,5 +10,7 @@ mod budget;
 mod fixture;
 mod flights;
 mod key_sets;
+mod secrets;
+mod splitting;
 mod tokens;
 mod workers;
