@@ -186,6 +186,22 @@ fn a_user_name_or_uid_with_a_control_character_is_forbidden_on_every_road() {
 }
 
 #[test]
+fn what_access_logs_can_show_of_a_user_has_no_control_character() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let mut state = |backend: &str| {
+        let token = token_with("hs", json!({"ak_proxy": {"backend_override": backend}}));
+        let stream = vm.send(get(bearer(token)));
+        assert_eq!(vm.filter_state(stream, "authentik_username"), Some(b"alice".to_vec()));
+        vm.filter_state(stream, "authentik_backend_override")
+    };
+    assert_eq!(state("http://10.0.0.7:8080"), Some(b"http://10.0.0.7:8080".to_vec()));
+    for text in NASTY.iter().filter(|text| text.chars().any(char::is_control)) {
+        assert_eq!(state(text), None, "{text:?}");
+    }
+}
+
+#[test]
 fn names_beyond_ascii_go_on_as_they_are() {
     let claims = json!({"preferred_username": "zoë", "name": "Łukasz 山田 🦀", "groups": ["Gruppe Ü"]});
     for headers in forwarded_with(&claims) {
