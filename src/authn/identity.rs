@@ -161,7 +161,7 @@ impl Identity {
             username: username.to_owned(),
             identity_headers,
             overriding_headers: overriding_headers(claims, provider),
-            backend_override: claims.ak_proxy.as_ref().and_then(|proxy| proxy.backend_override.clone()),
+            backend_override: backend_override(claims),
             sealed: OnceCell::new(),
             verified,
         })
@@ -227,6 +227,12 @@ fn required(claim: Option<&String>, missing: Incomplete) -> Result<&str, Incompl
 
 fn joined(names: Option<&Vec<String>>) -> String {
     names.map(|names| names.join("|")).unwrap_or_default()
+}
+
+/// It ends up in access logs as it is: with a control character it is no URL, and could pass for a second line.
+fn backend_override(claims: &Claims) -> Option<String> {
+    let backend = claims.ak_proxy.as_ref()?.backend_override.as_ref()?;
+    (!backend.chars().any(char::is_control)).then(|| backend.clone())
 }
 
 fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<Header> {

@@ -1,0 +1,16 @@
+//! The artefact, as Envoy loads it, in the in-process host: hostile input, several workers, the host's corners.
+//! One subject a file. What a request is told in the plain cases is the scenarios' business.
+
+mod answers;
+mod artefact;
+mod bad_requests;
+mod bodies;
+mod bounds;
+mod budget;
+mod fixture;
+mod flights;
+mod key_sets;
+mod secrets;
+mod splitting;
+mod tokens;
+mod workers;

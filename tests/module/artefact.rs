@@ -1,0 +1,55 @@
+//! What the artefact asks of its host and offers to it.
+
+use super::fixture::artefact;
+
+/// What Envoy looks up and calls; without one of these the filter would be loaded and not be asked.
+const NEEDED: &[&str] = &[
+    "memory",
+    "_initialize",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_memory_allocate",
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_http_call_response",
+    "proxy_on_request_headers",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_delete",
+];
+
+/// WASI is for randomness, the environment and the runtime's farewell; there is no file and no socket.
+const ALLOWED_WASI: &[&str] =
+    &["environ_get", "environ_sizes_get", "random_get", "fd_write", "proc_exit", "clock_time_get"];
+
+#[test]
+fn every_import_is_one_that_envoy_offers() {
+    assert_eq!(artefact().unknown_imports(), []);
+}
+
+#[test]
+fn every_callback_that_envoy_needs_is_exported() {
+    let exports = artefact().exports();
+    let missing: Vec<_> = NEEDED.iter().filter(|name| !exports.iter().any(|has| has == *name)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {exports:?}");
+}
+
+#[test]
+fn one_abi_version_is_announced() {
+    let exports = artefact().exports();
+    let versions: Vec<_> = exports.iter().filter(|name| name.starts_with("proxy_abi_version_")).collect();
+    assert_eq!(versions, ["proxy_abi_version_0_2_1"]);
+}
+
+#[test]
+fn of_the_system_interface_only_harmless_parts_are_asked_for() {
+    let imports = artefact().imports();
+    let beyond: Vec<_> = imports
+        .iter()
+        .filter(|(module, name)| module != "env" && !ALLOWED_WASI.contains(&name.as_str()))
+        .collect();
+    assert!(beyond.is_empty(), "{beyond:?}");
+}

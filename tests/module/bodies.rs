@@ -1,0 +1,130 @@
+//! Body and trailers of a request: nothing of them goes on before the decision, nothing at all of one that is
+//! refused; also where Envoy is told to stop at the headers only.
+
+use serde_json::json;
+
+use super::fixture::{
+    Told, answer_key_calls, artefact, basic, bearer, configuration, get, granted, only_call, passed_as,
+    refused, send, token, told, world,
+};
+use crate::support::proxy_host::{CallAnswer, Outcome, Plugin, Request, Vm, World};
+
+/// Workers with the flag and without.
+fn workers(world: &World) -> [Vm; 2] {
+    [false, true].map(|allow_on_headers_stop_iteration| {
+        let plugin = Plugin { allow_on_headers_stop_iteration, ..Plugin::default() };
+        let mut vm = Vm::start_as(world, &artefact(), &plugin, without_shared_slots()).unwrap();
+        vm.tick();
+        answer_key_calls(&mut vm);
+        vm
+    })
+}
+
+/// So that no worker knows what another has asked for.
+fn without_shared_slots() -> String {
+    let mut configuration = configuration("hs");
+    configuration["cache"] = json!({"shared_slots": 0});
+    configuration.to_string()
+}
+
+fn upload(authorization: &str) -> Request {
+    get(authorization)
+        .replace(":method", "POST")
+        .with_body("first ")
+        .with_body("second ")
+        .with_body("third")
+        .with_trailers(&[("x-checksum", "1")])
+}
+
+#[test]
+fn a_body_waits_for_the_decision_and_goes_on_whole() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let stream = vm.send(upload(&basic("alice", "password")));
+        assert_eq!(vm.outcome(stream), Outcome::Pending);
+        let call = only_call(&vm);
+        vm.answer(call.id, granted(token("hs")));
+        match vm.outcome(stream) {
+            Outcome::Forwarded { headers, body } => {
+                assert_eq!(headers.get_all("x-authentik-username"), [b"alice"]);
+                assert!(!headers.contains("authorization"));
+                assert_eq!(body, b"first second third");
+            }
+            other => panic!("not forwarded but {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_refused_request_goes_on() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let answers = [
+            (refused(), Told::Status(401)),
+            (CallAnswer::Timeout, Told::Status(503)),
+            (CallAnswer::Reset, Told::Status(503)),
+        ];
+        for (number, (answer, expected)) in answers.into_iter().enumerate() {
+            let stream = vm.send(upload(&basic("alice", &format!("wrong-{number}"))));
+            assert_eq!(vm.outcome(stream), Outcome::Pending);
+            let call = only_call(&vm);
+            vm.answer(call.id, answer);
+            assert_eq!(told(&vm, stream), expected);
+        }
+        assert_eq!(vm.open_streams(), 0);
+    }
+}
+
+#[test]
+fn a_body_does_not_carry_a_request_past_an_answer_at_once() {
+    let world = world();
+    for mut vm in workers(&world) {
+        assert_eq!(send(&mut vm, upload("Bearer forged")), Told::Status(401));
+        assert_eq!(send(&mut vm, upload("Digest x")), Told::Status(401));
+        let anonymous =
+            Request::get("/").replace(":method", "POST").with_body("x").with_trailers(&[("t", "1")]);
+        assert_eq!(send(&mut vm, anonymous), Told::Status(401));
+        world.set_endpoints("authentik", false);
+        assert_eq!(send(&mut vm, upload(&basic("alice", "password"))), Told::Status(503));
+        world.set_endpoints("authentik", true);
+    }
+}
+
+#[test]
+fn a_body_with_a_credential_that_is_known_passes_at_once() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let stream = vm.send(upload(&bearer(token("hs"))));
+        assert_eq!(told(&vm, stream), passed_as("alice"));
+        match vm.outcome(stream) {
+            Outcome::Forwarded { body, .. } => assert_eq!(body, b"first second third"),
+            other => panic!("not forwarded but {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn trailers_alone_wait_for_the_decision_too() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let stream =
+            vm.send(get(basic("alice", "password")).with_trailers(&[("x-authentik-username", "admin")]));
+        assert_eq!(vm.outcome(stream), Outcome::Pending);
+        let call = only_call(&vm);
+        vm.answer(call.id, granted(token("hs")));
+        assert_eq!(told(&vm, stream), passed_as("alice"));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_disturbs_nothing() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let stream = vm.send(upload(&basic("alice", "password")));
+        vm.disconnect(stream);
+        let call = only_call(&vm);
+        vm.answer(call.id, granted(token("hs")));
+        assert_eq!(vm.outcome(stream), Outcome::Pending, "it was never let on");
+        assert_eq!(send(&mut vm, upload(&basic("alice", "password"))), passed_as("alice"));
+    }
+}

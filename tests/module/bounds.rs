@@ -1,0 +1,94 @@
+//! What very many distinct credentials cost: memory of the worker and shared data reach a level and stay there.
+
+use serde_json::json;
+
+use super::fixture::{
+    Told, basic, bearer, configuration, get, granted, only_call, passed_as, refused, send, token, token_with,
+    told, worker, world,
+};
+use crate::support::proxy_host::CallAnswer;
+
+#[test]
+fn shared_data_has_no_more_keys_than_slots_after_ten_thousand_credentials() {
+    const SLOTS: usize = 64;
+    let mut configuration = configuration("hs");
+    configuration["cache"] = json!({"shared_slots": SLOTS, "local_entries": 128});
+    let world = world();
+    let mut vm = worker(&world, &configuration);
+    let mut size = 0;
+    for number in 0..10_000 {
+        let stream = vm.send(get(basic("alice", &format!("guess-{number}"))));
+        let call = only_call(&vm);
+        vm.answer(call.id, refused());
+        assert_eq!(told(&vm, stream), Told::Status(401));
+        vm.forget_finished();
+        if number == 2_000 {
+            size = vm.memory_size();
+        }
+    }
+    let keys = world.shared_keys("").len();
+    assert!((SLOTS / 2..=SLOTS).contains(&keys), "{keys} keys in {SLOTS} slots");
+    assert_eq!(vm.memory_size(), size, "the worker's memory grew after 2,000 credentials");
+}
+
+#[test]
+fn a_workers_memory_is_flat_under_many_distinct_tokens() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let good = token("hs");
+    let (message, _) = good.rsplit_once('.').unwrap();
+    let mut flood = |from: u32, to: u32| {
+        for number in from..to {
+            // A forged signature costs the most work and memory, a word next to none.
+            let shown =
+                if number % 200 == 0 { format!("{message}.{number:043}") } else { format!("word-{number}") };
+            assert_eq!(send(&mut vm, get(bearer(shown))), Told::Status(401));
+            vm.forget_finished();
+        }
+        vm.memory_size()
+    };
+    let warm = flood(0, 2_000);
+    assert_eq!(flood(2_000, 22_000), warm);
+}
+
+#[test]
+fn a_workers_memory_is_flat_under_many_users() {
+    let mut configuration = configuration("hs");
+    configuration["cache"] = json!({"local_entries": 64, "shared_slots": 64});
+    let world = world();
+    let mut vm = worker(&world, &configuration);
+    let mut flood = |from: u32, to: u32| {
+        for number in from..to {
+            let name = format!("user-{number:06}");
+            let token = token_with("hs", json!({"preferred_username": name}));
+            let stream = vm.send(get(basic(&name, "password")));
+            let call = only_call(&vm);
+            vm.answer(call.id, granted(token));
+            assert_eq!(told(&vm, stream), passed_as(&name));
+            vm.respond(stream, &[(":status", "200")], "");
+            vm.forget_finished();
+        }
+        vm.memory_size()
+    };
+    let warm = flood(0, 400);
+    assert_eq!(flood(400, 1_200), warm);
+}
+
+#[test]
+fn requests_that_wait_in_vain_leave_nothing_behind() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let mut flood = |from: u32, to: u32| {
+        for number in from..to {
+            let stream = vm.send(get(basic("alice", &format!("guess-{number}"))));
+            vm.disconnect(stream);
+            let call = only_call(&vm);
+            vm.answer(call.id, CallAnswer::Timeout);
+            vm.forget_finished();
+        }
+        assert_eq!(vm.open_streams(), 0);
+        vm.memory_size()
+    };
+    let warm = flood(0, 300);
+    assert_eq!(flood(300, 2_000), warm);
+}

@@ -1,0 +1,259 @@
+//! Many requests and few calls: one credential is one call, whoever leaves; what cannot be sent is answered at once;
+//! an answer decides nobody but those who asked for it.
+
+use super::fixture::{
+    AUTHENTIK, TOKEN_PATH, Told, answer_key_calls, basic, bearer, configuration, forwarded, get, granted,
+    only_call, passed_as, path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told,
+    with_provider, worker, worker_without_keys, world,
+};
+use serde_json::json;
+
+use crate::support::authentik::TokenSpec;
+use crate::support::proxy_host::{CallAnswer, Request, StreamId, Vm};
+
+fn alice() -> Request {
+    get(basic("alice", "password"))
+}
+
+fn users_token(name: &str) -> String {
+    token_with("hs", json!({"preferred_username": name}))
+}
+
+fn send_many(vm: &mut Vm, count: usize) -> Vec<StreamId> {
+    let streams: Vec<_> = (0..count).map(|_| vm.send(alice())).collect();
+    assert!(streams.iter().all(|stream| told(vm, *stream) == Told::Waits));
+    streams
+}
+
+#[test]
+fn twenty_requests_with_one_credential_are_one_call_and_all_go_on() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let streams = send_many(&mut vm, 20);
+    let call = only_call(&vm);
+    assert_eq!(path_of(&call), TOKEN_PATH);
+    vm.answer(call.id, granted(token("hs")));
+    for stream in streams {
+        let headers = forwarded(&vm, stream);
+        assert_eq!(headers.get_all("x-authentik-username"), [b"alice"]);
+        assert!(!headers.contains("authorization"));
+    }
+    assert_eq!((vm.pending_calls().len(), vm.calls_sent()), (0, 2), "the keys and one exchange");
+}
+
+#[test]
+fn twenty_requests_with_one_wrong_password_are_one_call_and_all_are_refused() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let streams = send_many(&mut vm, 20);
+    let call = only_call(&vm);
+    vm.answer(call.id, refused());
+    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Status(401)));
+}
+
+#[test]
+fn a_fault_answers_all_who_wait_and_the_next_one_asks_again() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let streams = send_many(&mut vm, 20);
+    let call = only_call(&vm);
+    vm.answer(call.id, CallAnswer::Timeout);
+    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Status(503)));
+    assert_eq!(send_and_answer(&mut vm, alice(), granted(token("hs"))), passed_as("alice"));
+}
+
+#[test]
+fn those_who_leave_in_the_middle_take_nothing_from_the_others() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let streams = send_many(&mut vm, 9);
+    for stream in [streams[0], streams[4], streams[8]] {
+        vm.disconnect(stream);
+    }
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(token("hs")));
+    for (number, stream) in streams.into_iter().enumerate() {
+        let left = number % 4 == 0;
+        assert_eq!(told(&vm, stream), if left { Told::Waits } else { passed_as("alice") }, "{number}");
+    }
+}
+
+#[test]
+fn the_call_goes_on_and_is_remembered_when_everyone_has_left() {
+    let world = world();
+    let configuration = configuration("hs");
+    let mut vm = worker(&world, &configuration);
+    for stream in send_many(&mut vm, 3) {
+        vm.disconnect(stream);
+    }
+    assert_eq!(vm.open_streams(), 0);
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(token("hs")));
+    assert_eq!(send(&mut vm, alice()), passed_as("alice"));
+    let mut other = worker(&world, &configuration);
+    assert_eq!(send(&mut other, alice()), passed_as("alice"), "and shared");
+}
+
+#[test]
+fn who_comes_while_a_call_is_out_joins_it_after_the_first_has_left() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let first = vm.send(alice());
+    vm.disconnect(first);
+    let second = vm.send(alice());
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(token("hs")));
+    assert_eq!(told(&vm, second), passed_as("alice"));
+    assert_eq!(told(&vm, first), Told::Waits, "the one who left was not brought back");
+}
+
+#[test]
+fn answers_in_reversed_order_decide_each_their_own() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let names: Vec<_> = (0..12).map(|number| format!("user-{number}")).collect();
+    let waiting: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let stream = vm.send(get(basic(name, "password")));
+            (name, stream, vm.pending_calls().pop().unwrap())
+        })
+        .collect();
+    for (number, (name, stream, call)) in waiting.iter().enumerate().rev() {
+        let body = String::from_utf8(call.body.clone()).unwrap();
+        assert!(body.contains(&format!("username={name}&")), "{body:.80}");
+        assert_eq!(told(&vm, *stream), Told::Waits, "{name}");
+        let (answer, expected) = match number % 3 {
+            0 => (granted(users_token(name)), passed_as(name)),
+            1 => (refused(), Told::Status(401)),
+            _ => (CallAnswer::Reset, Told::Status(503)),
+        };
+        vm.answer(call.id, answer);
+        assert_eq!(told(&vm, *stream), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_call_that_cannot_be_sent_is_answered_at_once() {
+    for (endpoints, cluster) in [(false, "authentik"), (true, "nowhere")] {
+        let world = world();
+        world.set_endpoints("authentik", endpoints);
+        let mut configuration = configuration("hs");
+        configuration["authentik"]["cluster"] = json!(cluster);
+        let mut vm = worker_without_keys(&world, &configuration);
+        vm.tick();
+        for _ in 0..3 {
+            assert_eq!(send(&mut vm, alice()), Told::Status(503), "Basic, {cluster}");
+            assert_eq!(send(&mut vm, get(bearer(token("hs")))), Told::Status(503), "Bearer, {cluster}");
+            world.advance(seconds(1));
+        }
+        assert_eq!((vm.open_streams(), vm.death()), (0, None));
+        assert_eq!(send(&mut vm, Request::get("/")), Told::Status(302), "who brings nothing asks nothing");
+    }
+}
+
+#[test]
+fn endpoints_that_come_back_are_used() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    world.set_endpoints("authentik", false);
+    let stream = vm.send(alice());
+    assert_eq!(replied(&vm, stream).0.get_all("retry-after"), [b"5"]);
+    world.set_endpoints("authentik", true);
+    assert_eq!(send_and_answer(&mut vm, alice(), granted(token("hs"))), passed_as("alice"));
+}
+
+#[test]
+fn keys_that_cannot_be_asked_for_answer_everyone_who_waits_for_them() {
+    let world = world();
+    let mut vm = worker_without_keys(&world, &configuration("rs"));
+    let waiting: Vec<_> = (0..5)
+        .map(|number| vm.send(get(bearer(AUTHENTIK.mint("rs", TokenSpec::new().claim("n", number))))))
+        .collect();
+    assert_eq!(path_of(&only_call(&vm)), "/application/o/rs/jwks/");
+    let call = only_call(&vm);
+    vm.answer(call.id, CallAnswer::ConnectFailure);
+    assert!(waiting.iter().all(|stream| told(&vm, *stream) == Told::Status(503)));
+}
+
+#[test]
+fn the_limit_of_calls_is_a_503_with_one_second_to_wait_and_ends_with_an_answer() {
+    let mut configuration = configuration("hs");
+    configuration["authentik"]["max_pending_calls"] = json!(3);
+    let world = world();
+    let mut vm = worker(&world, &configuration);
+    let user = |number: usize| get(basic(&format!("user-{number}"), "password"));
+    let waiting: Vec<_> = (0..3).map(|number| vm.send(user(number))).collect();
+    for number in 3..6 {
+        let stream = vm.send(user(number));
+        let (headers, _) = replied(&vm, stream);
+        assert_eq!((told(&vm, stream), headers.get_all("retry-after")), (Told::Status(503), vec![&b"1"[..]]));
+    }
+    let joining = vm.send(user(0));
+    assert_eq!(told(&vm, joining), Told::Waits, "whose call is out already needs no room");
+    assert_eq!(send(&mut vm, get(bearer(token("hs")))), passed_as("alice"), "nor who needs no call");
+    let calls = vm.pending_calls();
+    assert_eq!(calls.len(), 3);
+    vm.answer(calls[0].id, granted(users_token("user-0")));
+    assert_eq!((told(&vm, waiting[0]), told(&vm, joining)), (passed_as("user-0"), passed_as("user-0")));
+    let next = vm.send(user(6));
+    assert_eq!(told(&vm, next), Told::Waits);
+    assert_eq!(send(&mut vm, user(7)), Told::Status(503), "full again");
+    for call in vm.pending_calls() {
+        vm.answer(call.id, CallAnswer::Timeout);
+    }
+    assert_eq!(send_and_answer(&mut vm, user(7), granted(users_token("user-7"))), passed_as("user-7"));
+}
+
+#[test]
+fn an_exchange_that_needs_keys_waits_for_them_with_all_its_requests() {
+    let world = world();
+    let mut vm = worker_without_keys(&world, &configuration("rs"));
+    let streams = send_many(&mut vm, 4);
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(token("rs")));
+    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Waits));
+    let late = vm.send(alice());
+    assert_eq!(path_of(&only_call(&vm)), "/application/o/rs/jwks/");
+    answer_key_calls(&mut vm);
+    for stream in streams.into_iter().chain([late]) {
+        assert_eq!(told(&vm, stream), passed_as("alice"));
+    }
+}
+
+#[test]
+fn a_new_configuration_leaves_the_requests_of_the_old_one_to_their_call() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let before = vm.send(alice());
+    let call = only_call(&vm);
+    vm.reconfigure(with_provider("hs", "name", "renamed").to_string()).unwrap();
+    let after = vm.send(alice());
+    assert_eq!(vm.pending_calls().len(), 2, "two configurations, two calls");
+    vm.answer(call.id, granted(token("hs")));
+    assert_eq!((told(&vm, before), told(&vm, after)), (passed_as("alice"), Told::Waits));
+    let call = only_call(&vm);
+    vm.answer(call.id, refused());
+    assert_eq!(told(&vm, after), Told::Status(401));
+}
+
+#[test]
+fn every_call_has_the_configured_timeout_and_is_for_authentik_alone() {
+    let world = world();
+    let mut configuration = with_provider("hs", "bearer_verification", "introspection");
+    configuration["authentik"]["timeout_seconds"] = json!(7);
+    let mut vm = worker_without_keys(&world, &configuration);
+    vm.tick();
+    vm.send(alice().header("x-request-id", "1").header("cookie", "a=b"));
+    vm.send(get(bearer("opaque")));
+    let calls = vm.pending_calls();
+    assert_eq!(calls.len(), 3);
+    for call in calls {
+        assert_eq!(call.timeout, Some(seconds(7)), "{}", path_of(&call));
+        assert_eq!(call.cluster, "authentik");
+        assert_eq!(call.headers.get(":authority"), Some(&b"auth.example.test"[..]));
+        assert_eq!(call.headers.get("x-forwarded-proto"), Some(&b"https"[..]));
+        assert!(!call.headers.contains("cookie") && !call.headers.contains("authorization"));
+        assert_eq!(call.headers.first_invalid(), None);
+    }
+}
