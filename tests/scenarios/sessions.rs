@@ -1,1 +1,246 @@
-//! x
+//! The session cookie: what it looks like, how long it lasts, and who may open it.
+
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::module::BuiltModule;
+use super::{
+    PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
+    request,
+};
+
+const SECRETS: [&str; 2] = ["demo-cookie-secret-0123456789abcdef", "another-cookie-secret-0123456789abcdef"];
+
+fn on_both(hold: impl Fn(Start<'_>)) {
+    hold(&|configuration| Box::new(Core::new(configuration)));
+    hold(&|configuration| Box::new(BuiltModule::new(configuration)));
+}
+
+fn plain() -> String {
+    configuration(&json!({}), &json!({}))
+}
+
+/// Alice authenticates with her app password, and authentik says this of her; the response's cookies.
+fn cookies(subject: &mut dyn Subject, claims: Value) -> Vec<String> {
+    let told = ask(subject, &[("authorization", &basic("alice", PASSWORD))], &granting(claims));
+    assert_eq!(told.status(), 200, "{told:?}");
+    subject.respond(&[])
+}
+
+/// Whether a replica with this configuration takes the cookie for a session.
+fn is_session(start: Start<'_>, configuration: &str, cookie: &str, seconds_later: u64) -> bool {
+    let mut replica = start(configuration);
+    replica.advance(seconds_later);
+    match replica.send(&request(&[("cookie", cookie)])) {
+        Some(Told::Forwarded(headers)) => {
+            headers.iter().any(|header| *header == ("x-authentik-username".to_owned(), "alice".to_owned()))
+        }
+        Some(Told::Replied { status: 302, .. }) => false,
+        other => panic!("neither a session nor none: {other:?}"),
+    }
+}
+
+#[test]
+fn the_cookie_s_name_and_attributes() {
+    on_both(|start| {
+        for (provider, name, attributes) in [
+            (
+                json!({}),
+                "__Host-authentik_proxy_DIGEST=",
+                "; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=3600",
+            ),
+            (
+                json!({"external_host": "http://app.example.test"}),
+                "authentik_proxy_DIGEST=",
+                "; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600",
+            ),
+            (
+                json!({"cookie_domain": ".Example.test"}),
+                "authentik_proxy_DIGEST=",
+                "; Path=/; HttpOnly; SameSite=Lax; Secure; Domain=example.test; Max-Age=3600",
+            ),
+        ] {
+            let set = cookies(&mut *start(&configuration(&provider, &json!({}))), json!({}));
+            assert_eq!(set.len(), 1);
+            assert!(set[0].starts_with(&name.replace("DIGEST", "72846b5b")), "{}", &set[0][..40]);
+            assert!(set[0].ends_with(attributes), "{}", set[0]);
+        }
+    });
+}
+
+#[test]
+fn it_ends_with_the_token_the_provider_s_validity_or_the_longest_age() {
+    on_both(|start| {
+        for (provider, rest, seconds) in [
+            (json!({}), json!({}), 3600),
+            (json!({"access_token_validity": 1800}), json!({}), 1800),
+            (json!({}), json!({"session": {"max_age_seconds": 900}}), 900),
+        ] {
+            let configuration = configuration(&provider, &rest);
+            let set = cookies(&mut *start(&configuration), json!({}));
+            assert!(set[0].ends_with(&format!("; Max-Age={seconds}")), "{}", set[0]);
+            assert!(is_session(start, &configuration, &jar(&set), seconds - 1));
+            assert!(!is_session(start, &configuration, &jar(&set), seconds), "whatever the browser keeps");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_returns_it_is_not_authenticated_again() {
+    on_both(|start| {
+        let rest = json!({"cache": {"ttl_seconds": 0}});
+        let mut subject = start(&configuration(&json!({}), &rest));
+        let cookie = jar(&cookies(&mut *subject, json!({})));
+        for _ in 0..100 {
+            subject.advance(10);
+            let headers = request(&[("authorization", &basic("alice", PASSWORD)), ("cookie", &cookie)]);
+            let told = subject.send(&headers).expect("no call for a session");
+            assert_eq!(
+                (told.header("x-authentik-username"), told.header("authorization")),
+                (Some("alice"), None)
+            );
+            assert!(subject.respond(&[]).is_empty(), "and gets no new cookie");
+        }
+    });
+}
+
+#[test]
+fn a_cookie_with_any_byte_changed_is_no_session() {
+    let start: Start<'_> = &|configuration| Box::new(Core::new(configuration));
+    let cookie = jar(&cookies(&mut *start(&plain()), json!({})));
+    let value = cookie.find('=').unwrap() + 1;
+    for position in value..cookie.len() {
+        let mut altered = cookie.clone().into_bytes();
+        altered[position] = if altered[position] == b'A' { b'B' } else { b'A' };
+        assert!(!is_session(start, &plain(), &String::from_utf8(altered).unwrap(), 0), "at {position}");
+    }
+    for length in value..cookie.len() {
+        assert!(!is_session(start, &plain(), &cookie[..length], 0), "cut at {length}");
+    }
+    assert!(is_session(start, &plain(), &cookie, 0), "and it was good to begin with");
+}
+
+#[test]
+fn only_the_same_provider_with_the_same_secret_opens_it() {
+    on_both(|start| {
+        let with = |provider: Value| configuration(&provider, &json!({}));
+        let cookie = jar(&cookies(&mut *start(&with(json!({"cookie_secret": SECRETS[0]}))), json!({})));
+        for (provider, opens) in [
+            (json!({"cookie_secret": SECRETS[0]}), true),
+            (json!({"cookie_secret": [SECRETS[0]]}), true),
+            (json!({"cookie_secret": [SECRETS[1], SECRETS[0]]}), true),
+            (json!({"cookie_secret": SECRETS[0], "skip_path_regex": "^/x"}), true),
+            (json!({"cookie_secret": SECRETS[1]}), false),
+            (json!({"cookie_secret": SECRETS[0], "assigned_application_slug": "other"}), false),
+        ] {
+            assert_eq!(is_session(start, &with(provider.clone()), &cookie, 0), opens, "{provider}");
+        }
+        // Under another client_id it has another name; renamed it does not open either.
+        let other = with(json!({"cookie_secret": SECRETS[0], "client_id": "other"}));
+        let name =
+            cookies(&mut *start(&other), json!({"aud": "other"}))[0].split('=').next().unwrap().to_owned();
+        let renamed = format!("{name}={}", cookie.split_once('=').unwrap().1);
+        assert!(!is_session(start, &other, &renamed, 0));
+    });
+}
+
+#[test]
+fn a_large_session_is_split_and_a_very_large_one_is_not_set() {
+    on_both(|start| {
+        let groups = |count: usize| json!({"groups": (0..count).map(|number| format!("group-{number:06}")).collect::<Vec<_>>()});
+        let set = cookies(&mut *start(&plain()), groups(500));
+        assert!(set.len() > 1 && set.iter().all(|line| line.len() <= 4096), "{} parts", set.len());
+        assert!(is_session(start, &plain(), &jar(&set), 0));
+        assert!(
+            !is_session(start, &plain(), jar(&set).split_once("; ").unwrap().1, 0),
+            "without its first part"
+        );
+        assert!(cookies(&mut *start(&plain()), groups(5000)).is_empty());
+    });
+}
+
+#[test]
+fn no_cookie_on_a_response_that_shared_caches_may_keep() {
+    on_both(|start| {
+        for (cache_control, is_set) in [
+            ("no-store", true),
+            ("private, max-age=60", true),
+            ("max-age=60", true),
+            ("Public", false),
+            ("max-age=60, public", false),
+            ("s-maxage=60", false),
+            ("private, S-MaxAge = 1", false),
+        ] {
+            let mut subject = start(&plain());
+            ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
+            assert_eq!(
+                !subject.respond(&[("cache-control", cache_control)]).is_empty(),
+                is_set,
+                "{cache_control}"
+            );
+        }
+    });
+}
+
+#[test]
+fn sessions_are_issued_as_configured() {
+    on_both(|start| {
+        for (issue, after_credential) in [("always", true), ("login", false)] {
+            let configuration = configuration(&json!({}), &json!({"session": {"issue": issue}}));
+            assert_eq!(
+                !cookies(&mut *start(&configuration), json!({})).is_empty(),
+                after_credential,
+                "{issue}"
+            );
+            assert!(
+                is_session(start, &configuration, &log_in(&mut *start(&configuration), "alice"), 0),
+                "{issue}"
+            );
+        }
+        let never = configuration(&json!({}), &json!({"session": {"issue": "never"}}));
+        assert!(cookies(&mut *start(&never), json!({})).is_empty());
+        assert!(!is_session(start, &never, &jar(&cookies(&mut *start(&plain()), json!({}))), 0));
+    });
+}
+
+/// §2.3: `revalidate_seconds` holds for sessions, wherever they came from, and across replicas.
+#[test]
+fn revalidation_ends_a_session_whose_token_was_revoked() {
+    on_both(|start| {
+        let configuration = configuration(&json!({"revalidate_seconds": 30}), &json!({}));
+        for cookie in [
+            jar(&cookies(&mut *start(&configuration), json!({}))),
+            log_in(&mut *start(&configuration), "alice"),
+        ] {
+            let headers = request(&[("cookie", &cookie)]);
+            let mut subject = start(&configuration);
+            subject.advance(29);
+            assert_eq!(subject.send(&headers).expect("confirmed by its own beginning").status(), 200);
+            subject.advance(1);
+            assert!(subject.send(&headers).is_none(), "authentik is asked");
+            assert_eq!(subject.calls(), ["/application/o/introspect/"]);
+            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            let renewed = jar(&subject.respond(&[]));
+            assert!(!renewed.is_empty(), "a cookie that says so");
+            let mut other = start(&configuration);
+            other.advance(59);
+            assert_eq!(
+                other.send(&request(&[("cookie", &renewed)])).expect("confirmed a moment ago").status(),
+                200
+            );
+            other.advance(1);
+            assert!(other.send(&request(&[("cookie", &renewed)])).is_none());
+            assert_eq!(
+                other.answer(&|_| Reply::Reset).map(|told| told.status()),
+                Some(503),
+                "nobody can say"
+            );
+            assert!(other.send(&request(&[("cookie", &renewed)])).is_none());
+            assert_eq!(other.answer(&refusing).map(|told| told.status()), Some(302), "revoked: login");
+            assert_eq!(
+                other.send(&request(&[("cookie", &renewed)])).expect("a no is remembered").status(),
+                302
+            );
+        }
+    });
+}
