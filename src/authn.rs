@@ -180,8 +180,14 @@ impl Authenticator {
         {
             return self.visit(env, provider, (id, block), view, visit);
         }
-        match self.session(env, provider, view) {
-            Some(session) if self.is_to_be_confirmed(env, provider, &session) => {
+        let session = self.session(env, provider, view);
+        let is_due = session.as_ref().is_some_and(|session| self.is_to_be_confirmed(env, provider, session));
+        match session {
+            // Nothing is asked of authentik there, so a session that it would have to confirm is none.
+            _ if is_due && self.is_unauthenticated(provider, view) => {
+                self.judge(env, provider, (id, block), view, None)
+            }
+            Some(session) if is_due => {
                 let token = Secret::new(session.identity.verified().token().to_owned());
                 match self.verdict_on(
                     env,
@@ -210,8 +216,7 @@ impl Authenticator {
         session: Option<Rc<Session>>,
     ) -> Option<Decision> {
         let credential = credential::read(view.authorization);
-        let settings = self.config.providers.get(provider);
-        if settings.is_some_and(|settings| skip::is_unauthenticated(settings, view)) {
+        if self.is_unauthenticated(provider, view) {
             return Some(self.pass_unauthenticated(env, provider, view, credential.ok().flatten(), session));
         }
         let credential = match (credential, session) {
@@ -251,6 +256,10 @@ impl Authenticator {
         }
     }
 
+    fn is_unauthenticated(&self, provider: ProviderId, view: &RequestView<'_>) -> bool {
+        self.config.providers.get(provider).is_some_and(|settings| skip::is_unauthenticated(settings, view))
+    }
+
     /// A verdict becomes a decision: the last step of every request that was judged. `None`: it waits again.
     fn conclude(
         &mut self,
@@ -267,7 +276,9 @@ impl Authenticator {
             }
             (Purpose::Confirmation, Ok(verdict)) => {
                 let session = match verdict {
-                    Verdict::Vouched(_) => self.session(env, provider, view),
+                    Verdict::Vouched(identity) => {
+                        self.session(env, provider, view).map(|session| Rc::new(session.renewed(identity)))
+                    }
                     // The session is over, whatever the cookie says.
                     Verdict::Refused(_) => None,
                 };

@@ -21,6 +21,9 @@ use crate::config::{Mode, Provider};
 /// Paths below this are the outpost's own, on every host that it protects.
 const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
+/// How the names of the outpost's query parameters begin.
+const MARK: &[u8] = b"X-authentik-";
+
 /// How long a login may take, in seconds.
 pub(super) const LOGIN_SECONDS: u64 = 600;
 /// So many rounds from start to callback within [`ROUND_SECONDS`] are enough: the next would end like them.
@@ -58,6 +61,11 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
         Some(end) => view.target.split_at_checked(end)?,
         None => (view.target, &b""[..]),
     };
+    let is_outpost = is_outpost_path(view);
+    // Most requests end here: nothing is parsed for them.
+    if !is_outpost && !query.windows(MARK.len()).any(|window| window == MARK) {
+        return None;
+    }
     // authentik's error redirects have a second `?` where an `&` belongs.
     let query: Vec<u8> = query.iter().map(|byte| if *byte == b'?' { b'&' } else { *byte }).collect();
     let parameter = |name: &str| {
@@ -76,8 +84,7 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
         Some("/start") => Some(Visit::Start { return_to: parameter("rd") }),
         Some("/callback") => Some(callback()),
         Some("/sign_out") => Some(Visit::SignOut),
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(Visit::Unknown),
-        Some(_) | None if query.is_empty() => None,
+        Some(_) if is_outpost => Some(Visit::Unknown),
         Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
         Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),
         Some(_) | None => None,

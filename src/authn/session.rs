@@ -26,10 +26,23 @@ pub(super) struct Session {
     pub(super) origin: Origin,
     pub(super) identity: Rc<Identity>,
     pub(super) expires: Timestamp,
-    /// When authentik last vouched for its token.
-    pub(super) confirmed: Timestamp,
+    /// Whether authentik has confirmed it since the cookie was sealed.
+    pub(super) is_renewed: bool,
     /// For the end of the session (RP-initiated logout).
     pub(super) id_token: Option<Secret<String>>,
+}
+
+impl Session {
+    /// authentik has answered for the token (again): the same session, with what it says of the user now.
+    pub(super) fn renewed(&self, identity: Rc<Identity>) -> Self {
+        Self {
+            origin: self.origin.clone(),
+            is_renewed: identity.verified().vouched() > self.identity.verified().vouched(),
+            identity,
+            expires: self.expires,
+            id_token: self.id_token.clone(),
+        }
+    }
 }
 
 /// What a session came from.
@@ -46,7 +59,7 @@ pub(super) enum Origin {
 struct Content<'a> {
     /// `expires`
     e: u64,
-    /// `confirmed`
+    /// When authentik last vouched for the token.
     c: u64,
     /// Fingerprint of the credential, base64; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +99,7 @@ pub(super) fn seal(
     surroundings: &dyn Surroundings,
 ) -> Option<SealedSession> {
     let expires = end(identity, config, provider, now);
-    seal_until(identity, origin, id_token, expires, keys, now, surroundings)
+    seal_until(identity, origin, id_token, expires, keys, surroundings)
 }
 
 /// Seals a session again: authentik has confirmed it, and it ends when it would have.
@@ -96,7 +109,6 @@ pub(super) fn seal_until(
     id_token: Option<&str>,
     expires: Timestamp,
     keys: &SealingKeys,
-    now: Timestamp,
     surroundings: &dyn Surroundings,
 ) -> Option<SealedSession> {
     let verified = identity.verified();
@@ -108,7 +120,7 @@ pub(super) fn seal_until(
     };
     let content = Content {
         e: expires.seconds(),
-        c: now.seconds(),
+        c: verified.vouched().seconds(),
         f: match origin {
             Origin::Login => None,
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
@@ -134,9 +146,10 @@ pub(super) fn open(
     if expires <= now {
         return None;
     }
+    let vouched = Timestamp::from_seconds(content.c);
     let verified = match content.j {
-        Some(claims) => verifier::restored(content.t, claims.get().as_bytes(), now),
-        None => verifier::restored(content.t, &verifier::payload(content.t)?, now),
+        Some(claims) => verifier::restored(content.t, claims.get().as_bytes(), vouched, now),
+        None => verifier::restored(content.t, &verifier::payload(content.t)?, vouched, now),
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
     let origin = match content.f {
@@ -149,7 +162,7 @@ pub(super) fn open(
         origin,
         identity: Rc::new(identity),
         expires,
-        confirmed: Timestamp::from_seconds(content.c),
+        is_renewed: false,
         id_token: content.i.map(|token| Secret::new(token.to_owned())),
     })
 }

@@ -62,7 +62,7 @@ impl Authenticator {
     /// Whether authentik is to be asked whether the session's token still stands (`revalidate_seconds`).
     pub(super) fn is_to_be_confirmed(&self, env: &Env<'_>, provider: ProviderId, session: &Session) -> bool {
         let interval = self.config.providers.get(provider).map_or(0, |provider| provider.revalidate_seconds);
-        interval > 0 && env.now.since(session.confirmed) >= interval
+        interval > 0 && env.now.since(session.identity.verified().vouched()) >= interval
     }
 
     /// The cookie for a client whose credential was good just now.
@@ -99,15 +99,14 @@ impl Authenticator {
         view: &RequestView<'_>,
         session: &Session,
     ) -> Option<Vec<HeaderValue>> {
-        if !self.is_to_be_confirmed(env, provider, session) {
+        if !session.is_renewed {
             return None;
         }
         let state = self.providers.get(provider)?;
         let keys = state.sealing.as_ref()?;
         let id_token = session.id_token.as_ref().map(|token| token.expose().as_str());
         let Session { identity, origin, expires, .. } = session;
-        let sealed =
-            session::seal_until(identity, origin, id_token, *expires, keys, env.now, env.surroundings)?;
+        let sealed = session::seal_until(identity, origin, id_token, *expires, keys, env.surroundings)?;
         state.session_cookie.set(&sealed.value, sealed.expires.since(env.now), &view.cookies)
     }
 }

@@ -4,7 +4,8 @@
 //! which one is read: shared data is open to every filter with the same `vm_id`, so an entry that is not ours to the
 //! last bit is a miss. Must not: hold a credential; the token in an entry is authentik's answer to it.
 //!
-//! Entry: version, kind, end (8 bytes), fingerprint (32), token length (4), token, claims, HMAC (32).
+//! Entry: version, kind, end of its freshness (8 bytes), when authentik vouched (8), fingerprint (32), token length (4),
+//! token, claims, HMAC (32).
 
 use core::fmt::Write as _;
 
@@ -17,7 +18,7 @@ use super::time::Timestamp;
 use super::verifier::{self, VerifiedIdentity};
 use crate::config::Config;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const VOUCHED: u8 = 1;
 const REFUSED: u8 = 2;
 const INACTIVE: u8 = 3;
@@ -74,7 +75,8 @@ impl Slots {
         fresh_until: Timestamp,
     ) {
         let Some(claims) = verified.claims_json() else { return };
-        let content = encode(VOUCHED, fingerprint, fresh_until, verified.token().as_bytes(), &claims);
+        let times = (fresh_until, verified.vouched());
+        let content = encode(VOUCHED, fingerprint, times, verified.token().as_bytes(), &claims);
         self.write(fingerprint, keys, surroundings, content);
     }
 
@@ -99,7 +101,12 @@ impl Slots {
             | Rejection::Throttled { .. }
             | Rejection::UnknownHost => return,
         };
-        self.write(fingerprint, keys, surroundings, encode(kind, fingerprint, fresh_until, b"", b""));
+        self.write(
+            fingerprint,
+            keys,
+            surroundings,
+            encode(kind, fingerprint, (fresh_until, fresh_until), b"", b""),
+        );
     }
 
     fn write(
@@ -128,13 +135,14 @@ impl Slots {
 fn encode(
     kind: u8,
     fingerprint: &Fingerprint,
-    fresh_until: Timestamp,
+    (fresh_until, vouched): (Timestamp, Timestamp),
     token: &[u8],
     claims: &[u8],
 ) -> Vec<u8> {
     let token_length = u32::try_from(token.len()).unwrap_or(u32::MAX);
     let mut entry = vec![VERSION, kind];
     entry.extend_from_slice(&fresh_until.seconds().to_be_bytes());
+    entry.extend_from_slice(&vouched.seconds().to_be_bytes());
     entry.extend_from_slice(&fingerprint.0);
     entry.extend_from_slice(&token_length.to_be_bytes());
     entry.extend_from_slice(token);
@@ -152,9 +160,11 @@ fn decode(
     keys.slot_mac(content).verify_slice(mac).ok()?;
     let ([version, kind], rest) = content.split_first_chunk()?;
     let (fresh_until, rest) = rest.split_first_chunk()?;
+    let (vouched, rest) = rest.split_first_chunk()?;
     let (fingerprint, rest) = rest.split_first_chunk()?;
     let (token_length, rest) = rest.split_first_chunk()?;
     let fresh_until = Timestamp::from_seconds(u64::from_be_bytes(*fresh_until));
+    let vouched = Timestamp::from_seconds(u64::from_be_bytes(*vouched));
     if *version != VERSION || *fingerprint != expected.0 || fresh_until <= now {
         return None;
     }
@@ -163,7 +173,7 @@ fn decode(
             let length = usize::try_from(u32::from_be_bytes(*token_length)).ok()?;
             let (token, claims) = rest.split_at_checked(length)?;
             let token = core::str::from_utf8(token).ok()?;
-            SharedVerdict::Vouched(verifier::restored(token, claims, now).ok()?)
+            SharedVerdict::Vouched(verifier::restored(token, claims, vouched, now).ok()?)
         }
         REFUSED => SharedVerdict::Refused(Rejection::Refused),
         INACTIVE => SharedVerdict::Refused(Rejection::Inactive),

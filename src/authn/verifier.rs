@@ -29,6 +29,7 @@ pub struct VerifiedIdentity {
     claims: Box<TimedClaims>,
     token: Secret<String>,
     id_token: Option<Secret<String>>,
+    vouched: Timestamp,
     expires: Timestamp,
 }
 
@@ -51,6 +52,11 @@ impl VerifiedIdentity {
     /// The token that says so.
     pub fn token(&self) -> &str {
         self.token.expose()
+    }
+
+    /// When authentik, or the filter in its name, vouched for it.
+    pub const fn vouched(&self) -> Timestamp {
+        self.vouched
     }
 
     /// From this second on the token is worth nothing.
@@ -211,6 +217,7 @@ pub(super) fn verify(
         claims: Box::new(claims),
         token: Secret::new(token.to_owned()),
         id_token: None,
+        vouched: env.now,
         expires,
     })
 }
@@ -223,22 +230,25 @@ pub(super) fn introspected(
     config: &Config,
     env: &Env<'_>,
 ) -> Result<VerifiedIdentity, TokenRejection> {
-    from_claims_json(token, body, config.clock_skew_seconds, env.now)
+    from_claims_json(token, body, env.now, config.clock_skew_seconds, env.now)
 }
 
-/// Takes a verified identity out of a cache entry whose MAC was checked by the caller.
+/// Takes a verified identity out of a cache entry or session whose authenticity was checked by the caller; authentik
+/// `vouched` for it then.
 pub(super) fn restored(
     token: &str,
     claims_json: &[u8],
+    vouched: Timestamp,
     now: Timestamp,
 ) -> Result<VerifiedIdentity, TokenRejection> {
     // It was valid when it was stored, so only `exp` can have come in the meantime.
-    from_claims_json(token, claims_json, u64::MAX, now)
+    from_claims_json(token, claims_json, vouched, u64::MAX, now)
 }
 
 fn from_claims_json(
     token: &str,
     json: &[u8],
+    vouched: Timestamp,
     skew: u64,
     now: Timestamp,
 ) -> Result<VerifiedIdentity, TokenRejection> {
@@ -248,6 +258,7 @@ fn from_claims_json(
         claims: Box::new(claims),
         token: Secret::new(token.to_owned()),
         id_token: None,
+        vouched,
         expires,
     })
 }

@@ -244,3 +244,47 @@ fn revalidation_ends_a_session_whose_token_was_revoked() {
         }
     });
 }
+
+/// What is remembered may be as old as the interval: a cookie never says that it is younger.
+#[test]
+fn a_cookie_is_no_younger_than_authentik_s_word() {
+    on_both(|start| {
+        let configuration = configuration(&json!({"revalidate_seconds": 30}), &json!({}));
+        let mut subject = start(&configuration);
+        cookies(&mut *subject, json!({}));
+        subject.advance(29);
+        let told =
+            subject.send(&request(&[("authorization", &basic("alice", PASSWORD))])).expect("remembered");
+        assert_eq!(told.status(), 200);
+        let late = jar(&subject.respond(&[]));
+        let mut other = start(&configuration);
+        other.advance(30);
+        assert!(
+            other.send(&request(&[("cookie", &late)])).is_none(),
+            "thirty seconds after the exchange, not after the cookie"
+        );
+        other.answer(&granting(json!({})));
+        let old = jar(&cookies(&mut *start(&configuration), json!({})));
+        other.advance(29);
+        assert_eq!(other.send(&request(&[("cookie", &old)])).expect("remembered").status(), 200);
+        let renewed = jar(&other.respond(&[]));
+        let mut third = start(&configuration);
+        third.advance(60);
+        assert!(third.send(&request(&[("cookie", &renewed)])).is_none());
+    });
+}
+
+/// §2.4: on an unauthenticated path nothing is asked of authentik, not even about a session.
+#[test]
+fn an_unauthenticated_path_asks_nothing() {
+    on_both(|start| {
+        let configuration =
+            configuration(&json!({"revalidate_seconds": 30, "skip_path_regex": "^/public"}), &json!({}));
+        let cookie = jar(&cookies(&mut *start(&configuration), json!({})));
+        let mut subject = start(&configuration);
+        let headers = request(&[(":path", "/public"), ("cookie", &cookie)]);
+        assert_eq!(subject.send(&headers).unwrap().header("x-authentik-username"), Some("alice"));
+        subject.advance(30);
+        assert_eq!(subject.send(&headers).expect("nobody is asked").header("x-authentik-username"), None);
+    });
+}
