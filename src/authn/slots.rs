@@ -128,7 +128,7 @@ impl Slots {
     fn name(&self, fingerprint: &Fingerprint) -> Option<String> {
         let start = u32::from_be_bytes(*fingerprint.0.first_chunk()?);
         let slot = start.checked_rem(self.count)?;
-        Some(format!("{}/{slot}", self.prefix))
+        Some(format!("{}/verdict/{slot}", self.prefix))
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::fixture::{
     AUTHENTIK, BASE, TOKEN_PATH, Told, basic, bearer, configuration, get, granted, only_call, passed_as,
-    path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told, with_provider,
-    worker, world,
+    path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told, verdict_slots,
+    with_provider, worker, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
 use crate::support::proxy_host::CallAnswer;
@@ -123,7 +123,7 @@ fn every_failure_of_the_token_endpoint_is_a_503_and_not_remembered() {
         assert_eq!(retry, Some(b"5".to_vec()), "{name}");
         vm.forget_finished();
     }
-    assert!(world.shared_keys("").is_empty(), "no fault is shared");
+    assert!(verdict_slots(&world).is_empty(), "no fault is shared");
     assert_eq!(send_and_answer(&mut vm, request(), granted(token("hs"))), passed_as("alice"));
     assert_eq!(vm.death(), None);
 }
@@ -151,7 +151,7 @@ fn every_failure_of_introspection_is_a_503_and_not_remembered() {
         assert_eq!(send_and_answer(&mut vm, request(), answer), Told::Status(503), "{name}");
         vm.forget_finished();
     }
-    assert!(world.shared_keys("").is_empty(), "no fault is shared");
+    assert!(verdict_slots(&world).is_empty(), "no fault is shared");
     let active = json!({
         "active": true, "iss": format!("{BASE}/application/o/hs/"), "sub": "1", "preferred_username": "alice",
         "exp": world.now().as_secs() + 60,
@@ -230,5 +230,5 @@ fn an_issued_token_with_ten_thousand_claims_is_read() {
     let request = get(basic("alice", "password"));
     assert_eq!(send_and_answer(&mut vm, request.clone(), granted(&token)), passed_as("alice"));
     assert_eq!(send(&mut vm, request), passed_as("alice"), "remembered here");
-    assert!(world.shared_keys("").is_empty(), "too long to be shared");
+    assert!(verdict_slots(&world).is_empty(), "too long to be shared");
 }

@@ -41,9 +41,27 @@ pub(super) fn world() -> World {
     world
 }
 
-/// A configuration with one provider of the stand-in's; further providers go into its list.
+/// The names of the slots in which verdicts are shared; keys and leases are not among them.
+pub(super) fn verdict_slots(world: &World) -> Vec<Vec<u8>> {
+    let is_verdict = |key: &Vec<u8>| String::from_utf8_lossy(key).contains("/verdict/");
+    world.shared_keys("").into_iter().filter(is_verdict).collect()
+}
+
+/// A configuration with one provider of the stand-in's; further providers go into its list. Guessing is not braked:
+/// these tests do little else.
 pub(super) fn configuration(slug: &str) -> Value {
-    json!({"authentik": {"cluster": "authentik", "host": BASE}, "providers": [provider(slug)]})
+    json!({
+        "authentik": {"cluster": "authentik", "host": BASE},
+        "providers": [provider(slug)],
+        "throttle": {"failures": 0},
+    })
+}
+
+/// The same with the outpost's redirect in place of the login flow.
+pub(super) fn without_sessions(slug: &str) -> Value {
+    let mut configuration = configuration(slug);
+    configuration["session"] = json!({"enabled": false});
+    configuration
 }
 
 pub(super) fn provider(slug: &str) -> Value {

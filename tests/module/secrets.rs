@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::fixture::{
     AUTHENTIK, COOKIE_SECRET, Told, artefact, basic, bearer, configuration, forwarded, get, granted,
-    only_call, passed_as, refused, send, send_and_answer, token, token_with, told, with_provider, worker,
-    worker_without_keys, world,
+    only_call, passed_as, refused, send, send_and_answer, token, token_with, told, verdict_slots,
+    with_provider, worker, worker_without_keys, world,
 };
 use crate::support::proxy_host::{CallAnswer, Outcome, StartError, Vm, World};
 
@@ -159,7 +159,7 @@ fn the_password_of_a_shared_entry_cannot_be_read_in_it() {
     let mut vm = worker(&world, &configuration("hs"));
     let request = get(basic("alice", PASSWORD));
     assert_eq!(send_and_answer(&mut vm, request, granted(token("hs"))), passed_as("alice"));
-    let keys = world.shared_keys("");
+    let keys = verdict_slots(&world);
     assert_eq!(keys.len(), 1);
     let entry = world.shared_data("", &keys[0]).unwrap();
     let secrets = [PASSWORD, COOKIE_SECRET, &AUTHENTIK.client_secret("hs")].map(str::to_owned);

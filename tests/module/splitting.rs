@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{
     Dice, TOKEN_PATH, Told, basic, bearer, configuration, forwarded, get, granted, only_call, path_of,
-    replied, send, token_with, told, with_provider, worker, world,
+    replied, send, token_with, told, with_provider, without_sessions, worker, world,
 };
 use crate::support::proxy_host::{CallAnswer, HeaderMap, Request, Vm};
 
@@ -261,7 +261,7 @@ fn a_redirect_leads_to_the_configured_host_whatever_was_asked_for() {
         b"",
     ];
     let world = world();
-    let mut vm = worker(&world, &configuration("hs"));
+    let mut vm = worker(&world, &without_sessions("hs"));
     for host in hosts {
         for path in paths {
             let url = return_url(&location(&mut vm, host, path), external);
@@ -279,7 +279,7 @@ fn a_redirect_leads_to_the_configured_host_whatever_was_asked_for() {
 
 #[test]
 fn in_domain_mode_a_redirect_leads_back_to_a_host_below_the_domain_or_to_the_own() {
-    let mut configuration = configuration("hs");
+    let mut configuration = without_sessions("hs");
     let provider = &mut configuration["providers"][0];
     provider["mode"] = json!("forward_domain");
     provider["cookie_domain"] = json!("example.com");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fixture::{
     AUTHENTIK, BASE, Told, answer_key_calls, artefact, basic, bearer, configuration, forwarded, get, granted,
     only_call, passed_as, provider, refused, seconds, send, send_and_answer, token, token_with, told,
-    with_provider, worker, world,
+    verdict_slots, with_provider, worker, world,
 };
 use crate::support::proxy_host::{CallAnswer, Plugin, Request, Vm, World};
 
@@ -27,7 +27,7 @@ fn grant(vm: &mut Vm, request: Request) {
 /// The shared data that is not empty.
 fn entries(world: &World) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let value = |key: Vec<u8>| world.shared_data("", &key).map(|value| (key, value));
-    world.shared_keys("").into_iter().filter_map(value).filter(|(_, value)| !value.is_empty()).collect()
+    verdict_slots(world).into_iter().filter_map(value).filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The request is not known here: it asks authentik, gets no answer, and nothing is remembered of that.
@@ -249,7 +249,7 @@ fn an_entry_copied_to_another_credentials_slot_is_a_miss() {
     let (_, alices) = entries(&world).pop_first().unwrap();
     let mallory = || get(basic("mallory", "x"));
     assert_eq!(send_and_answer(&mut one, mallory(), refused()), Told::Status(401));
-    for key in world.shared_keys("") {
+    for key in verdict_slots(&world) {
         world.set_shared_data("", key, &alices);
     }
     assert_misses(&mut two, mallory(), "alice's entry in mallory's slot");
@@ -279,7 +279,7 @@ fn without_slots_every_worker_asks_for_itself() {
     let (mut one, mut two) = two_workers(&world, &configuration);
     grant(&mut one, alice());
     assert_misses(&mut two, alice(), "nothing is shared");
-    assert!(world.shared_keys("").is_empty());
+    assert!(verdict_slots(&world).is_empty());
 }
 
 #[test]
