@@ -11,6 +11,7 @@ mod fixture;
 mod flights;
 mod key_sets;
 mod secrets;
+mod shared_keys;
 mod splitting;
 mod tokens;
 mod workers;

@@ -1,0 +1,185 @@
+//! Key sets between workers: one fetches under a lease, the others take what it found; nobody waits for ever, and
+//! nobody believes what another filter wrote.
+
+use super::fixture::{
+    AUTHENTIK, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of, seconds,
+    send, token, told, worker, worker_without_keys, world,
+};
+use crate::support::authentik::{Generation, Key, TokenSpec};
+use crate::support::proxy_host::{CallAnswer, Vm, World};
+
+fn key_calls(vm: &Vm) -> usize {
+    vm.pending_calls().iter().filter(|call| path_of(call).ends_with("/jwks/")).count()
+}
+
+fn shared_entry(world: &World, what: &str) -> Vec<u8> {
+    let is_it = |key: &Vec<u8>| String::from_utf8_lossy(key).contains(what);
+    world.shared_keys("").into_iter().find(is_it).unwrap()
+}
+
+#[test]
+fn one_worker_fetches_and_the_others_take_what_it_found() {
+    let world = world();
+    let workers = [(); 4].map(|()| worker_without_keys(&world, &configuration("rs")));
+    let [mut first, mut second, mut third, mut fourth] = workers;
+    for vm in [&mut first, &mut second, &mut third] {
+        vm.tick();
+    }
+    assert_eq!([&first, &second, &third].map(key_calls), [1, 0, 0]);
+    let waiting = second.send(get(bearer(token("rs"))));
+    assert_eq!(told(&second, waiting), Told::Waits);
+    answer_key_calls(&mut first);
+    second.tick();
+    assert_eq!(told(&second, waiting), passed_as("alice"));
+    third.tick();
+    assert_eq!(send(&mut third, get(bearer(token("rs")))), passed_as("alice"));
+    assert_eq!(send(&mut fourth, get(bearer(token("rs")))), passed_as("alice"), "without a tick as well");
+    assert_eq!(second.calls_sent() + third.calls_sent() + fourth.calls_sent(), 0);
+}
+
+#[test]
+fn a_worker_that_waits_looks_often_and_else_rarely() {
+    let world = world();
+    let (mut first, mut second) = (
+        worker_without_keys(&world, &configuration("rs")),
+        worker_without_keys(&world, &configuration("rs")),
+    );
+    first.tick();
+    second.send(get(bearer(token("rs"))));
+    assert!(second.tick_period().unwrap() <= seconds(1) / 10);
+    answer_key_calls(&mut first);
+    second.tick();
+    assert_eq!(second.tick_period(), Some(seconds(1)));
+}
+
+#[test]
+fn when_the_worker_that_fetches_is_gone_another_one_does() {
+    let world = world();
+    let mut gone = worker_without_keys(&world, &configuration("rs"));
+    gone.tick();
+    assert_eq!(key_calls(&gone), 1);
+    drop(gone);
+    let mut vm = worker_without_keys(&world, &configuration("rs"));
+    let stream = vm.send(get(bearer(token("rs"))));
+    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 0));
+    world.advance(seconds(5));
+    vm.tick();
+    assert_eq!(told(&vm, stream), Told::Status(503), "no longer than a call may take");
+    world.advance(seconds(2));
+    let stream = vm.send(get(bearer(token("rs"))));
+    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "the lease has run out");
+    answer_key_calls(&mut vm);
+    assert_eq!(told(&vm, stream), passed_as("alice"));
+}
+
+#[test]
+fn a_failed_fetch_frees_the_lease_and_is_told_to_all_that_wait() {
+    let world = world();
+    let (mut first, mut second) = (
+        worker_without_keys(&world, &configuration("rs")),
+        worker_without_keys(&world, &configuration("rs")),
+    );
+    let one = first.send(get(bearer(token("rs"))));
+    let call = only_call(&first);
+    first.answer(call.id, CallAnswer::ConnectFailure);
+    assert_eq!(told(&first, one), Told::Status(503));
+    world.advance(seconds(1));
+    let two = second.send(get(bearer(token("rs"))));
+    assert_eq!((told(&second, two), key_calls(&second)), (Told::Waits, 1));
+    answer_key_calls(&mut second);
+    assert_eq!(told(&second, two), passed_as("alice"));
+    assert_eq!(send(&mut first, get(bearer(token("rs")))), passed_as("alice"));
+}
+
+#[test]
+fn a_swapped_key_is_fetched_once_for_all_workers() {
+    let world = world();
+    let workers = [(); 3].map(|()| worker(&world, &configuration("es")));
+    let [mut first, mut second, mut third] = workers;
+    world.advance(seconds(11));
+    let swapped = Key::Es256(Generation::B);
+    let new_token = || AUTHENTIK.mint("es", TokenSpec::new().signed_by(swapped.clone()));
+    let new_keys = || serde_json::json!({"keys": [swapped.jwk().unwrap()]}).to_string();
+    let streams = [
+        first.send(get(bearer(new_token()))),
+        second.send(get(bearer(new_token()))),
+        third.send(get(bearer(new_token()))),
+    ];
+    assert_eq!([&first, &second, &third].map(key_calls), [1, 0, 0]);
+    let call = only_call(&first);
+    first.answer(call.id, CallAnswer::json(200, new_keys()));
+    second.tick();
+    third.tick();
+    for (vm, stream) in [&first, &second, &third].into_iter().zip(streams) {
+        assert_eq!(told(vm, stream), passed_as("alice"));
+    }
+    let old =
+        AUTHENTIK.mint("es", TokenSpec::new().signed_by(Key::Es256(Generation::A)).claim("jti", "unseen"));
+    assert_eq!(send(&mut second, get(bearer(&old))), Told::Status(401), "authentik has dropped the old key");
+    assert_eq!(second.calls_sent() + third.calls_sent(), 0);
+}
+
+#[test]
+fn unknown_kids_on_all_workers_cause_one_fetch_an_interval() {
+    let world = world();
+    let mut workers = [(); 3].map(|()| worker(&world, &configuration("es")));
+    let unknown =
+        |number: u32| AUTHENTIK.mint("es", TokenSpec::new().header("kid", format!("unknown-{number}")));
+    let before: u32 = workers.iter().map(Vm::calls_sent).sum();
+    for round in 0..3_u32 {
+        world.advance(seconds(11));
+        for number in 0..20 {
+            for vm in &mut workers {
+                let stream = vm.send(get(bearer(unknown(round * 100 + number))));
+                answer_key_calls(vm);
+                assert!(matches!(told(vm, stream), Told::Waits | Told::Status(401)), "never passed");
+            }
+        }
+        workers.iter_mut().for_each(Vm::tick);
+    }
+    let after: u32 = workers.iter().map(Vm::calls_sent).sum();
+    assert_eq!(after - before, 3);
+}
+
+#[test]
+fn a_key_set_that_another_filter_wrote_or_changed_is_not_believed() {
+    let world = world();
+    let mut first = worker(&world, &configuration("es"));
+    assert_eq!(send(&mut first, get(bearer(token("es")))), passed_as("alice"));
+    let name = shared_entry(&world, "/keys/");
+    let good = world.shared_data("", &name).unwrap();
+    let forged = AUTHENTIK.mint("es", TokenSpec::new().signed_by(Key::Es256(Generation::B)));
+    let own_keys = serde_json::json!({"keys": [Key::Es256(Generation::B).jwk().unwrap()]}).to_string();
+    let mut entries = vec![
+        Vec::new(),
+        own_keys.clone().into_bytes(),
+        [&good[..8], own_keys.as_bytes(), &good[good.len() - 32..]].concat(),
+    ];
+    for position in (0..good.len()).step_by(41) {
+        let mut altered = good.clone();
+        altered[position] ^= 1;
+        entries.push(altered);
+    }
+    for entry in entries {
+        world.set_shared_data("", &name, &entry);
+        world.advance(seconds(11));
+        let mut vm = worker_without_keys(&world, &configuration("es"));
+        let stream = vm.send(get(bearer(&forged)));
+        assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "authentik is asked");
+        answer_key_calls(&mut vm);
+        assert_eq!(told(&vm, stream), Told::Status(401));
+    }
+}
+
+#[test]
+fn a_forged_lease_delays_a_fetch_but_cannot_stop_it() {
+    for lease in [u64::MAX.to_be_bytes().to_vec(), vec![0xff; 3], Vec::new()] {
+        let world = world();
+        let mut first = worker(&world, &configuration("es"));
+        let name = shared_entry(&world, "/lease/");
+        world.set_shared_data("", &name, &lease);
+        world.advance(seconds(301));
+        first.tick();
+        assert_eq!(key_calls(&first), 1, "{lease:?}");
+    }
+}
