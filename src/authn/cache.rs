@@ -116,3 +116,91 @@ impl<V: Clone + Weigh> Cache<V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Heavy(u32, usize);
+
+    impl Weigh for Heavy {
+        fn weight(&self) -> usize {
+            self.1
+        }
+    }
+
+    fn key(number: u32) -> CacheKey {
+        CacheKey::token(0, &Secret::new(format!("token-{number}")))
+    }
+
+    fn until(seconds: u64) -> Lifetime {
+        Lifetime {
+            fresh_until: Timestamp::from_seconds(seconds),
+            stale_until: Timestamp::from_seconds(seconds + 10),
+        }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    #[test]
+    fn a_million_credentials_stay_within_both_bounds() {
+        for (weight, most) in [(1_000, 1024), (100_000, MAX_BYTES / 100_000)] {
+            let mut cache = Cache::new(1024);
+            for number in 0..1_000_000 {
+                cache.insert(key(number), Heavy(number, weight), until(100));
+            }
+            assert!(
+                cache.entries.len() <= most && cache.bytes <= MAX_BYTES,
+                "{} entries",
+                cache.entries.len()
+            );
+            assert_eq!(cache.fresh(&key(999_999), at(0)), Some(Heavy(999_999, weight)), "the newest stays");
+            assert_eq!(cache.fresh(&key(0), at(0)), None, "the oldest goes");
+            let held: usize = cache.entries.iter().map(|(_, entry)| entry.weight).sum();
+            assert_eq!(cache.bytes, held, "the count is the sum");
+        }
+    }
+
+    #[test]
+    fn what_is_used_stays_and_what_is_replaced_is_counted_once() {
+        let mut cache = Cache::new(2);
+        cache.insert(key(1), Heavy(1, 10), until(100));
+        cache.insert(key(2), Heavy(2, 10), until(100));
+        assert!(cache.fresh(&key(1), at(0)).is_some());
+        cache.insert(key(3), Heavy(3, 10), until(100));
+        assert!(cache.fresh(&key(1), at(0)).is_some() && cache.fresh(&key(2), at(0)).is_none());
+        let bytes = cache.bytes;
+        cache.insert(key(3), Heavy(4, 10), until(100));
+        assert_eq!((cache.bytes, cache.fresh(&key(3), at(0))), (bytes, Some(Heavy(4, 10))));
+        cache.remove(&key(1));
+        cache.remove(&key(3));
+        assert_eq!(cache.bytes, 0);
+    }
+
+    #[test]
+    fn fresh_and_stale_end_when_they_must() {
+        let mut cache = Cache::new(2);
+        cache.insert(key(1), Heavy(1, 10), until(100));
+        assert!(cache.fresh(&key(1), at(99)).is_some() && cache.fresh(&key(1), at(100)).is_none());
+        assert!(cache.stale(&key(1), at(109)).is_some() && cache.stale(&key(1), at(110)).is_none());
+        assert!(cache.last(&key(1)).is_some(), "still the last word");
+    }
+
+    #[test]
+    fn providers_and_kinds_of_keys_are_apart() {
+        let token = Secret::new("x".repeat(32));
+        let fingerprint = Fingerprint([b'x'; 32]);
+        let keys = [
+            CacheKey::token(0, &token),
+            CacheKey::token(1, &token),
+            CacheKey::cookie(0, token.expose().as_bytes()),
+            CacheKey::fingerprint(0, &fingerprint),
+        ];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(index + 1).all(|other| one != other));
+        }
+    }
+}

@@ -148,6 +148,10 @@ impl Stream {
 }
 
 /// A number from 0 to `limit` - 1; the standard library seeds its hashers from the host's randomness.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's randomness where nothing depends on it but spreading"
+)]
 pub(super) fn random_below(limit: u64) -> u64 {
     RandomState::new().build_hasher().finish().checked_rem(limit).unwrap_or(0)
 }
