@@ -219,7 +219,7 @@ impl Authenticator {
         if self.is_unauthenticated(provider, view) {
             return Some(self.pass_unauthenticated(env, provider, view, credential.ok().flatten(), session));
         }
-        let credential = match (credential, session) {
+        let credential = match (credential, session.clone()) {
             (Ok(None), None) => {
                 return Some(self.send_to_login(env, provider, view, None, Rejection::NoCredential));
             }
@@ -249,7 +249,7 @@ impl Authenticator {
             }
             (Ok(Some(credential)), _) => credential,
         };
-        let purpose = Purpose::Credential(credential.scheme());
+        let purpose = Purpose::Credential(credential.scheme(), session);
         match self.verdict_on(env, provider, purpose.clone(), &credential, (id, block)) {
             Known::Verdict(outcome) => self.conclude(env, provider, (id, block), view, purpose, outcome),
             Known::Waiting => None,
@@ -284,14 +284,14 @@ impl Authenticator {
                 };
                 self.judge(env, provider, (id, block), view, session)
             }
-            (Purpose::Credential(_), Ok(Verdict::Vouched(identity))) => {
+            (Purpose::Credential(..), Ok(Verdict::Vouched(identity))) => {
                 Some(self.forward_with_new_session(env, provider, view, identity))
             }
-            (Purpose::Credential(scheme), Ok(Verdict::Refused(rejection))) => {
-                let session = self.session(env, provider, view);
+            (Purpose::Credential(scheme, session), Ok(Verdict::Refused(rejection))) => {
+                let session = session.filter(|session| session.expires > env.now);
                 Some(self.turn_away(env, provider, view, scheme, session.as_deref(), rejection))
             }
-            (Purpose::Credential(_) | Purpose::Confirmation, Err(fault)) => {
+            (Purpose::Credential(..) | Purpose::Confirmation, Err(fault)) => {
                 Some(decision::fail(&self.asker(provider, view, None), fault))
             }
         }

@@ -6,6 +6,7 @@
 //! told ([`super::decision`]'s).
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::credential::{AuthScheme, Credential};
 use super::decision::{self, Decision};
@@ -17,6 +18,7 @@ use super::keyring::{Activity, RETRY_SECONDS};
 use super::memory::Case;
 use super::provider::{self, Answer, Call};
 use super::request::{HeaderBlock, MalformedBlock, RequestView};
+use super::session::Session;
 use super::shared_keys::SharedKeys;
 use super::throttle::Guesser;
 use super::time::Timestamp;
@@ -68,8 +70,8 @@ struct Waiter {
 /// What a request waits for a verdict on.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// Its credential, sent in this way.
-    Credential(Option<AuthScheme>),
+    /// Its credential, sent in this way, beside this session: the cookie alone does not say whether that still stands.
+    Credential(Option<AuthScheme>, Option<Rc<Session>>),
     /// The token of its session.
     Confirmation,
     /// The code at the end of a login.

@@ -288,3 +288,26 @@ fn an_unauthenticated_path_asks_nothing() {
         assert_eq!(subject.send(&headers).expect("nobody is asked").header("x-authentik-username"), None);
     });
 }
+
+/// A session that authentik has ended stands for nobody, whatever else the request carries.
+#[test]
+fn an_ended_session_does_not_come_back_through_a_bad_credential() {
+    on_both(|start| {
+        let provider = json!({"revalidate_seconds": 30, "intercept_header_auth": false});
+        let configuration = configuration(&provider, &json!({}));
+        for cookie in [
+            jar(&cookies(&mut *start(&configuration), json!({}))),
+            log_in(&mut *start(&configuration), "alice"),
+        ] {
+            for credential in [basic("alice", "wrong"), "Basic !".to_owned(), "Bearer opaque".to_owned()] {
+                let mut subject = start(&configuration);
+                subject.advance(30);
+                let headers = [("cookie", &*cookie), ("authorization", &*credential)];
+                let told = ask(&mut *subject, &headers, &refusing);
+                assert_eq!(told.status(), 302, "{credential}: {told:?}");
+                let again = ask(&mut *subject, &headers, &refusing);
+                assert_eq!(again.status(), 302, "{credential}, once it is remembered: {again:?}");
+            }
+        }
+    });
+}
