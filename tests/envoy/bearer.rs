@@ -1,13 +1,16 @@
 //! Tokens that the client brings, with every algorithm that authentik signs with: judged in Envoy, without a call.
 
+use std::thread;
+use std::time::Duration;
+
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::{BigUint, RsaPublicKey};
 use serde_json::json;
 
-use super::place::{Place, assert_without, jwks, one, provider, username};
+use super::place::{Place, assert_without, eventually, jwks, one, provider, username};
 use super::wire::{basic, bearer};
-use crate::support::authentik::{Generation, Key, TOKEN, TokenSpec};
+use crate::support::authentik::{Authentik, Fault, Gate, Generation, Key, TOKEN, TokenSpec};
 
 /// Every algorithm, HS256 twice: of a proxy provider and of an OAuth provider.
 const SLUGS: [&str; 6] = ["demo", "hs", "rs", "es", "es384", "es512"];
@@ -136,4 +139,26 @@ fn a_token_can_be_the_password_of_the_token_user(place: &Place) {
         place.turns_away(as_password(&bad), 401);
     }
     assert_eq!(place.calls_to(TOKEN), 0);
+}
+
+#[test]
+fn requests_that_come_before_the_keys_wait_for_them() {
+    let (authentik, gate) = (Authentik::start(), Gate::closed());
+    authentik.fault(&jwks("demo"), Fault::Held(gate.clone()));
+    let place = Place::around(authentik, |options| {
+        options.concurrency(2).configure("/authentik/timeout_seconds", 60)
+    });
+    place.await_keys("demo");
+    // The workers that leave the fetch to another have looked in vain by now; it must make no difference.
+    thread::sleep(Duration::from_millis(150));
+    let token = bearer(&place.authentik.issue("demo", "alice"));
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..20).map(|_| scope.spawn(|| place.get_as(&token).send())).collect();
+        eventually("all wait", || place.pending() == 20);
+        gate.open();
+        for one in all {
+            assert_eq!(one.join().unwrap().status, 200);
+        }
+    });
+    assert_eq!(place.calls_to(&jwks("demo")), 1, "one of the workers asks for all");
 }
