@@ -301,7 +301,7 @@ impl Authenticator {
 
     fn end_following(&mut self, provider: ProviderId) {
         if let Some(state) = self.providers.get_mut(provider) {
-            state.keyring.failed(None);
+            state.keyring.stop_following();
         }
     }
 

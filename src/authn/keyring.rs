@@ -93,6 +93,15 @@ impl KeyRing {
         self.activity = Activity::Idle;
     }
 
+    /// Another worker's fetch is no longer waited for. Without keys this is no failure that the next request would have
+    /// to be told of: it looks again, and the lease bounds the fetches.
+    pub(super) const fn stop_following(&mut self) {
+        self.failed(None);
+        if self.held.is_none() {
+            self.last_attempt = None;
+        }
+    }
+
     /// A fetch brought these keys.
     pub(super) fn replace(&mut self, keys: KeySet, fetched: Timestamp) {
         *self = Self {
@@ -139,6 +148,21 @@ mod tests {
         assert!(ring.may_fetch(at(20), &CONFIG));
         ring.replace(KeySet::ClientSecret, at(20));
         assert!(!ring.may_fetch(at(29), &CONFIG), "another worker's fetch counts as well");
+    }
+
+    #[test]
+    fn who_followed_in_vain_may_look_again_at_once() {
+        let mut ring = KeyRing::default();
+        ring.attempt(Activity::Following, at(0));
+        ring.stop_following();
+        assert!(ring.activity() == Activity::Idle && ring.may_fetch(at(0), &CONFIG));
+        ring.replace(KeySet::ClientSecret, at(0));
+        ring.attempt(Activity::Following, at(20));
+        ring.stop_following();
+        assert!(
+            !ring.may_fetch(at(29), &CONFIG),
+            "a key that nobody knows is not looked for again and again"
+        );
     }
 
     #[test]

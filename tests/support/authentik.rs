@@ -27,7 +27,7 @@ use self::claims::Claims;
 use self::directory::{Provider, Signing, User};
 use super::server::{Cut, Server};
 
-pub(crate) use self::fault::Fault;
+pub(crate) use self::fault::{Fault, Gate};
 pub(crate) use self::keys::{Generation, Key};
 pub(crate) use self::mint::TokenSpec;
 pub(crate) use self::request::Call;

@@ -84,6 +84,20 @@ impl EnvoyOptions {
         }
     }
 
+    /// Hands the plugin's configuration over as another protobuf message, such as `google.protobuf.Struct`.
+    pub(crate) fn wrapped_in(mut self, message: &str) -> Self {
+        plugin(&mut self.bootstrap)["configuration"]["@type"] =
+            json!(format!("type.googleapis.com/{message}"));
+        self
+    }
+
+    /// Sets one value of the HTTP connection manager, by JSON pointer.
+    pub(crate) fn manager(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        let place = self.bootstrap.pointer_mut(&format!("{MANAGER}{pointer}")).expect("a value to replace");
+        *place = value.into();
+        self
+    }
+
     /// The port that Envoy will listen on.
     pub(crate) fn port(&self) -> u16 {
         self.listener.port
@@ -147,7 +161,11 @@ impl EnvoyOptions {
             json!(self.listener.port);
         let plugin = plugin(&mut bootstrap);
         plugin["vm_config"]["code"]["local"]["filename"] = json!(self.module);
-        plugin["configuration"]["value"] = json!(self.configuration.to_string());
+        let wrapper = &mut plugin["configuration"];
+        wrapper["value"] = match wrapper["@type"].as_str() {
+            Some(name) if name.ends_with(".Struct") => self.configuration.clone(),
+            _ => json!(self.configuration.to_string()),
+        };
         bootstrap
     }
 }
@@ -215,6 +233,8 @@ impl Envoy {
             .arg(&configuration)
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
             .args(["--component-log-level", &format!("wasm:{}", options.wasm_log_level)])
+            // The access log is written at once, so that a test need not wait for it.
+            .args(["--file-flush-interval-msec", "20"])
             .args(["--concurrency", &options.concurrency.to_string()])
             .arg("--admin-address-path")
             .arg(folder.0.join("admin"))

@@ -2,9 +2,11 @@
 //! that the endpoints would give; which calls it meets is decided in `authentik.rs`. An authentik that refuses
 //! connects is not a fault but `down`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
+use tokio::sync::Semaphore;
 
 use super::answers::{dressed, html, server_error_on_post, with};
 use crate::support::server::Cut;
@@ -14,6 +16,8 @@ use crate::support::server::Cut;
 pub(crate) enum Fault {
     /// The answer comes, this much later.
     Delay(Duration),
+    /// The answer comes once the gate is open.
+    Held(Gate),
     /// The request is read and never answered.
     Hang,
     /// The connection closes without an answer.
@@ -34,12 +38,36 @@ pub(crate) enum Fault {
     EmptyBody,
 }
 
+/// Closed until a test opens it.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// For everything that waits or will come.
+    pub(crate) fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// Whoever passes hands the one permit on.
+    async fn passed(&self) {
+        let _permit = self.0.acquire().await;
+    }
+}
+
 impl Fault {
     /// The answer in place of authentik's own; `None` when that one still comes.
     pub(super) async fn answer(self, cut: &Cut) -> Option<Response> {
         match self {
             Self::Delay(time) => {
                 tokio::time::sleep(time).await;
+                None
+            }
+            Self::Held(gate) => {
+                gate.passed().await;
                 None
             }
             Self::Hang => std::future::pending().await,

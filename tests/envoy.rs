@@ -1,0 +1,19 @@
+//! The filter in the real Envoy, with the repository's own `envoy.yaml`, between the stand-in authentik and an
+//! application that shows what reached it. One subject per file; [`place`] is where they happen, [`wire`] is how they
+//! ask. An Envoy costs a second, so a test keeps one for all that it has to say about its subject.
+
+mod application;
+mod basic;
+mod bearer;
+mod bodies;
+mod cache;
+mod configuration;
+mod faults;
+mod hostile;
+mod hosts;
+mod introspection;
+mod place;
+mod replies;
+mod secrets;
+mod stripping;
+mod wire;
