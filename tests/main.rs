@@ -14,6 +14,7 @@
 mod envoy;
 mod module;
 mod proxy_host;
+mod readme;
 mod scenarios;
 mod stand_in;
 mod support;

@@ -29,3 +29,29 @@ pub(super) fn render(status: u16, title: &str, request_id: &str) -> String {
          <title>{title}</title><style>{STYLE}</style><h1>{status} {title}</h1><p>{text}{reference}</html>\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+
+    #[test]
+    fn a_page_is_self_contained_and_says_what_to_do() {
+        for (status, words) in [
+            (400, "try again"),
+            (401, "sign in"),
+            (403, "administrator"),
+            (404, "nothing here"),
+            (429, "wait"),
+            (503, "try again"),
+        ] {
+            let page = render(status, "Title", "3af43310-9b08");
+            assert!(page.contains(words) && page.contains("<small>3af43310-9b08</small>"), "{page}");
+            assert!(page.contains("color-scheme:light dark"));
+            for outside in ["<script", "http:", "https:", "src=", "href=", "@import", "url("] {
+                assert!(!page.contains(outside), "{outside} in {page}");
+            }
+            assert!(page.len() < 1024, "{} bytes", page.len());
+        }
+        assert!(!render(401, "Title", "").contains("<small>"));
+    }
+}

@@ -521,4 +521,21 @@ on_both! {
             assert_eq!(told.map(|told| told.status()), expected, "trusted: {trusted}");
         }
     }
+
+    /// §2.7: a page has the request's identifier, and nothing else that a client could have put there.
+    fn pages_have_the_request_identifier_and_nothing_of_the_request(start) {
+        let mut subject = start(&configuration(&json!({}), &json!({})));
+        let mut page = |id: &str| {
+            let headers = [(":method", "POST"), (":path", "/<b>"), ("accept", "text/html"), ("x-request-id", id), ("user-agent", "<b>")];
+            match subject.send(&request(&headers)) {
+                Some(Told::Replied { status: 401, body, .. }) => body,
+                other => panic!("a page, not {other:?}"),
+            }
+        };
+        assert!(page("3af43310-9b08-4bf2").contains("<small>3af43310-9b08-4bf2</small>"));
+        for hostile in ["<script>alert(1)</script>", "a\"b", "é", &"a".repeat(65)] {
+            let page = page(hostile);
+            assert!(!page.contains("<small>") && !page.contains("script") && !page.contains("<b>"), "{page}");
+        }
+    }
 }
