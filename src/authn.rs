@@ -111,6 +111,17 @@ pub struct Env<'a> {
     pub surroundings: &'a dyn Surroundings,
 }
 
+/// One request on its way through the flow.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    env: &'a Env<'a>,
+    id: RequestId,
+    provider: ProviderId,
+    /// Kept while it waits; `view` is what it says.
+    block: &'a HeaderBlock,
+    view: &'a RequestView<'a>,
+}
+
 /// Everything that one worker knows under one configuration.
 pub struct Authenticator {
     config: Config,
@@ -168,131 +179,110 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
             return Some(Decision::Reply(decision::broken_reply()));
         };
-        let view = &view;
         let Some(provider) = self.directory.find(view.authority, &self.config.providers) else {
-            return Some(decision::reject(&stranger(view), Rejection::UnknownHost));
+            return Some(decision::reject(&stranger(&view), Rejection::UnknownHost));
         };
+        let request = Request { env, id, provider, block, view: &view };
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
-            return Some(self.forward_anonymous(provider, view));
+            return Some(self.forward_anonymous(request));
         }
         if self.has_sessions()
-            && let Some(visit) = login::visit(view)
+            && let Some(visit) = login::visit(&view)
         {
-            return self.visit(env, provider, (id, block), view, visit);
+            return self.visit(request, visit);
         }
-        let session = self.session(env, provider, view);
-        let is_due = session.as_ref().is_some_and(|session| self.is_to_be_confirmed(env, provider, session));
+        let session = self.session(request);
+        let is_due = session.as_ref().is_some_and(|session| self.is_to_be_confirmed(request, session));
         match session {
             // Nothing is asked of authentik there, so a session that it would have to confirm is none.
-            _ if is_due && self.is_unauthenticated(provider, view) => {
-                self.judge(env, provider, (id, block), view, None)
-            }
+            _ if is_due && self.is_unauthenticated(request) => self.judge(request, None),
             Some(session) if is_due => {
                 let token = Secret::new(session.identity.verified().token().to_owned());
-                match self.verdict_on(
-                    env,
-                    provider,
-                    Purpose::Confirmation,
-                    &Credential::Session(token),
-                    (id, block),
-                ) {
-                    Known::Verdict(outcome) => {
-                        self.conclude(env, provider, (id, block), view, Purpose::Confirmation, outcome)
-                    }
+                match self.verdict_on(request, Purpose::Confirmation, &Credential::Session(token)) {
+                    Known::Verdict(outcome) => self.conclude(request, Purpose::Confirmation, outcome),
                     Known::Waiting => None,
                 }
             }
-            session => self.judge(env, provider, (id, block), view, session),
+            session => self.judge(request, session),
         }
     }
 
     /// The truth table: what is sent × the session × interception.
-    fn judge(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        (id, block): (RequestId, &HeaderBlock),
-        view: &RequestView<'_>,
-        session: Option<Rc<Session>>,
-    ) -> Option<Decision> {
-        let credential = credential::read(view.authorization);
-        if self.is_unauthenticated(provider, view) {
-            return Some(self.pass_unauthenticated(env, provider, view, credential.ok().flatten(), session));
+    fn judge(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Option<Decision> {
+        let credential = credential::read(request.view.authorization);
+        if self.is_unauthenticated(request) {
+            return Some(self.pass_unauthenticated(request, credential.ok().flatten(), session));
         }
         let credential = match (credential, session.clone()) {
             (Ok(None), None) => {
-                return Some(self.send_to_login(env, provider, view, None, Rejection::NoCredential));
+                return Some(self.send_to_login(request, None, Rejection::NoCredential));
             }
             (Ok(None), Some(session)) => {
-                return Some(self.forward_session(env, provider, view, &session, false));
+                return Some(self.forward_session(request, &session, false));
             }
             (Err(_), Some(session)) if session.origin == Origin::Login => {
-                return Some(self.forward_session(env, provider, view, &session, false));
+                return Some(self.forward_session(request, &session, false));
             }
             (Err(unusable), session) => {
                 let rejection = Rejection::Unusable(unusable);
-                return Some(self.turn_away(env, provider, view, None, session.as_deref(), rejection));
+                return Some(self.turn_away(request, None, session.as_deref(), rejection));
             }
             (Ok(Some(credential)), Some(session)) if session.origin == Origin::Login => {
-                let known = self.known_without_call(env, provider, &credential);
+                let known = self.known_without_call(request, &credential);
                 return Some(match known {
-                    Some(Verdict::Vouched(identity)) => self.forward(provider, view, identity),
-                    Some(Verdict::Refused(_)) | None => {
-                        self.forward_session(env, provider, view, &session, false)
-                    }
+                    Some(Verdict::Vouched(identity)) => self.forward(request, identity),
+                    Some(Verdict::Refused(_)) | None => self.forward_session(request, &session, false),
                 });
             }
             (Ok(Some(credential)), Some(session))
-                if self.is_credential_of(provider, &session, &credential) =>
+                if self.is_credential_of(request, &session, &credential) =>
             {
-                return Some(self.forward_session(env, provider, view, &session, true));
+                return Some(self.forward_session(request, &session, true));
             }
             (Ok(Some(credential)), _) => credential,
         };
         let purpose = Purpose::Credential(credential.scheme(), session);
-        match self.verdict_on(env, provider, purpose.clone(), &credential, (id, block)) {
-            Known::Verdict(outcome) => self.conclude(env, provider, (id, block), view, purpose, outcome),
+        match self.verdict_on(request, purpose.clone(), &credential) {
+            Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
             Known::Waiting => None,
         }
     }
 
-    fn is_unauthenticated(&self, provider: ProviderId, view: &RequestView<'_>) -> bool {
-        self.config.providers.get(provider).is_some_and(|settings| skip::is_unauthenticated(settings, view))
+    fn is_unauthenticated(&self, request: Request<'_>) -> bool {
+        self.config
+            .providers
+            .get(request.provider)
+            .is_some_and(|settings| skip::is_unauthenticated(settings, request.view))
     }
 
     /// A verdict becomes a decision: the last step of every request that was judged. `None`: it waits again.
     fn conclude(
         &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        (id, block): (RequestId, &HeaderBlock),
-        view: &RequestView<'_>,
+        request: Request<'_>,
         purpose: Purpose,
         outcome: Result<Verdict, Fault>,
     ) -> Option<Decision> {
         match (purpose, outcome) {
-            (Purpose::Login { return_url }, outcome) => {
-                Some(self.finish_login(env, provider, view, return_url, outcome))
-            }
+            (Purpose::Login { return_url }, outcome) => Some(self.finish_login(request, return_url, outcome)),
             (Purpose::Confirmation, Ok(verdict)) => {
                 let session = match verdict {
                     Verdict::Vouched(identity) => {
-                        self.session(env, provider, view).map(|session| Rc::new(session.renewed(identity)))
+                        self.session(request).map(|session| Rc::new(session.renewed(identity)))
                     }
                     // The session is over, whatever the cookie says.
                     Verdict::Refused(_) => None,
                 };
-                self.judge(env, provider, (id, block), view, session)
+                self.judge(request, session)
             }
             (Purpose::Credential(..), Ok(Verdict::Vouched(identity))) => {
-                Some(self.forward_with_new_session(env, provider, view, identity))
+                Some(self.forward_with_new_session(request, identity))
             }
             (Purpose::Credential(scheme, session), Ok(Verdict::Refused(rejection))) => {
-                let session = session.filter(|session| session.expires > env.now);
-                Some(self.turn_away(env, provider, view, scheme, session.as_deref(), rejection))
+                let session = session.filter(|session| session.expires > request.env.now);
+                Some(self.turn_away(request, scheme, session.as_deref(), rejection))
             }
             (Purpose::Credential(..) | Purpose::Confirmation, Err(fault)) => {
-                Some(decision::fail(&self.asker(provider, view, None), fault))
+                Some(decision::fail(&self.asker(request, None), fault))
             }
         }
     }
@@ -301,43 +291,43 @@ impl Authenticator {
     /// and the client is who its session says, or one without identity.
     fn turn_away(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         scheme: Option<AuthScheme>,
         session: Option<&Session>,
         rejection: Rejection,
     ) -> Decision {
         let intercepts =
-            self.config.providers.get(provider).is_none_or(|provider| provider.intercept_header_auth);
+            self.config.providers.get(request.provider).is_none_or(|provider| provider.intercept_header_auth);
         // A user whom authentik vouched for and who has no name is no stranger: a login would end here again.
         let is_incomplete = matches!(rejection, Rejection::Incomplete(_));
         match session {
-            _ if intercepts || is_incomplete => {
-                decision::reject(&self.asker(provider, view, scheme), rejection)
-            }
-            Some(session) => self.forward_session(env, provider, view, session, false),
-            None => self.send_to_login(env, provider, view, scheme, rejection),
+            _ if intercepts || is_incomplete => decision::reject(&self.asker(request, scheme), rejection),
+            Some(session) => self.forward_session(request, session, false),
+            None => self.send_to_login(request, scheme, rejection),
         }
     }
 
     /// `302` for what can show a login page, `401` for everything else.
     fn send_to_login(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         scheme: Option<AuthScheme>,
         rejection: Rejection,
     ) -> Decision {
-        let asker = self.asker(provider, view, scheme);
-        match self.config.providers.get(provider) {
-            Some(settings) if view.is_navigation() && self.has_sessions() => {
-                let return_url = login::return_url(settings, Some(&login::requested_url(settings, view)));
-                self.start_login(env, provider, view, return_url, rejection)
+        let asker = self.asker(request, scheme);
+        match self.config.providers.get(request.provider) {
+            Some(settings) if request.view.is_navigation() && self.has_sessions() => {
+                let return_url =
+                    login::return_url(settings, Some(&login::requested_url(settings, request.view)));
+                self.start_login(request, return_url, rejection)
             }
-            Some(settings) if view.is_navigation() && !login::is_outpost_path(view) => {
-                decision::redirect(&asker, &login::outpost_start_url(settings, view), Vec::new(), rejection)
+            Some(settings) if request.view.is_navigation() && !login::is_outpost_path(request.view) => {
+                decision::redirect(
+                    &asker,
+                    &login::outpost_start_url(settings, request.view),
+                    Vec::new(),
+                    rejection,
+                )
             }
             Some(_) | None => decision::reject(&asker, rejection),
         }
@@ -347,116 +337,98 @@ impl Authenticator {
     /// session, else as it came.
     fn pass_unauthenticated(
         &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         credential: Option<Credential>,
         session: Option<Rc<Session>>,
     ) -> Decision {
-        let known = credential.and_then(|credential| self.known_without_call(env, provider, &credential));
+        let known = credential.and_then(|credential| self.known_without_call(request, &credential));
         match (known, session) {
-            (Some(Verdict::Vouched(identity)), _) => self.forward(provider, view, identity),
+            (Some(Verdict::Vouched(identity)), _) => self.forward(request, identity),
             (Some(Verdict::Refused(_)) | None, Some(session)) => {
-                self.forward_session(env, provider, view, &session, false)
+                self.forward_session(request, &session, false)
             }
-            (Some(Verdict::Refused(_)) | None, None) => self.forward_anonymous(provider, view),
+            (Some(Verdict::Refused(_)) | None, None) => self.forward_anonymous(request),
         }
     }
 
     /// As the credential, which goes no further.
-    fn forward(&self, provider: ProviderId, view: &RequestView<'_>, identity: Rc<Identity>) -> Decision {
-        Decision::Forward(self.with_identity(self.without_authorization(provider, view), view, identity))
+    fn forward(&self, request: Request<'_>, identity: Rc<Identity>) -> Decision {
+        Decision::Forward(self.with_identity(self.without_authorization(request), request, identity))
     }
 
     /// The same, and the response brings a session.
-    fn forward_with_new_session(
-        &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
-        identity: Rc<Identity>,
-    ) -> Decision {
-        let mut forward = self.without_authorization(provider, view);
-        forward.set_cookies = self.new_session(env, provider, view, &identity).unwrap_or_default();
-        Decision::Forward(self.with_identity(forward, view, identity))
+    fn forward_with_new_session(&self, request: Request<'_>, identity: Rc<Identity>) -> Decision {
+        let mut forward = self.without_authorization(request);
+        forward.set_cookies = self.new_session(request, &identity).unwrap_or_default();
+        Decision::Forward(self.with_identity(forward, request, identity))
     }
 
     /// As the session. The header goes when it is the session's own credential; else it is the application's.
-    fn forward_session(
-        &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
-        session: &Session,
-        is_own_credential: bool,
-    ) -> Decision {
+    fn forward_session(&self, request: Request<'_>, session: &Session, is_own_credential: bool) -> Decision {
         let mut forward = if is_own_credential {
-            self.without_authorization(provider, view)
+            self.without_authorization(request)
         } else {
-            self.with_foreign_authorization(provider, view)
+            self.with_foreign_authorization(request)
         };
-        forward.set_cookies = self.confirmed_session(env, provider, view, session).unwrap_or_default();
-        Decision::Forward(self.with_identity(forward, view, Rc::clone(&session.identity)))
+        forward.set_cookies = self.confirmed_session(request, session).unwrap_or_default();
+        Decision::Forward(self.with_identity(forward, request, Rc::clone(&session.identity)))
     }
 
-    fn forward_anonymous(&self, provider: ProviderId, view: &RequestView<'_>) -> Decision {
-        Decision::Forward(self.with_foreign_authorization(provider, view))
+    fn forward_anonymous(&self, request: Request<'_>) -> Decision {
+        Decision::Forward(self.with_foreign_authorization(request))
     }
 
-    fn with_identity(&self, mut forward: Forward, view: &RequestView<'_>, identity: Rc<Identity>) -> Forward {
-        forward.remove.extend(other_spellings(view, identity.overriding_headers()));
+    fn with_identity(&self, mut forward: Forward, request: Request<'_>, identity: Rc<Identity>) -> Forward {
+        forward.remove.extend(other_spellings(request.view, identity.overriding_headers()));
         forward.identity = Some(identity);
         forward
     }
 
-    fn without_authorization(&self, provider: ProviderId, view: &RequestView<'_>) -> Forward {
-        let mut forward = self.base_forward(provider, view);
+    fn without_authorization(&self, request: Request<'_>) -> Forward {
+        let mut forward = self.base_forward(request);
         forward.remove.push(b"authorization".to_vec());
         forward
     }
 
     /// The client's `Authorization` is the application's own, unless it is a token of this authentik.
-    fn with_foreign_authorization(&self, provider: ProviderId, view: &RequestView<'_>) -> Forward {
-        let mut forward = self.base_forward(provider, view);
+    fn with_foreign_authorization(&self, request: Request<'_>) -> Forward {
+        let mut forward = self.base_forward(request);
         let base = self.config.authentik.base.to_string();
-        if credential::mentions_token(view.authorization, |token| verifier::is_issued_below(&base, token)) {
+        if credential::mentions_token(request.view.authorization, |token| {
+            verifier::is_issued_below(&base, token)
+        }) {
             forward.remove.push(b"authorization".to_vec());
         }
         forward
     }
 
     /// What every request that goes on loses and gets, with identity or without.
-    fn base_forward(&self, provider: ProviderId, view: &RequestView<'_>) -> Forward {
+    fn base_forward(&self, request: Request<'_>) -> Forward {
         let mut forward = Forward::default();
-        forward.remove.extend(view.owned.iter().map(|name| name.to_vec()));
-        if let Some(state) = self.providers.get(provider) {
-            match cookies::without(&[&state.session_cookie, &state.login_cookie], &view.cookies) {
+        forward.remove.extend(request.view.owned.iter().map(|name| name.to_vec()));
+        if let Some(state) = self.providers.get(request.provider) {
+            match cookies::without(&[&state.session_cookie, &state.login_cookie], &request.view.cookies) {
                 cookies::Remaining::Untouched => {}
                 cookies::Remaining::Nothing => forward.remove.push(b"cookie".to_vec()),
                 cookies::Remaining::Value(value) => forward.replace.push((Cow::Borrowed("cookie"), value)),
             }
         }
-        if self.config.providers.get(provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
-            let host = HeaderValue::cleaned(view.authority);
+        if self.config.providers.get(request.provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
+            let host = HeaderValue::cleaned(request.view.authority);
             forward.replace.push((Cow::Borrowed("x-forwarded-host"), host));
         }
         forward
     }
 
-    fn asker<'a>(
-        &'a self,
-        provider: ProviderId,
-        view: &RequestView<'a>,
-        scheme: Option<AuthScheme>,
-    ) -> Asker<'a> {
-        let provider = self.config.providers.get(provider);
+    fn asker<'a>(&'a self, request: Request<'a>, scheme: Option<AuthScheme>) -> Asker<'a> {
+        let provider = self.config.providers.get(request.provider);
         Asker {
             provider: provider.map(|provider| provider.name.as_str()),
             realm: provider.map_or("authentik", |provider| provider.slug.as_str()),
             scheme,
-            is_grpc: view.is_grpc(),
-            body_kind: view.body_kind(),
-            request_id: view.request_id(),
+            is_grpc: request.view.is_grpc(),
+            body_kind: request.view.body_kind(),
+            request_id: request.view.request_id(),
         }
     }
 }

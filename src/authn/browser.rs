@@ -11,14 +11,13 @@ use super::credential::{AuthorizationCode, Credential};
 use super::decision::{self, Decision};
 use super::directory::ProviderId;
 use super::fault::{Fault, LoginFailure, Rejection};
-use super::flights::{Known, Purpose, RequestId};
+use super::flights::{Known, Purpose};
 use super::headers::HeaderValue;
 use super::login::{self, Callback, LOGIN_SECONDS, Login, State, Visit};
-use super::request::{HeaderBlock, RequestView};
 use super::sealing::{self, SealingKeys};
 use super::session::{self, Origin};
 use super::verdict::Verdict;
-use super::{Authenticator, Env, provider as endpoints};
+use super::{Authenticator, Env, Request, provider as endpoints};
 use crate::config::Provider;
 
 /// A provider whose sessions are on.
@@ -31,64 +30,54 @@ struct Booth<'a> {
 
 impl Authenticator {
     /// A request of the login flow. `None`: it waits for authentik.
-    pub(super) fn visit(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        (id, block): (RequestId, &HeaderBlock),
-        view: &RequestView<'_>,
-        visit: Visit,
-    ) -> Option<Decision> {
+    pub(super) fn visit(&mut self, request: Request<'_>, visit: Visit) -> Option<Decision> {
         match visit {
             Visit::Ping => Some(decision::ping()),
-            Visit::Unknown => Some(decision::reject(&self.asker(provider, view, None), Rejection::NotFound)),
-            Visit::SignOut => Some(self.sign_out(env, provider, view)),
+            Visit::Unknown => Some(decision::reject(&self.asker(request, None), Rejection::NotFound)),
+            Visit::SignOut => Some(self.sign_out(request)),
             Visit::Start { return_to } => {
-                let settings = self.config.providers.get(provider)?;
+                let settings = self.config.providers.get(request.provider)?;
                 let return_url = login::return_url(settings, return_to.as_deref());
-                Some(self.start_login(env, provider, view, return_url, Rejection::NoCredential))
+                Some(self.start_login(request, return_url, Rejection::NoCredential))
             }
-            Visit::Callback(callback) => self.call_back(env, provider, (id, block), view, callback),
+            Visit::Callback(callback) => self.call_back(request, callback),
         }
     }
 
     /// Sends a browser to authentik, straight. The cookie of a login that another tab began is used again.
     pub(super) fn start_login(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         return_url: String,
         rejection: Rejection,
     ) -> Decision {
-        let Some(booth) = self.booth(provider) else {
-            return decision::fail(&self.asker(provider, view, None), Fault::Host);
+        let Some(booth) = self.booth(request.provider) else {
+            return decision::fail(&self.asker(request, None), Fault::Host);
         };
-        let login = match self.current_login(env, &booth, view) {
+        let login = match self.current_login(request, &booth) {
             Some(login) => Some(login),
-            None => Login::begin(env.now, env.surroundings),
+            None => Login::begin(request.env.now, request.env.surroundings),
         };
-        self.redirect_to_authentik(env, provider, view, login, return_url, rejection)
+        self.redirect_to_authentik(request, login, return_url, rejection)
     }
 
     fn redirect_to_authentik(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         login: Option<Login>,
         return_url: String,
         rejection: Rejection,
     ) -> Decision {
-        let asker = self.asker(provider, view, None);
-        let (Some(booth), Some(login)) = (self.booth(provider), login) else {
+        let asker = self.asker(request, None);
+        let (Some(booth), Some(login)) = (self.booth(request.provider), login) else {
             return decision::fail(&asker, Fault::NoRandomness);
         };
-        if login.is_fruitless(env.now) {
+        if login.is_fruitless(request.env.now) {
             return decision::reject(&asker, Rejection::LoginFailed(LoginFailure::TooManyRounds));
         }
-        let state = booth.seal(sealing::Purpose::State, &login.state(return_url, env.now), env);
-        let (Some(state), Some(cookies)) = (state, booth.login_cookie(&login, view, env)) else {
+        let state =
+            booth.seal(sealing::Purpose::State, &login.state(return_url, request.env.now), request.env);
+        let (Some(state), Some(cookies)) = (state, booth.login_cookie(&login, request)) else {
             return decision::fail(&asker, Fault::NoRandomness);
         };
         let parameters = (state.as_str(), login.nonce.as_str(), &*login.challenge());
@@ -97,17 +86,10 @@ impl Authenticator {
     }
 
     /// authentik sent the browser back.
-    fn call_back(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        (id, block): (RequestId, &HeaderBlock),
-        view: &RequestView<'_>,
-        callback: Callback,
-    ) -> Option<Decision> {
-        let has_session = self.session(env, provider, view).is_some();
-        let booth = self.booth(provider)?;
-        let asker = self.asker(provider, view, None);
+    fn call_back(&mut self, request: Request<'_>, callback: Callback) -> Option<Decision> {
+        let has_session = self.session(request).is_some();
+        let booth = self.booth(request.provider)?;
+        let asker = self.asker(request, None);
         let state: Option<State> =
             callback.state.and_then(|state| booth.open(sealing::Purpose::State, state.as_bytes()));
         let return_to = state.as_ref().map(|state| state.return_url.as_str());
@@ -121,19 +103,19 @@ impl Authenticator {
             return failed(LoginFailure::Refused);
         }
         // Without its cookie a login can never end: a browser that keeps none is not sent round again.
-        let Some(login) = self.current_login(env, &booth, view) else {
+        let Some(login) = self.current_login(request, &booth) else {
             return failed(LoginFailure::NoCookie);
         };
         let Some(code) = callback.code else { return failed(LoginFailure::NoCode) };
-        if !state.is_some_and(|state| state.is_of(&login, env.now)) {
-            let next = login.next(env.now, env.surroundings);
+        if !state.is_some_and(|state| state.is_of(&login, request.env.now)) {
+            let next = login.next(request.env.now, request.env.surroundings);
             let stale = Rejection::LoginFailed(LoginFailure::State);
-            return Some(self.redirect_to_authentik(env, provider, view, next, return_url, stale));
+            return Some(self.redirect_to_authentik(request, next, return_url, stale));
         }
         let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
         let purpose = Purpose::Login { return_url };
-        match self.verdict_on(env, provider, purpose.clone(), &Credential::Code(code), (id, block)) {
-            Known::Verdict(outcome) => self.conclude(env, provider, (id, block), view, purpose, outcome),
+        match self.verdict_on(request, purpose.clone(), &Credential::Code(code)) {
+            Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
             Known::Waiting => None,
         }
     }
@@ -141,32 +123,38 @@ impl Authenticator {
     /// The code was exchanged, or was not.
     pub(super) fn finish_login(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         return_url: String,
         outcome: Result<Verdict, Fault>,
     ) -> Decision {
-        let asker = self.asker(provider, view, None);
-        let Some(booth) = self.booth(provider) else { return decision::fail(&asker, Fault::Host) };
-        let next =
-            self.current_login(env, &booth, view).and_then(|login| login.next(env.now, env.surroundings));
+        let asker = self.asker(request, None);
+        let Some(booth) = self.booth(request.provider) else { return decision::fail(&asker, Fault::Host) };
+        let next = self
+            .current_login(request, &booth)
+            .and_then(|login| login.next(request.env.now, request.env.surroundings));
         let identity = match outcome {
             Ok(Verdict::Vouched(identity)) => identity,
             // A code that was used already, or is too old: a fresh login, unless it goes on like this.
             Ok(Verdict::Refused(rejection @ Rejection::Refused)) => {
-                return self.redirect_to_authentik(env, provider, view, next, return_url, rejection);
+                return self.redirect_to_authentik(request, next, return_url, rejection);
             }
             Ok(Verdict::Refused(rejection)) => return decision::reject(&asker, rejection),
             Err(fault) => return decision::fail(&asker, fault),
         };
         let context = (&self.config, booth.settings, booth.keys);
         let id_token = identity.verified().id_token();
-        let sealed = session::seal(&identity, &Origin::Login, id_token, context, env.now, env.surroundings);
+        let sealed = session::seal(
+            &identity,
+            &Origin::Login,
+            id_token,
+            context,
+            request.env.now,
+            request.env.surroundings,
+        );
         let session = sealed.and_then(|sealed| {
-            booth.session.set(&sealed.value, sealed.expires.since(env.now), &view.cookies)
+            booth.session.set(&sealed.value, sealed.expires.since(request.env.now), &request.view.cookies)
         });
-        let login = next.and_then(|next| booth.login_cookie(&next, view, env));
+        let login = next.and_then(|next| booth.login_cookie(&next, request));
         let (Some(session), Some(login)) = (session, login) else {
             return decision::reject(&asker, Rejection::LoginFailed(LoginFailure::SessionTooLong));
         };
@@ -174,23 +162,24 @@ impl Authenticator {
     }
 
     /// The session ends here, and authentik is asked to end its own.
-    fn sign_out(&mut self, env: &Env<'_>, provider: ProviderId, view: &RequestView<'_>) -> Decision {
-        let session = self.session(env, provider, view);
-        let asker = self.asker(provider, view, None);
-        let Some(booth) = self.booth(provider) else { return decision::fail(&asker, Fault::Host) };
+    fn sign_out(&mut self, request: Request<'_>) -> Decision {
+        let session = self.session(request);
+        let asker = self.asker(request, None);
+        let Some(booth) = self.booth(request.provider) else { return decision::fail(&asker, Fault::Host) };
         let hint = session
             .as_ref()
             .and_then(|session| session.id_token.as_ref())
             .map(|token| token.expose().as_str());
         let url = endpoints::end_session_url(&self.config, booth.settings, hint);
-        let cleared = [booth.session.clear(&view.cookies), booth.login.clear(&view.cookies)].concat();
+        let cleared =
+            [booth.session.clear(&request.view.cookies), booth.login.clear(&request.view.cookies)].concat();
         decision::redirect(&asker, &url, cleared, Rejection::NoCredential)
     }
 
-    fn current_login(&self, env: &Env<'_>, booth: &Booth<'_>, view: &RequestView<'_>) -> Option<Login> {
-        let cookies = booth.login.values(&view.cookies);
+    fn current_login(&self, request: Request<'_>, booth: &Booth<'_>) -> Option<Login> {
+        let cookies = booth.login.values(&request.view.cookies);
         let logins = cookies.iter().filter_map(|cookie| booth.open::<Login>(sealing::Purpose::Login, cookie));
-        logins.into_iter().find(|login| login.is_current(env.now))
+        logins.into_iter().find(|login| login.is_current(request.env.now))
     }
 
     fn booth(&self, provider: ProviderId) -> Option<Booth<'_>> {
@@ -205,9 +194,9 @@ impl Authenticator {
 }
 
 impl Booth<'_> {
-    fn login_cookie(&self, login: &Login, view: &RequestView<'_>, env: &Env<'_>) -> Option<Vec<HeaderValue>> {
-        let sealed = self.seal(sealing::Purpose::Login, login, env)?;
-        self.login.set(&sealed, LOGIN_SECONDS, &view.cookies)
+    fn login_cookie(&self, login: &Login, request: Request<'_>) -> Option<Vec<HeaderValue>> {
+        let sealed = self.seal(sealing::Purpose::Login, login, request.env)?;
+        self.login.set(&sealed, LOGIN_SECONDS, &request.view.cookies)
     }
 
     fn seal<T: Serialize>(&self, purpose: sealing::Purpose, content: &T, env: &Env<'_>) -> Option<String> {

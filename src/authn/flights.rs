@@ -23,7 +23,7 @@ use super::shared_keys::SharedKeys;
 use super::throttle::Guesser;
 use super::time::Timestamp;
 use super::verdict::Verdict;
-use super::{Authenticator, Env};
+use super::{Authenticator, Env, Request};
 
 /// The host's name for a request; never used twice at one time.
 pub type RequestId = u32;
@@ -93,12 +93,11 @@ impl Authenticator {
     /// The verdict on a credential: remembered, found out on the spot, or asked for.
     pub(super) fn verdict_on(
         &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
+        request: Request<'_>,
         purpose: Purpose,
         credential: &Credential,
-        (id, block): (RequestId, &HeaderBlock),
     ) -> Known {
+        let Request { env, id, provider, block, view: _ } = request;
         let case = match self.look_up(env, provider, credential) {
             Some(Ok(verdict)) => return Known::Verdict(Ok(verdict)),
             Some(Err(case)) => case,
@@ -142,8 +141,7 @@ impl Authenticator {
     /// The verdict on a credential as far as nobody need be asked.
     pub(super) fn known_without_call(
         &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
+        Request { env, provider, .. }: Request<'_>,
         credential: &Credential,
     ) -> Option<Verdict> {
         let case = match self.look_up(env, provider, credential)? {
@@ -363,7 +361,10 @@ impl Authenticator {
         for Waiter { id, provider, purpose, block } in waiters {
             let owned_headers = self.config.owned_headers.clone();
             let decision = match RequestView::read(&block, &owned_headers) {
-                Ok(view) => self.conclude(env, provider, (id, &block), &view, purpose, outcome.clone()),
+                Ok(view) => {
+                    let request = Request { env, id, provider, block: &block, view: &view };
+                    self.conclude(request, purpose, outcome.clone())
+                }
                 // It could be read when the request came.
                 Err(MalformedBlock) => Some(Decision::Reply(decision::broken_reply())),
             };

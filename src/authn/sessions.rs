@@ -8,12 +8,10 @@ use std::rc::Rc;
 
 use super::cache::{CacheKey, Lifetime};
 use super::credential::{self, Credential};
-use super::directory::ProviderId;
 use super::headers::HeaderValue;
 use super::identity::Identity;
-use super::request::RequestView;
 use super::session::{self, Origin, Session};
-use super::{Authenticator, Env};
+use super::{Authenticator, Request};
 use crate::config::SessionIssue;
 
 impl Authenticator {
@@ -22,24 +20,19 @@ impl Authenticator {
     }
 
     /// The request's session. A cookie that does not open is no session, and no error.
-    pub(super) fn session(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
-    ) -> Option<Rc<Session>> {
-        if view.cookies.is_empty() {
+    pub(super) fn session(&mut self, request: Request<'_>) -> Option<Rc<Session>> {
+        if request.view.cookies.is_empty() {
             return None;
         }
-        let state = self.providers.get(provider)?;
+        let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
-        let context = (&self.config, self.config.providers.get(provider)?, keys);
-        for value in state.session_cookie.values(&view.cookies) {
-            let key = CacheKey::cookie(provider, &value);
-            if let Some(session) = self.sessions.fresh(&key, env.now) {
+        let context = (&self.config, self.config.providers.get(request.provider)?, keys);
+        for value in state.session_cookie.values(&request.view.cookies) {
+            let key = CacheKey::cookie(request.provider, &value);
+            if let Some(session) = self.sessions.fresh(&key, request.env.now) {
                 return Some(session);
             }
-            if let Some(session) = session::open(&value, context, env.now).map(Rc::new) {
+            if let Some(session) = session::open(&value, context, request.env.now).map(Rc::new) {
                 let lifetime = Lifetime { fresh_until: session.expires, stale_until: session.expires };
                 self.sessions.insert(key, Rc::clone(&session), lifetime);
                 return Some(session);
@@ -51,40 +44,39 @@ impl Authenticator {
     /// Whether the session came from this very credential.
     pub(super) fn is_credential_of(
         &self,
-        provider: ProviderId,
+        request: Request<'_>,
         session: &Session,
         credential: &Credential,
     ) -> bool {
-        let keys = self.providers.get(provider).and_then(|state| state.sealing.as_ref());
+        let keys = self.providers.get(request.provider).and_then(|state| state.sealing.as_ref());
         keys.is_some_and(|keys| session.origin == Origin::Credential(keys.fingerprint(credential)))
     }
 
     /// Whether authentik is to be asked whether the session's token still stands (`revalidate_seconds`).
-    pub(super) fn is_to_be_confirmed(&self, env: &Env<'_>, provider: ProviderId, session: &Session) -> bool {
-        let interval = self.config.providers.get(provider).map_or(0, |provider| provider.revalidate_seconds);
-        interval > 0 && env.now.since(session.identity.verified().vouched()) >= interval
+    pub(super) fn is_to_be_confirmed(&self, request: Request<'_>, session: &Session) -> bool {
+        let interval =
+            self.config.providers.get(request.provider).map_or(0, |provider| provider.revalidate_seconds);
+        interval > 0 && request.env.now.since(session.identity.verified().vouched()) >= interval
     }
 
     /// The cookie for a client whose credential was good just now.
-    pub(super) fn new_session(
-        &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
-        identity: &Identity,
-    ) -> Option<Vec<HeaderValue>> {
+    pub(super) fn new_session(&self, request: Request<'_>, identity: &Identity) -> Option<Vec<HeaderValue>> {
         if self.config.session.issue != Some(SessionIssue::Always) {
             return None;
         }
-        let state = self.providers.get(provider)?;
+        let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
-        let context = (&self.config, self.config.providers.get(provider)?, keys);
+        let context = (&self.config, self.config.providers.get(request.provider)?, keys);
         let sealed = identity.sealed_once(|| {
-            let credential = credential::read(view.authorization).ok()??;
+            let credential = credential::read(request.view.authorization).ok()??;
             let origin = Origin::Credential(keys.fingerprint(&credential));
-            session::seal(identity, &origin, None, context, env.now, env.surroundings)
+            session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)
         })?;
-        let set = state.session_cookie.set(&sealed.value, sealed.expires.since(env.now), &view.cookies);
+        let set = state.session_cookie.set(
+            &sealed.value,
+            sealed.expires.since(request.env.now),
+            &request.view.cookies,
+        );
         if set.is_none() {
             log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
         }
@@ -94,19 +86,18 @@ impl Authenticator {
     /// The cookie for a session that authentik has confirmed since it was sealed: it need not be asked again so soon.
     pub(super) fn confirmed_session(
         &self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        view: &RequestView<'_>,
+        request: Request<'_>,
         session: &Session,
     ) -> Option<Vec<HeaderValue>> {
         if !session.is_renewed {
             return None;
         }
-        let state = self.providers.get(provider)?;
+        let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
         let id_token = session.id_token.as_ref().map(|token| token.expose().as_str());
         let Session { identity, origin, expires, .. } = session;
-        let sealed = session::seal_until(identity, origin, id_token, *expires, keys, env.surroundings)?;
-        state.session_cookie.set(&sealed.value, sealed.expires.since(env.now), &view.cookies)
+        let sealed =
+            session::seal_until(identity, origin, id_token, *expires, keys, request.env.surroundings)?;
+        state.session_cookie.set(&sealed.value, sealed.expires.since(request.env.now), &request.view.cookies)
     }
 }
