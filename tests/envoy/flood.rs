@@ -26,6 +26,7 @@ fn a_million_distinct_credentials_leave_memory_flat() {
 }
 
 /// Memory after the first part, which fills what may be filled, against memory after all.
+#[expect(clippy::print_stdout, reason = "the figures are what `make flood` is for")]
 fn flood(first: usize, all: usize) {
     let place = Place::new(|options| options.concurrency(2).manager("/access_log", serde_json::json!([])));
     place.await_keys("demo");
