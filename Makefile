@@ -13,7 +13,7 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test lint size envoy toolchain clean
+.PHONY: help wasm run test flood lint size envoy toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loo
 
 test: wasm envoy ## All tests: core, module, real Envoy
 	@cargo test --locked
+
+flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
+	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check

@@ -107,6 +107,35 @@ impl Request {
     }
 }
 
+/// A connection that is kept for any number of requests; all of them meet the same worker.
+pub(super) struct Connection {
+    stream: TcpStream,
+}
+
+impl Connection {
+    pub(super) fn open(port: u16) -> Self {
+        Self::of(TcpStream::connect(("127.0.0.1", port)).expect("Envoy accepts connections"))
+    }
+
+    pub(super) fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("a connection");
+        Self { stream }
+    }
+
+    pub(super) fn get_as(&mut self, authorization: &str) -> Answer {
+        self.get_at("127.0.0.1", authorization)
+    }
+
+    /// For this host. One at a time: Envoy takes no pipeline of requests that it answers itself.
+    pub(super) fn get_at(&mut self, host: &str, authorization: &str) -> Answer {
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nauthorization: {authorization}\r\n\r\n");
+        self.stream.write_all(head.as_bytes()).expect("Envoy takes requests");
+        Answer::read(&mut self.stream)
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(super) struct Answer {

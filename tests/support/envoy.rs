@@ -295,6 +295,13 @@ impl Envoy {
         self.folder.0.join("log")
     }
 
+    /// From now on the plugin's warnings are logged, and no more.
+    pub(crate) fn quiet(&self) {
+        let url = format!("http://{}/logging?wasm=warning", self.admin);
+        let answer = client().post(url).send().expect("an admin interface");
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
     /// What Envoy and the plugin have logged.
     pub(crate) fn log(&self) -> String {
         let log = fs::read(self.log_path()).expect("a log file");
