@@ -303,6 +303,9 @@ impl Authenticator {
         match session {
             _ if intercepts || is_incomplete => decision::reject(&self.asker(request, scheme), rejection),
             Some(session) => self.forward_session(request, session, false),
+            None if matches!(rejection, Rejection::Throttled { .. }) => {
+                self.send_to_login(request, scheme, Rejection::Throttled { retry_after: None })
+            }
             None => self.send_to_login(request, scheme, rejection),
         }
     }

@@ -87,7 +87,8 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         Rejection::Refused => (401, "authentik_refused"),
         Rejection::Token(_) => (401, "authentik_invalid_token"),
         Rejection::Inactive => (401, "authentik_inactive_token"),
-        Rejection::Throttled { .. } => (429, "authentik_throttled"),
+        Rejection::Throttled { retry_after: Some(_) } => (429, "authentik_throttled"),
+        Rejection::Throttled { retry_after: None } => (401, "authentik_throttled"),
         Rejection::LoginFailed(_) => (400, "authentik_login_failed"),
         Rejection::NotFound => (404, "authentik_not_found"),
         Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
@@ -112,7 +113,7 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         | Rejection::Throttled { .. }
         | Rejection::UnknownHost => log::Level::Info,
     };
-    if let Rejection::Throttled { retry_after } = rejection {
+    if let Rejection::Throttled { retry_after: Some(retry_after) } = rejection {
         headers.push(header("retry-after", retry_after.to_string()));
     }
     Decision::Reply(reply(asker, status, headers, details, level, &rejection.to_string()))

@@ -29,8 +29,8 @@ pub enum Rejection {
     Incomplete(Incomplete),
     /// Too many refused credentials before this one.
     Throttled {
-        /// When the next one may come, in seconds.
-        retry_after: u64,
+        /// When the next one may come, in seconds; `None` where the credential simply counts as invalid.
+        retry_after: Option<u64>,
     },
     /// No provider answers for the request's host.
     UnknownHost,

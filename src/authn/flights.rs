@@ -127,7 +127,9 @@ impl Authenticator {
             if !self.was_good(&case) {
                 let suspect = self.guesser(env, provider, credential);
                 if let Err(retry_after) = self.throttle.begin(&suspect, env.now) {
-                    return Known::Verdict(Ok(Verdict::Refused(Rejection::Throttled { retry_after })));
+                    return Known::Verdict(Ok(Verdict::Refused(Rejection::Throttled {
+                        retry_after: Some(retry_after),
+                    })));
                 }
                 guesser = Some(suspect);
             }
@@ -193,28 +195,33 @@ impl Authenticator {
         for provider in 0..self.providers.len() {
             let Some(state) = self.providers.get(provider) else { continue };
             match state.keyring.activity() {
-                Activity::Fetching => {}
+                Activity::Fetching => continue,
+                Activity::Following => {
+                    if !self.adopt_keys(env, provider) && !self.is_following_in_vain(env, provider) {
+                        continue;
+                    }
+                    self.end_following(provider);
+                }
                 Activity::Idle => {
                     let is_due = state.keyring.is_due(env.now, &self.config.jwks, jitter_percent);
                     if is_due && !self.adopt_keys(env, provider) {
                         self.fetch_keys(env, provider);
                     }
                 }
-                Activity::Following => {
-                    let has_keys = self.adopt_keys(env, provider);
-                    if has_keys || self.is_following_in_vain(env, provider) {
-                        self.end_following(provider);
-                        decisions.extend(self.resume_awaiting_keys(env, provider));
-                    }
-                }
             }
+            // Also those whose keys came with another request, which could speak for itself only.
+            decisions.extend(self.resume_awaiting_keys(env, provider));
         }
         decisions
     }
 
-    /// Whether a request waits for what only a tick can bring: another worker's keys.
+    /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
     pub fn wants_ticks(&self) -> bool {
-        self.providers.iter().any(|state| state.keyring.activity() == Activity::Following)
+        let is_fetching = |id: ProviderId| {
+            self.providers.get(id).is_some_and(|state| state.keyring.activity() == Activity::Fetching)
+        };
+        let mut inquiries = self.flights.inquiries.iter();
+        inquiries.any(|((id, _), flight)| flight.awaits_keys_of(*id, *id) && !is_fetching(*id))
     }
 
     /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.

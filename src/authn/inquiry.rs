@@ -155,7 +155,7 @@ fn judge(token: Token, facts: &Facts<'_>) -> Progress {
             introspect(token, facts)
         }
         Ok(verified) => Progress::Done(vouched(verified, token)),
-        Err(TokenRejection::UnknownKey) if facts.may_fetch_keys() => await_keys(token, facts),
+        Err(TokenRejection::UnknownKey) if facts.may_await_keys() => await_keys(token, facts),
         Err(rejection)
             if verification == BearerVerification::LocalThenIntrospection && rejection.is_undecidable() =>
         {
@@ -170,13 +170,14 @@ fn judge(token: Token, facts: &Facts<'_>) -> Progress {
 }
 
 impl Facts<'_> {
-    fn may_fetch_keys(&self) -> bool {
-        self.keyring.may_fetch(self.env.now, &self.config.jwks)
+    /// Whether newer keys may come: they are being fetched, here or by another worker, or may be.
+    fn may_await_keys(&self) -> bool {
+        self.keyring.activity() != Activity::Idle || self.keyring.may_fetch(self.env.now, &self.config.jwks)
     }
 }
 
 fn await_keys(token: Token, facts: &Facts<'_>) -> Progress {
-    if facts.may_fetch_keys() || facts.keyring.activity() != Activity::Idle {
+    if facts.may_await_keys() {
         Progress::AwaitKeys(Stage::Keys(token))
     } else {
         Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))

@@ -120,6 +120,7 @@ fn without_interception_a_guess_is_as_good_as_nothing(place: &Place) {
     for number in 0..3 * WORKERS * FAILURES {
         let request = || place.get_as(guess(number)).host(INTERCEPTS_NOT);
         place.turns_away(request(), 302);
+        place.turns_away(request().header("accept", "application/json"), 401);
     }
     let calls = place.calls_to(TOKEN);
     assert!((FAILURES..=WORKERS * FAILURES).contains(&calls), "{calls} calls");

@@ -480,6 +480,10 @@ on_both! {
             }
             let told = subject.send(&guess("alice", 3)).expect("authentik is not asked");
             assert_eq!(told.status(), braked);
+            let mut not_a_navigation = guess("alice", 3);
+            not_a_navigation.push(("accept".to_owned(), "application/json".to_owned()));
+            let expected = if intercept { 429 } else { 401 };
+            assert_eq!(subject.send(&not_a_navigation).map(|told| told.status()), Some(expected));
             if intercept {
                 assert_eq!(told.header("retry-after"), Some("60"));
                 assert!(told.headers("www-authenticate").is_empty());
