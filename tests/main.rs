@@ -11,6 +11,7 @@
     reason = "a test panics to fail, and its surroundings have a clock and an environment"
 )]
 
+mod browser;
 mod envoy;
 mod module;
 mod proxy_host;

@@ -74,7 +74,7 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
     let is_marked = |mark: &str| parameter(mark).as_deref() == Some("true");
     let callback = || {
         Visit::Callback(Callback {
-            code: parameter("code").filter(|code| !code.is_empty()).map(Secret::new),
+            code: parameter("code").filter(|code| is_code(code)).map(Secret::new),
             state: parameter("state"),
             is_error: parameter("error").is_some(),
         })
@@ -89,6 +89,11 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
         Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),
         Some(_) | None => None,
     }
+}
+
+/// RFC 6749 §A.11. authentik answers a NUL in one with a failure, and it would be ours.
+fn is_code(code: &str) -> bool {
+    !code.is_empty() && code.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Whether the request is for one of the outpost's own paths: a redirect from there would go round in circles.
@@ -230,5 +235,20 @@ pub(super) struct State {
 impl State {
     pub(super) fn is_of(&self, login: &Login, now: Timestamp) -> bool {
         self.login == login.id && now.since(Timestamp::from_seconds(self.issued)) < LOGIN_SECONDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_of_printable_ascii() {
+        for good in ["a", "2d7e7d388ce8466ba4edeb650fa72fa6", "~!+ /="] {
+            assert!(is_code(good), "{good:?}");
+        }
+        for bad in ["", "a\0", "\n", "\u{7f}", "é", "\u{fffd}"] {
+            assert!(!is_code(bad), "{bad:?}");
+        }
     }
 }

@@ -4,13 +4,16 @@
 //! talks to its port.
 
 mod answers;
+mod authorize;
 mod claims;
 pub(crate) mod directory;
 mod discovery;
 mod fault;
 mod introspection;
 mod keys;
+mod logins;
 mod mint;
+mod pages;
 mod request;
 mod token;
 
@@ -25,6 +28,7 @@ use serde_json::Value;
 use self::answers::{html, json_answer, method_not_allowed, redirect, server_error_on_post};
 use self::claims::Claims;
 use self::directory::{Provider, Signing, User};
+use self::logins::{Code, Logins};
 use super::server::{Cut, Server};
 
 pub(crate) use self::fault::{Fault, Gate};
@@ -35,8 +39,12 @@ pub(crate) use self::request::Call;
 pub(crate) const TOKEN: &str = "/application/o/token/";
 pub(crate) const INTROSPECT: &str = "/application/o/introspect/";
 
+pub(crate) const AUTHORIZE: &str = "/application/o/authorize/";
+
 /// alice's app password.
 pub(crate) const ALICE: &str = "alice-app-password-0123456789abcdef";
+/// alice's password for the login page.
+pub(crate) const ALICE_LOGIN: &str = "alice-login-password";
 
 /// The running stand-in; it stops when dropped.
 pub(crate) struct Authentik {
@@ -164,6 +172,36 @@ impl Authentik {
         self.world().grants.remove(access_token).expect("a token that was issued here");
     }
 
+    /// Where the application is: its proxy provider sends browsers back there, and nowhere else.
+    pub(crate) fn set_external_host(&self, slug: &str, external_host: &str) {
+        self.edit_provider(slug, |provider| provider.move_to(external_host));
+    }
+
+    // What a browser does, without one.
+
+    /// The value of the session cookie that a browser has after logging in.
+    pub(crate) fn log_in_directly(&self, username: &str) -> String {
+        let mut world = self.world();
+        assert!(world.user(username).is_some_and(|user| user.active), "{username} cannot log in");
+        world.logins.begin(username)
+    }
+
+    /// Follows a URL of the authorization endpoint as this user, who logs in if need be: where the browser is
+    /// sent back to.
+    pub(crate) fn approve(&self, authorize_url: &str, username: &str) -> String {
+        let call = Call::visit(authorize_url, &self.log_in_directly(username));
+        let mut world = self.world();
+        world.calls.push(call.clone());
+        let answer = route(&mut world, &call);
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        location.unwrap_or_else(|| panic!("{}: no redirect from {authorize_url}", answer.status())).to_owned()
+    }
+
+    /// Ends all sessions of the user, and with them the tokens that came from them.
+    pub(crate) fn log_out(&self, username: &str) {
+        self.world().logins.end_all_of(username);
+    }
+
     // Tokens without a call.
 
     /// A good access token for all scopes of the provider, as the token endpoint issues it: introspection
@@ -172,7 +210,7 @@ impl Authentik {
         let mut world = self.world();
         let (provider, user) = world.provider_and_user(slug, username);
         let base = world.public_base.clone();
-        world.issue(&provider, &user, &provider.scopes.join(" "), &base).access_token
+        world.issue(&provider, &user, &provider.scopes.join(" "), &base, None).access_token
     }
 
     /// Lets introspection know any string, such as an opaque one, as an access token of this user.
@@ -182,7 +220,7 @@ impl Authentik {
         let base = world.public_base.clone();
         let scopes = claims::granted(&provider, &provider.scopes.join(" "));
         let claims = claims::id_token(&provider, &user, &scopes, &base);
-        world.remember(&provider, &user, access_token, &scopes, claims);
+        world.remember(&provider, &user, access_token, &scopes, claims, None);
     }
 
     /// Any JWS; introspection does not know it, unless it is remembered.
@@ -214,6 +252,7 @@ struct World {
     users: Vec<User>,
     /// By access token.
     grants: HashMap<String, Grant>,
+    logins: Logins,
     calls: Vec<Call>,
     faults: Vec<(String, Fault)>,
     public_base: String,
@@ -226,6 +265,8 @@ struct Grant {
     username: String,
     scope: String,
     claims: Claims,
+    /// The login that it came from, by `sid`; it ends with it.
+    sid: Option<String>,
 }
 
 struct Issued {
@@ -240,6 +281,7 @@ impl World {
             providers: directory::providers(),
             users: directory::users(),
             grants: HashMap::new(),
+            logins: Logins::default(),
             calls: Vec::new(),
             faults: Vec::new(),
             public_base: String::new(),
@@ -273,19 +315,31 @@ impl World {
         self.grants.get(access_token).filter(|grant| {
             grant.claims["exp"].as_i64().is_some_and(|exp| exp > claims::now())
                 && self.user(&grant.username).is_some_and(|user| user.active)
+                && grant.sid.as_ref().is_none_or(|sid| self.logins.has(sid))
         })
     }
 
-    fn issue(&mut self, provider: &Provider, user: &User, scope: &str, base: &str) -> Issued {
+    fn issue(
+        &mut self,
+        provider: &Provider,
+        user: &User,
+        scope: &str,
+        base: &str,
+        code: Option<&Code>,
+    ) -> Issued {
         let scopes = claims::granted(provider, scope);
-        let id_token = claims::id_token(provider, user, &scopes, base);
+        let mut id_token = claims::id_token(provider, user, &scopes, base);
+        if let Some(code) = code {
+            claims::of_login(&mut id_token, code);
+        }
         let access_token = claims::access_token(provider, &id_token, &scopes);
         let issued = Issued {
             access_token: claims::serialise(provider, &access_token),
             id_token: claims::serialise(provider, &id_token),
             scope: scopes.join(" "),
         };
-        self.remember(provider, user, &issued.access_token, &scopes, id_token);
+        let sid = code.map(|code| code.login.sid.clone());
+        self.remember(provider, user, &issued.access_token, &scopes, id_token, sid);
         issued
     }
 
@@ -296,9 +350,10 @@ impl World {
         access_token: &str,
         scopes: &[&str],
         claims: Claims,
+        sid: Option<String>,
     ) {
-        let grant =
-            Grant { slug: provider.slug, username: user.username.clone(), scope: scopes.join(" "), claims };
+        let (slug, username, scope) = (provider.slug, user.username.clone(), scopes.join(" "));
+        let grant = Grant { slug, username, scope, claims, sid };
         self.grants.insert(access_token.to_owned(), grant);
     }
 }
@@ -332,7 +387,11 @@ fn route(world: &mut World, call: &Call) -> Response {
         (TOKEN | INTROSPECT, false) if call.breaks_authentik() => return server_error_on_post(),
         (TOKEN, false) => return token::answer(world, call, &base),
         (INTROSPECT, false) => return introspection::answer(world, call),
+        (AUTHORIZE, true) => return authorize::answer(world, call),
         _ => {}
+    }
+    if let Some(page) = pages::answer(world, call, path) {
+        return page;
     }
     let Some((provider, page)) = published(world, path) else {
         return if reads { html(404) } else { server_error_on_post() };
@@ -349,6 +408,7 @@ fn route(world: &mut World, call: &Call) -> Response {
             answers::with(json_answer(200, &discovery::jwks(provider)), "access-control-allow-origin", "*")
         }
         Page::Discovery => json_answer(200, &discovery::document(provider, &base)),
+        Page::EndSession => pages::end_session(world, call),
     }
 }
 
@@ -356,6 +416,7 @@ enum Page {
     Jwks,
     Discovery,
     Issuer,
+    EndSession,
 }
 
 /// The provider whose page this is. The trailing slash matters.
@@ -367,6 +428,7 @@ fn published<'a>(world: &'a World, path: &str) -> Option<(&'a Provider, Page)> {
             (slug, "jwks/") => (slug, Page::Jwks),
             (slug, ".well-known/openid-configuration") => (slug, Page::Discovery),
             (slug, "") => (slug, Page::Issuer),
+            (slug, "end-session/") => (slug, Page::EndSession),
             _ => return None,
         },
     };

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::directory::{Provider, User};
 use super::keys::{Key, encryption_kid, url};
+use super::logins::Code;
 
 pub(crate) type Claims = Map<String, Value>;
 
@@ -49,6 +50,16 @@ pub(crate) fn id_token(provider: &Provider, user: &User, scopes: &[&str], base: 
         }
     }
     claims
+}
+
+/// Adds what only the tokens of a browser's login have.
+pub(super) fn of_login(claims: &mut Claims, code: &Code) {
+    claims.insert("auth_time".to_owned(), code.login.since.into());
+    claims.insert("amr".to_owned(), json!(["pwd"]));
+    claims.insert("sid".to_owned(), code.login.sid.clone().into());
+    if let Some(nonce) = &code.nonce {
+        claims.insert("nonce".to_owned(), nonce.clone().into());
+    }
 }
 
 /// The access token's claims, made of the ID token's.

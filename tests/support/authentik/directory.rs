@@ -40,6 +40,8 @@ pub(crate) struct Provider {
     pub(crate) public_client: bool,
     pub(crate) has_application: bool,
     pub(crate) lifetime_seconds: i64,
+    /// Where a login may send a browser back to, compared as a whole.
+    pub(crate) redirect_uris: Vec<String>,
     /// Whose access tokens it takes as assertions, and who may introspect its own.
     pub(crate) federated_providers: &'static [&'static str],
     /// Takes the tokens of the external issuer as assertions.
@@ -64,6 +66,7 @@ impl Provider {
             public_client: false,
             has_application: true,
             lifetime_seconds: 3600,
+            redirect_uris: callbacks("http://app.localtest:8080"),
             federated_providers: &[],
             federated_source: false,
             denied: &[],
@@ -72,11 +75,17 @@ impl Provider {
     }
 
     fn oauth(slug: &'static str, signing: Signing) -> Self {
-        Self { signing, scopes: OAUTH_SCOPES, ..Self::proxy(slug) }
+        let redirect_uris = vec!["http://app.localtest:8080/cb".to_owned()];
+        Self { signing, scopes: OAUTH_SCOPES, redirect_uris, ..Self::proxy(slug) }
     }
 
     pub(crate) fn client_id(&self) -> String {
         format!("{}-client-id", self.slug)
+    }
+
+    /// Gives it the redirect URIs of a proxy provider with this external host.
+    pub(crate) fn move_to(&mut self, external_host: &str) {
+        self.redirect_uris = callbacks(external_host);
     }
 
     /// What its tokens are signed with.
@@ -104,6 +113,11 @@ impl Provider {
     }
 }
 
+fn callbacks(external_host: &str) -> Vec<String> {
+    let mark = "X-authentik-auth-callback=true";
+    vec![format!("{external_host}/outpost.goauthentik.io/callback?{mark}"), format!("{external_host}?{mark}")]
+}
+
 pub(crate) fn providers() -> Vec<Provider> {
     use Signing::{Es256, Es384, Es512, Rs256, Unusable};
     let (oauth, proxy) = (Provider::oauth, Provider::proxy);
@@ -128,7 +142,7 @@ pub(crate) fn providers() -> Vec<Provider> {
     ]
 }
 
-/// A user with the app passwords that are good.
+/// A user with the passwords that are good.
 #[derive(Clone)]
 pub(crate) struct User {
     pub(crate) username: String,
@@ -143,6 +157,8 @@ pub(crate) struct User {
     /// Further members of the `ak_proxy` claim, such as `host_header`.
     pub(crate) ak_proxy: Map<String, Value>,
     pub(crate) app_passwords: Vec<String>,
+    /// For the login page; no app password.
+    pub(crate) password: String,
     pub(crate) active: bool,
 }
 
@@ -159,6 +175,7 @@ impl User {
             is_superuser: false,
             ak_proxy: Map::new(),
             app_passwords: Vec::new(),
+            password: format!("{username}-login-password"),
             active: true,
         }
     }

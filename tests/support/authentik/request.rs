@@ -6,6 +6,8 @@ use axum::extract::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::logins::COOKIE;
+
 /// Above authentik's own limit, so that going over that one can be answered.
 const LARGEST_BODY: usize = 16 << 20;
 
@@ -45,6 +47,23 @@ impl Call {
         }
     }
 
+    /// A browser's visit to a URL of authentik's.
+    pub(super) fn visit(url: &str, session: &str) -> Self {
+        let (scheme, rest) = url.split_once("://").expect("an absolute URL");
+        let (host, target) = rest.split_at(rest.find('/').expect("a path"));
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let cookie = format!("{COOKIE}={session}");
+        let headers = [("host", host), ("x-forwarded-proto", scheme), ("cookie", &cookie)];
+        Self {
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            form: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
@@ -52,6 +71,20 @@ impl Call {
     /// The last value of a form field.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.form.iter().rev().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The last value of a parameter of the query, if it is not empty.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let values = form_urlencoded::parse(self.query.as_bytes()).filter(|(it, _)| it == name);
+        values.last().map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of authentik's session cookie.
+    pub(super) fn session(&self) -> Option<String> {
+        let pairs =
+            self.headers.iter().filter(|(name, _)| name == "cookie").flat_map(|(_, it)| it.split(';'));
+        let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
     }
 
     /// A field that is neither missing nor empty.

@@ -12,6 +12,7 @@ use super::answers::{refusal, server_error_on_post, unstored};
 use super::claims::{hex, now};
 use super::directory::{Provider, Signing, User};
 use super::keys::Key;
+use super::logins::Code;
 use super::request::Call;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -25,17 +26,35 @@ pub(super) fn answer(world: &mut World, call: &Call, base: &str) -> Response {
     };
     let user = match call.field("grant_type").unwrap_or_default() {
         "client_credentials" | "password" => client_credentials(world, &provider, &secret, call),
-        // No code and no refresh token was ever issued here: each is an unknown one.
-        "authorization_code" | "refresh_token" => None,
+        "authorization_code" if !may_ask(&provider, &secret, call) => return refusal("invalid_client"),
+        "authorization_code" => {
+            return match with_code(world, &provider, call) {
+                Some((user, code)) => granted(world, &provider, &user, &code.scope, base, Some(&code)),
+                None => refusal("invalid_grant"),
+            };
+        }
+        // None was ever issued here: each is an unknown one.
+        "refresh_token" => None,
         _ => return refusal("unsupported_grant_type"),
     };
     let Some(user) = user.filter(|user| admits(&provider, user)) else {
         return refusal("invalid_grant");
     };
+    granted(world, &provider, &user, call.field("scope").unwrap_or_default(), base, None)
+}
+
+fn granted(
+    world: &mut World,
+    provider: &Provider,
+    user: &User,
+    scope: &str,
+    base: &str,
+    code: Option<&Code>,
+) -> Response {
     if provider.signing == Signing::Unusable {
         return server_error_on_post();
     }
-    let issued = world.issue(&provider, &user, call.field("scope").unwrap_or_default(), base);
+    let issued = world.issue(provider, user, scope, base, code);
     unstored(
         200,
         &json!({
@@ -48,8 +67,32 @@ pub(super) fn answer(world: &mut World, call: &Call, base: &str) -> Response {
     )
 }
 
-fn admits(provider: &Provider, user: &User) -> bool {
+/// Whether the application lets this user in.
+pub(super) fn admits(provider: &Provider, user: &User) -> bool {
     provider.has_application && user.active && !provider.denied.contains(&user.username.as_str())
+}
+
+/// Whether this client may exchange codes that come with this redirect URI.
+fn may_ask(provider: &Provider, secret: &str, call: &Call) -> bool {
+    let redirect_uri = call.field("redirect_uri").unwrap_or_default();
+    (provider.public_client || secret == provider.client_secret)
+        && provider.redirect_uris.iter().any(|it| it == redirect_uri)
+}
+
+/// A code is good once; a failed try does not burn it.
+fn with_code(world: &mut World, provider: &Provider, call: &Call) -> Option<(User, Code)> {
+    let name = call.field("code").unwrap_or_default();
+    let verifier = call.field("code_verifier");
+    let challenge = verifier.map(|verifier| URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)));
+    let code = world.logins.code(name)?;
+    let is_own = code.slug == provider.slug && call.field("redirect_uri") == Some(&code.redirect_uri);
+    if !is_own || code.challenge != challenge {
+        return None;
+    }
+    let user = world.user(&code.login.username).filter(|user| user.active)?.clone();
+    let code = code.clone();
+    world.logins.burn(name);
+    Some((user, code))
 }
 
 fn client_credentials(world: &mut World, provider: &Provider, secret: &str, call: &Call) -> Option<User> {

@@ -1,0 +1,81 @@
+//! Users with more claims than one cookie holds.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::navigator::Navigator;
+use super::place::{LOGIN, Place, SESSION};
+use crate::support::app::header_values;
+use crate::support::authentik::TOKEN;
+
+/// alice in so many groups more.
+fn groups(place: &Place, count: usize) -> String {
+    let names: Vec<String> =
+        (0..count).map(|number| format!("group number {number} of a large company")).collect();
+    let all = names.join("|");
+    place.authentik.edit_user("alice", |user| user.groups = names);
+    all
+}
+
+#[test]
+fn a_large_session_is_split_and_comes_back_whole() {
+    let place = Place::new(|options| options);
+    let groups = groups(&place, 120);
+    place.authentik.edit_user("alice", |user| user.attributes["long"] = json!("x".repeat(2_000)));
+    let mut browser = place.alice();
+    let parts = browser.session();
+    assert!(parts.len() > 2, "{:?}", browser.names());
+    for (number, part) in parts.iter().enumerate() {
+        assert_eq!(part.name, format!("{SESSION}_{number}"));
+        assert!(part.name.len() + part.value.len() + part.attributes.join("; ").len() < 4_096);
+    }
+    let shown = place.shows(&mut browser, "/", "alice");
+    assert_eq!(header_values(&shown, "x-authentik-groups"), [groups]);
+    assert_eq!(header_values(&shown, "cookie"), [""; 0]);
+
+    for missing in [0, 1, parts.len() - 1] {
+        let mut torn = browser.clone();
+        torn.lose(&format!("{SESSION}_{missing}"));
+        place.sends_to_login(&mut torn, "/");
+    }
+    let mut swapped = browser.clone();
+    let (first, second) = (swapped.cookies[0].value.clone(), swapped.cookies[1].value.clone());
+    (swapped.cookies[0].value, swapped.cookies[1].value) = (second, first);
+    place.sends_to_login(&mut swapped, "/");
+
+    place.open(&mut browser, "/outpost.goauthentik.io/sign_out");
+    assert_eq!(browser.names(), [""; 0], "every part is taken away");
+}
+
+#[test]
+fn a_session_that_became_small_leaves_no_parts_behind() {
+    let place = Place::new(|options| options);
+    let mut browser = place.alice();
+    // The parts are there and no longer good: one is lost.
+    browser.lose(&format!("{SESSION}_0"));
+    assert_eq!(browser.names(), [&format!("{SESSION}_1"), LOGIN]);
+    place.log_in(&mut browser, "/", "eve");
+    assert_eq!(browser.names(), [SESSION, LOGIN]);
+    place.shows(&mut browser, "/", "eve");
+}
+
+#[test]
+fn what_is_too_large_for_cookies_is_said_and_credentials_work_without() {
+    let place = Place::new(|options| options);
+    groups(&place, 600);
+    let mut browser = Navigator::default();
+    let answer = place.log_in(&mut browser, "/", "alice");
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(browser.session().is_empty());
+
+    let authorization = super::place::alice_basic();
+    let mut jar = Navigator::default();
+    for _ in 0..2 {
+        let headers = [("authorization", authorization.as_str())];
+        let answer = jar.send(place.envoy.port(), Method::GET, &place.url("/"), &headers);
+        assert_eq!(header_values(&answer.shown(), "x-authentik-username"), ["alice"]);
+        assert_eq!(answer.headers("set-cookie"), [""; 0]);
+    }
+    assert_eq!(place.authentik.count(TOKEN), 2, "one code, one credential");
+    assert!(place.envoy.log().contains("no session cookie for alice"), "{}", place.envoy.log());
+}
