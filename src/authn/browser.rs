@@ -36,7 +36,9 @@ impl Authenticator {
             Visit::Unknown => Some(decision::reject(&self.asker(request, None), Rejection::NotFound)),
             Visit::SignOut => Some(self.sign_out(request)),
             Visit::Start { return_to } => {
-                let settings = self.config.providers.get(request.provider)?;
+                let Some(settings) = self.config.providers.get(request.provider) else {
+                    return Some(decision::fail(&self.asker(request, None), Fault::Host));
+                };
                 let return_url = login::return_url(settings, return_to.as_deref());
                 Some(self.start_login(request, return_url, Rejection::NoCredential))
             }
@@ -88,8 +90,11 @@ impl Authenticator {
     /// authentik sent the browser back.
     fn call_back(&mut self, request: Request<'_>, callback: Callback) -> Option<Decision> {
         let has_session = self.session(request).is_some();
-        let booth = self.booth(request.provider)?;
         let asker = self.asker(request, None);
+        // Not `None`: that would be to wait for an answer that nobody was asked for.
+        let Some(booth) = self.booth(request.provider) else {
+            return Some(decision::fail(&asker, Fault::Host));
+        };
         let state: Option<State> =
             callback.state.and_then(|state| booth.open(sealing::Purpose::State, state.as_bytes()));
         let return_to = state.as_ref().map(|state| state.return_url.as_str());

@@ -151,7 +151,7 @@ fn header_map(map: u32) -> Result<HeaderBlock, HostError> {
 /// Adds `Set-Cookie` lines to the response, unless shared caches may keep it. A client that gets none authenticates
 /// with its next request again.
 pub(super) fn add_cookies(set_cookies: &[HeaderValue]) {
-    if header_map(RESPONSE_HEADERS).is_ok_and(|headers| decision::may_be_shared(&headers)) {
+    if header_map(RESPONSE_HEADERS).map_or(true, |headers| decision::may_be_shared(&headers)) {
         return;
     }
     for value in set_cookies {
