@@ -35,6 +35,7 @@ lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --lib --features test-panic -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget

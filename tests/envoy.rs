@@ -16,6 +16,7 @@ mod hostile;
 mod hosts;
 mod introspection;
 mod outage;
+mod panics;
 mod place;
 mod replies;
 mod revocation;

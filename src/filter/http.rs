@@ -12,6 +12,8 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
+#[cfg(feature = "test-panic")]
+use super::paused;
 use super::root::Worker;
 use crate::authn::RequestId;
 use crate::authn::decision::{self, Decision, Reply};
@@ -67,7 +69,11 @@ impl Context for HttpFilter {
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
         let judged = match host::request_headers() {
-            Ok(block) => self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)),
+            Ok(block) => {
+                #[cfg(feature = "test-panic")]
+                paused::trigger::request(&block);
+                self.worker.with_core(|core, env| core.authenticate(env, self.id, &block))
+            }
             Err(error) => {
                 log::error!("no request headers: {error}");
                 None

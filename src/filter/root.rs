@@ -13,6 +13,7 @@ use proxy_wasm::types::ContextType;
 
 use super::host::{self, Envoy};
 use super::http::{self, HttpFilter, Stream};
+use super::paused;
 use crate::authn::decision::Decision;
 use crate::authn::provider::Answer;
 use crate::authn::{Authenticator, Env, RequestId, Ticket};
@@ -29,8 +30,6 @@ pub(super) struct Worker {
     authenticator: RefCell<Option<Authenticator>>,
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Ticket>>,
-    /// Requests that wait for a decision.
-    waiting: RefCell<HashMap<RequestId, Rc<Stream>>>,
     /// The request whose own callback is running: its decision is handed back, not applied from outside.
     current: Cell<Option<RequestId>>,
     own_decision: RefCell<Option<Decision>>,
@@ -58,7 +57,7 @@ impl Worker {
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
     /// Envoy does not take is answered on the spot.
     pub(super) fn wait(&self, id: RequestId, stream: &Rc<Stream>) -> Option<Decision> {
-        self.waiting.borrow_mut().insert(id, Rc::clone(stream));
+        paused::add(id, stream);
         self.current.set(Some(id));
         host::as_root(self.root_id);
         self.current.set(None);
@@ -67,7 +66,7 @@ impl Worker {
 
     /// A request is gone.
     pub(super) fn forget(&self, id: RequestId) {
-        self.waiting.borrow_mut().remove(&id);
+        paused::take(id);
         self.with_core(|core, _| core.forget(id));
     }
 
@@ -100,7 +99,7 @@ impl Worker {
         let Some(current) = self.current.get() else { return self.deliver(decisions) };
         for (id, decision) in decisions {
             if id == current {
-                self.waiting.borrow_mut().remove(&id);
+                paused::take(id);
                 *self.own_decision.borrow_mut() = Some(decision);
             } else {
                 self.later.borrow_mut().push((id, decision));
@@ -111,8 +110,7 @@ impl Worker {
     /// Applies decisions to the requests that wait for them.
     fn deliver(&self, decisions: Vec<(RequestId, Decision)>) {
         for (id, decision) in decisions {
-            let stream = self.waiting.borrow_mut().remove(&id);
-            if let Some(stream) = stream {
+            if let Some(stream) = paused::take(id) {
                 stream.decide_from_outside(id, decision);
             }
         }
@@ -134,7 +132,6 @@ impl Root {
             root_id: id,
             authenticator: RefCell::default(),
             calls: RefCell::default(),
-            waiting: RefCell::default(),
             current: Cell::default(),
             own_decision: RefCell::default(),
             later: RefCell::default(),
@@ -221,6 +218,8 @@ fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
     let Some(status) = number(":status").and_then(|status| u16::try_from(status).ok()) else {
         return Answer::Reset;
     };
+    #[cfg(feature = "test-panic")]
+    paused::trigger::answer(status);
     let body = if body_size == 0 { Some(Vec::new()) } else { host::call_response_body(body_size) };
     match body {
         Some(body) => Answer::Response { status, retry_after: number("retry-after"), body },

@@ -1,6 +1,7 @@
 //! What the artefact asks of its host and offers to it.
 
 use super::fixture::artefact;
+use crate::support::module::module;
 
 /// What Envoy looks up and calls; without one of these the filter would be loaded and not be asked.
 const NEEDED: &[&str] = &[
@@ -52,4 +53,12 @@ fn of_the_system_interface_only_harmless_parts_are_asked_for() {
         .filter(|(module, name)| module != "env" && !ALLOWED_WASI.contains(&name.as_str()))
         .collect();
     assert!(beyond.is_empty(), "{beyond:?}");
+}
+
+/// The feature `test-panic` is for a test of its own.
+#[test]
+fn nobody_can_make_it_panic() {
+    let module = std::fs::read(module()).unwrap();
+    let trigger = b"x-test-panic";
+    assert!(!module.windows(trigger.len()).any(|window| window == trigger));
 }

@@ -15,18 +15,32 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1", "--lib", "--locked"])
-            .current_dir(root())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the module does not build");
-        path()
+        build(&["--release"]);
+        path("release")
     })
 }
 
-/// Where cargo puts the module.
-pub(crate) fn path() -> PathBuf {
+/// A module that panics when it is asked to: see `filter::paused::trigger`.
+pub(crate) fn panicking_module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        build(&["--features", "test-panic"]);
+        path("debug")
+    })
+}
+
+fn build(options: &[&str]) {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--target", "wasm32-wasip1", "--lib", "--locked"])
+        .args(options)
+        .current_dir(root())
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the module does not build");
+}
+
+/// Where cargo puts a module of this profile.
+pub(crate) fn path(profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    root().join(target).join("wasm32-wasip1/release/authentik_proxy_wasm.wasm")
+    root().join(target).join("wasm32-wasip1").join(profile).join("authentik_proxy_wasm.wasm")
 }
