@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::credential::AuthorizationCode;
 use super::fault::Fault;
+use super::headers::HeaderValue;
 use super::jwks::KeySet;
 use super::secret::Secret;
 use crate::config::{Config, Provider};
@@ -21,7 +22,7 @@ pub struct Call {
     /// Envoy cluster.
     pub cluster: String,
     /// Header pairs, pseudo headers included.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, HeaderValue)>,
     /// The form; empty for a GET.
     pub body: Secret<Vec<u8>>,
     /// After this Envoy answers instead of authentik.
@@ -227,7 +228,7 @@ fn post(config: &Config, path: &str, form: &[(&str, &str)]) -> Call {
     let mut body = Serializer::new(String::new());
     body.extend_pairs(form);
     let mut call = request(config, "POST", path);
-    call.headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
+    call.headers.push(("content-type", HeaderValue::cleaned("application/x-www-form-urlencoded")));
     call.body = Secret::new(body.finish().into_bytes());
     call
 }
@@ -239,18 +240,19 @@ fn get(config: &Config, path: &str) -> Call {
 /// authentik builds `iss` and its URLs from the authority and `x-forwarded-proto`, so both are the public ones.
 fn request(config: &Config, method: &str, path: &str) -> Call {
     let base = &config.authentik.base;
-    let headers = vec![
+    let scheme = base.scheme.as_str();
+    let headers = [
         (":method", method.to_owned()),
         (":path", format!("{}{path}", base.prefix())),
         (":authority", base.host.to_string()),
-        (":scheme", base.scheme.as_str().to_owned()),
-        ("x-forwarded-proto", base.scheme.as_str().to_owned()),
+        (":scheme", scheme.to_owned()),
+        ("x-forwarded-proto", scheme.to_owned()),
         ("accept", "application/json".to_owned()),
         ("user-agent", concat!("authentik-proxy-wasm/", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
     Call {
         cluster: config.authentik.cluster.clone(),
-        headers,
+        headers: headers.map(|(name, value)| (name, HeaderValue::cleaned(value))).into(),
         body: Secret::default(),
         timeout: config.authentik.timeout,
         max_response_bytes: config.authentik.max_response_bytes,

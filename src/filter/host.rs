@@ -285,7 +285,9 @@ fn serialise(headers: &[(&'static str, HeaderValue)]) -> Vec<u8> {
 
 /// Sends a call to authentik; its answer comes to `on_http_call_response` of the root context.
 pub(super) fn dispatch(call: &Call) -> Result<u32, NotSent> {
-    let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // The SDK takes text, and the core writes nothing else into a call.
+    let pairs = call.headers.iter().map(|(name, value)| Ok((*name, core::str::from_utf8(value.as_bytes())?)));
+    let headers = pairs.collect::<Result<_, core::str::Utf8Error>>().map_err(|_| NotSent::NoCapacity)?;
     let body = Some(call.body.expose().as_slice()).filter(|body| !body.is_empty());
     hostcalls::dispatch_http_call(&call.cluster, headers, body, Vec::new(), call.timeout).map_err(|status| {
         if status == SdkStatus::BadArgument { NotSent::UnknownCluster } else { NotSent::NoCapacity }

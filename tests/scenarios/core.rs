@@ -126,7 +126,8 @@ impl Subject for Core {
 }
 
 fn path_of(call: &Call) -> String {
-    call.headers.iter().find(|(name, _)| *name == ":path").map(|(_, path)| path.clone()).unwrap()
+    let (_, path) = call.headers.iter().find(|(name, _)| *name == ":path").unwrap();
+    String::from_utf8(path.as_bytes().to_vec()).unwrap()
 }
 
 fn response(status: u16, body: &str) -> Answer {

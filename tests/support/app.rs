@@ -1,17 +1,23 @@
 //! The application behind the filter: it answers every request with JSON that shows the request as it
 //! arrived, so that a test reads the forwarded headers in the response, duplicates included:
-//! `{"method", "path", "headers": [[name, value], …], "body_bytes"}`. It remembers what it showed.
-//! The request chooses the answer where a test needs one: `/status/404` the status, `?set-cookie=…` and the
-//! like the response headers.
+//! `{"method", "path", "headers": [[name, value], …], "body_bytes", "trailers": [[name, value], …]}`. It
+//! remembers what it showed. The request chooses the answer where a test needs one: `/status/404` the status,
+//! `?set-cookie=…` and the like the response headers. `/events` shows the request as the first of server-sent
+//! events and goes on for ever; `/socket` as the first message of a WebSocket, and then sends back what it gets.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::to_bytes;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::http::header::HeaderName;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use futures_util::stream::{StreamExt as _, once, pending};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -19,8 +25,6 @@ use super::server::Server;
 /// The response headers that a request may choose by its query.
 const CHOSEN: [&str; 6] =
     ["cache-control", "content-type", "location", "set-cookie", "vary", "www-authenticate"];
-
-const LARGEST_BODY: usize = 64 << 20;
 
 type Shown = Arc<Mutex<Vec<Value>>>;
 
@@ -37,7 +41,11 @@ impl App {
 
     pub(crate) fn start_on(port: u16) -> std::io::Result<Self> {
         let shown = Shown::default();
-        let router = Router::new().fallback(show).with_state(shown.clone());
+        let router = Router::new()
+            .route("/events", any(events))
+            .route("/socket", any(socket))
+            .fallback(show)
+            .with_state(shown.clone());
         Ok(Self { shown, server: Server::start(router, port)? })
     }
 
@@ -61,25 +69,51 @@ impl App {
     }
 }
 
-async fn show(State(shown): State<Shown>, request: Request) -> Response {
+/// Takes in the whole request and remembers it.
+async fn see(shown: Shown, request: Request) -> Value {
     let (parts, body) = request.into_parts();
-    let body_bytes = to_bytes(body, LARGEST_BODY).await.map_or(0, |bytes| bytes.len());
-    let headers: Vec<(&str, _)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
-        .collect();
+    let body = body.collect().await.ok();
+    let trailers = body.as_ref().and_then(|body| body.trailers().cloned()).unwrap_or_default();
     let seen = json!({
         "method": parts.method.as_str(),
         "path": parts.uri.to_string(),
-        "headers": headers,
-        "body_bytes": body_bytes,
+        "headers": pairs(&parts.headers),
+        "body_bytes": body.map_or(0, |body| body.to_bytes().len()),
+        "trailers": pairs(&trailers),
     });
     shown.lock().unwrap().push(seen.clone());
+    seen
+}
 
+fn pairs(headers: &HeaderMap) -> Vec<(&str, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect()
+}
+
+async fn events(State(shown): State<Shown>, request: Request) -> Response {
+    let first = Event::default().data(see(shown, request).await.to_string());
+    Sse::new(once(async { Ok::<_, Infallible>(first) }).chain(pending())).into_response()
+}
+
+async fn socket(upgrade: WebSocketUpgrade, State(shown): State<Shown>, request: Request) -> Response {
+    let first = see(shown, request).await.to_string();
+    upgrade.on_upgrade(|mut socket: WebSocket| async move {
+        let mut message = Message::from(first);
+        while socket.send(message).await.is_ok() {
+            let Some(Ok(next)) = socket.recv().await else { return };
+            message = next;
+        }
+    })
+}
+
+async fn show(State(shown): State<Shown>, request: Request) -> Response {
+    let uri = request.uri().clone();
+    let seen = see(shown, request).await;
     let mut response = axum::Json(seen).into_response();
-    *response.status_mut() = status(parts.uri.path());
-    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+    *response.status_mut() = status(uri.path());
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if let (Some(name), Ok(value)) =
             (CHOSEN.into_iter().find(|it| *it == name), HeaderValue::from_str(&value))
         {

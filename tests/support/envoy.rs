@@ -98,6 +98,12 @@ impl EnvoyOptions {
         self
     }
 
+    /// Sets one field of the Wasm filter's own configuration (`envoy.extensions.wasm.v3.PluginConfig`).
+    pub(crate) fn plugin(mut self, field: &str, value: impl Into<Value>) -> Self {
+        plugin(&mut self.bootstrap)[field] = value.into();
+        self
+    }
+
     /// The port that Envoy will listen on.
     pub(crate) fn port(&self) -> u16 {
         self.listener.port
@@ -143,14 +149,28 @@ impl EnvoyOptions {
     /// Points a cluster at `host:port`; a host that is a name is resolved.
     pub(crate) fn set_cluster(&mut self, name: &str, authority: &str) {
         let (host, port) = authority.rsplit_once(':').expect("host:port");
-        let clusters = self.bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
-        let cluster = clusters.iter_mut().find(|it| it["name"] == name).expect("a cluster of this name");
+        let cluster = self.cluster(name);
         let host = host.trim_matches(['[', ']']);
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
         cluster["type"] = json!(if is_address { "STATIC" } else { "STRICT_DNS" });
         let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
         endpoint["address"]["socket_address"] =
             json!({"address": host, "port_value": port.parse::<u16>().expect("a port")});
+    }
+
+    /// HTTP/2 to this cluster, without TLS.
+    pub(crate) fn speak_http2_to(&mut self, name: &str) {
+        self.cluster(name)["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            },
+        });
+    }
+
+    fn cluster(&mut self, name: &str) -> &mut Value {
+        let clusters = self.bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
+        clusters.iter_mut().find(|it| it["name"] == name).expect("a cluster of this name")
     }
 
     /// The bootstrap with everything in its place.

@@ -1,0 +1,97 @@
+//! One exchange over HTTP/2 on a connection of its own: a head, a body, trailers; what no higher client sends. Judges
+//! nothing.
+
+use std::collections::BTreeMap;
+
+use h2::client::handshake;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+/// A request, unsent.
+pub(super) struct Exchange {
+    port: u16,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    trailers: Vec<(&'static str, String)>,
+}
+
+impl Exchange {
+    pub(super) fn post(port: u16, path: &str) -> Self {
+        Self { port, path: path.to_owned(), headers: Vec::new(), body: Vec::new(), trailers: Vec::new() }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
+    }
+
+    pub(super) fn trailer(mut self, name: &'static str, value: &str) -> Self {
+        self.trailers.push((name, value.to_owned()));
+        self
+    }
+
+    /// Sends it all and reads the answer.
+    pub(super) fn send(self) -> Answer {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(self.exchange()).expect("an answer over HTTP/2")
+    }
+
+    async fn exchange(self) -> Result<Answer, h2::Error> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Envoy accepts connections");
+        let (client, connection) = handshake(stream).await?;
+        tokio::spawn(connection);
+        let uri = format!("http://127.0.0.1:{}{}", self.port, self.path);
+        let mut request = http::Request::post(uri);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(()).expect("a request");
+        let (response, mut sending) = client.ready().await?.send_request(request, false)?;
+        // An answer may come before the body was taken: then Envoy resets what is left of it.
+        let _ = sending.send_data(self.body.into(), self.trailers.is_empty());
+        if !self.trailers.is_empty() {
+            let trailers = self.trailers.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), value.parse().expect("a header value"))
+            });
+            let _ = sending.send_trailers(trailers.collect());
+        }
+        let (head, mut body) = response.await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            bytes.extend_from_slice(&chunk);
+            let _ = body.flow_control().release_capacity(chunk.len());
+        }
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        Ok(Answer { status: head.status.as_u16(), headers: headers.collect(), body: bytes })
+    }
+}
+
+/// What came back; of several headers of a name the last.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a body of JSON")
+    }
+}
