@@ -7,7 +7,7 @@ SHELL := bash
 
 ENVOY_VERSION := 1.40.0
 TARGET := wasm32-wasip1
-MODULE := target/$(TARGET)/release/authentik_proxy_wasm.wasm
+MODULE := target/authentik_proxy_wasm.wasm
 MAX_BYTES := 1048576
 
 # Another Envoy: make test ENVOY=/path/to/envoy
@@ -20,6 +20,7 @@ help: ## This list
 
 wasm: toolchain ## Build the module
 	@cargo build --release --locked --target $(TARGET) --lib
+	@cargo run --quiet --locked --package pack -- target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
 	@cargo build --quiet --locked --example demo

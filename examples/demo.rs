@@ -48,7 +48,7 @@ fn run() -> Result<(), String> {
     listen.check()?;
     admin.check()?;
     binary()?;
-    let module = module::path("release");
+    let module = module::path();
     if !module.is_file() {
         return Err(format!("{} is missing: run `make`", module.display()));
     }

@@ -174,6 +174,23 @@ impl Authenticator {
         &self.config
     }
 
+    /// The names of trailers that must not go on: a client could say there what it may not in the headers. `None` where
+    /// the host's map is not in its format.
+    pub fn forbidden_trailers(&self, trailers: &HeaderBlock) -> Option<Vec<Vec<u8>>> {
+        let is_forbidden = |name: &[u8]| {
+            headers::is_owned(name, &self.config.owned_headers) || headers::spells(name, "authorization")
+        };
+        let pairs: Result<Vec<_>, _> = trailers.pairs()?.collect();
+        Some(
+            pairs
+                .ok()?
+                .into_iter()
+                .filter(|(name, _)| is_forbidden(name))
+                .map(|(name, _)| name.to_vec())
+                .collect(),
+        )
+    }
+
     /// Judges a request by its headers. `None`: it waits for authentik; its decision comes out of [`Self::answered`].
     pub fn authenticate(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Option<Decision> {
         let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
@@ -184,7 +201,7 @@ impl Authenticator {
         };
         let request = Request { env, id, provider, block, view: &view };
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
-            return Some(self.forward_anonymous(request));
+            return Some(self.pass_preflight(request));
         }
         if self.has_sessions()
             && let Some(visit) = login::visit(&view)
@@ -354,6 +371,15 @@ impl Authenticator {
         }
     }
 
+    /// Without identity, whoever it says it is. A preflight has no credential; one that has brings it no further.
+    fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
+        let credential = credential::read(request.view.authorization).ok().flatten();
+        match credential.and_then(|credential| self.known_without_call(request, &credential)) {
+            Some(Verdict::Vouched(_)) => Decision::Forward(self.without_authorization(request)),
+            Some(Verdict::Refused(_)) | None => self.forward_anonymous(request),
+        }
+    }
+
     /// As the credential, which goes no further.
     fn forward(&self, request: Request<'_>, identity: Rc<Identity>) -> Decision {
         Decision::Forward(self.with_identity(self.without_authorization(request), request, identity))
@@ -417,8 +443,13 @@ impl Authenticator {
             }
         }
         if self.config.providers.get(request.provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
-            let host = HeaderValue::cleaned(request.view.authority);
-            forward.replace.push((Cow::Borrowed("x-forwarded-host"), host));
+            let host: Header =
+                (Cow::Borrowed("x-forwarded-host"), HeaderValue::cleaned(request.view.authority));
+            forward.remove.extend(other_spellings(request.view, core::slice::from_ref(&host)));
+            forward.replace.push(host);
+        }
+        if request.view.names_connection_options() {
+            forward.replace.push((Cow::Borrowed("connection"), HeaderValue::cleaned("upgrade")));
         }
         forward
     }

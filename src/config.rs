@@ -245,7 +245,7 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.object("jwks"));
     let throttle = read_throttle(root.object("throttle"));
     let config = Config {
-        outpost_name: read_text(&mut root, "outpost_name").unwrap_or("envoy").to_owned(),
+        outpost_name: root.string("outpost_name").unwrap_or("envoy").to_owned(),
         identity_headers: read_identity_headers(&mut root),
         owned_headers: read_owned_headers(&mut root),
         clock_skew_seconds: root.integer_or("clock_skew_seconds", 60, 0..=3600),
@@ -261,15 +261,6 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         authentik: authentik?,
     };
     (config.providers.len() == count).then_some(config)
-}
-
-/// A string that ends up in a header: control bytes are a fault.
-fn read_text<'a>(object: &mut Object<'a>, key: &'static str) -> Option<&'a str> {
-    let text = object.string(key)?;
-    if text.chars().any(char::is_control) {
-        object.fault(key, "must not have control characters");
-    }
-    Some(text)
 }
 
 fn read_authentik(mut object: Object<'_>) -> Option<Authentik> {
@@ -312,7 +303,7 @@ fn read_provider(
         object.accept(key);
     }
     let slug = read_slug(&mut object);
-    let name = read_text(&mut object, "name").filter(|name| !name.is_empty()).unwrap_or(slug).to_owned();
+    let name = object.string("name").filter(|name| !name.is_empty()).unwrap_or(slug).to_owned();
     let external_host = read_base_url(&mut object, "external_host");
     let mode = object.word_or(
         "mode",
@@ -432,7 +423,7 @@ fn read_basic_auth(object: &mut Object<'_>) -> Option<BasicAuth> {
 /// One pattern a line. A blank line would match every path, as it does in authentik's own outpost: dropped.
 fn read_skip_paths(object: &mut Object<'_>, warnings: &mut Vec<String>) -> Vec<Regex> {
     let key = "skip_path_regex";
-    let text = object.string(key).unwrap_or_default();
+    let text = object.lines(key).unwrap_or_default();
     let mut patterns = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|_| !text.is_empty()) {
         let number = index.saturating_add(1);
@@ -473,7 +464,7 @@ fn read_identity_headers(root: &mut Object<'_>) -> Vec<IdentityHeader> {
         match IdentityHeader::from_short_name(name) {
             Some(header) if !chosen.contains(&header) => chosen.push(header),
             Some(_) => root.fault(key, format!("names \"{name}\" twice")),
-            None => root.fault(key, format!("does not know \"{name}\"")),
+            None => root.fault(key, format!("does not know {name:?}")),
         }
     }
     chosen
@@ -484,7 +475,7 @@ fn read_owned_headers(root: &mut Object<'_>) -> Vec<String> {
     let names = root.strings(key).unwrap_or_default();
     for name in &names {
         if !headers::may_be_owned(name) {
-            root.fault(key, format!("\"{name}\" is not a name that can be taken from clients"));
+            root.fault(key, format!("{name:?} is not a name that can be taken from clients"));
         }
     }
     names.into_iter().map(headers::normalise).collect()

@@ -127,7 +127,7 @@ pub(super) fn fail(asker: &Asker<'_>, fault: Fault) -> Decision {
 fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
     let retry = match fault {
         Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
-        Fault::TooManyCalls => 1,
+        Fault::TooManyCalls | Fault::TooManyWaiting => 1,
         Fault::Unavailable { retry_after: None, .. }
         | Fault::BadAnswer { .. }
         | Fault::AnswerTooLarge
@@ -159,21 +159,23 @@ pub fn broken_reply() -> Reply {
     fail_reply(&nobody, Fault::Host)
 }
 
-/// Whether shared caches may keep a response with these headers (RFC 9111 §5.2.2): no cookie belongs there. Headers that
-/// cannot be read are no reason to set one.
+/// Whether shared caches may keep a response with these headers (RFC 9111 §3.5, §5.2.2): no cookie belongs there. Headers
+/// that cannot be read are no reason to set one.
 pub fn may_be_shared(headers: &HeaderBlock) -> bool {
-    let Some(pairs) = headers.pairs() else { return true };
-    pairs.into_iter().any(|pair| match pair {
-        Ok((name, value)) => name == b"cache-control" && names_shared_caches(value),
-        Err(MalformedBlock) => true,
-    })
-}
-
-fn names_shared_caches(cache_control: &[u8]) -> bool {
-    cache_control.split(|byte| *byte == b',').any(|directive| {
-        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
-    })
+    let Some(Ok(pairs)) = headers.pairs().map(Iterator::collect::<Result<Vec<_>, MalformedBlock>>) else {
+        return true;
+    };
+    let has = |directive: &str| {
+        let lines = pairs.iter().filter(|(name, _)| *name == b"cache-control");
+        lines.flat_map(|(_, value)| value.split(|byte| *byte == b',')).any(|part| {
+            let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
+        })
+    };
+    // `must-revalidate` alone lets them keep what answers an `Authorization`; mostly it stands beside what forbids it.
+    has("public")
+        || has("s-maxage")
+        || has("must-revalidate") && !["no-store", "private", "no-cache"].iter().any(|other| has(other))
 }
 
 /// A browser is sent to the login.

@@ -117,6 +117,8 @@ pub enum Fault {
     NoCapacity,
     /// `authentik.max_pending_calls` are out already.
     TooManyCalls,
+    /// As many requests as a worker has room for wait already.
+    TooManyWaiting,
     /// authentik does not know the `client_id`.
     InvalidClient,
     /// authentik refused the request for a reason that is not the client's.
@@ -155,6 +157,9 @@ impl fmt::Display for Fault {
             }
             Self::TooManyCalls => {
                 formatter.write_str("authentik.max_pending_calls are waiting for authentik already")
+            }
+            Self::TooManyWaiting => {
+                formatter.write_str("too many requests are waiting for authentik already")
             }
             Self::InvalidClient => formatter
                 .write_str("authentik does not know the client_id: check the provider's configuration"),

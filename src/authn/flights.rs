@@ -25,6 +25,9 @@ use super::time::Timestamp;
 use super::verdict::Verdict;
 use super::{Authenticator, Env, Request};
 
+/// Most requests that wait in one worker: each keeps its headers, up to Envoy's 60 KiB, of a memory of 1 GiB.
+const MAX_WAITERS: usize = 8192;
+
 /// The host's name for a request; never used twice at one time.
 pub type RequestId = u32;
 
@@ -43,6 +46,12 @@ enum Subject {
 pub(super) struct Flights {
     inquiries: HashMap<(ProviderId, Fingerprint), Flight>,
     outbox: Vec<(Ticket, Call)>,
+}
+
+impl Flights {
+    fn waiters(&self) -> usize {
+        self.inquiries.values().map(|flight| flight.waiters.len()).fold(0, usize::saturating_add)
+    }
 }
 
 /// One inquiry, where it stands, and who waits for it.
@@ -104,6 +113,9 @@ impl Authenticator {
             None => return Known::Verdict(Err(Fault::Host)),
         };
         let name = (provider, case.fingerprint());
+        if self.flights.waiters() >= MAX_WAITERS {
+            return Known::Verdict(Err(Fault::TooManyWaiting));
+        }
         let waiter = Waiter { id, provider, purpose, block: block.clone() };
         if let Some(flight) = self.flights.inquiries.get_mut(&name) {
             flight.waiters.push(waiter);

@@ -103,9 +103,12 @@ impl IdentityHeader {
     }
 }
 
-/// Lower case, `_` read as `-`: many application servers hold the two for one (CGI, WSGI, Rack).
+/// Lower case, every other character than letters and digits read as `-`: application servers hold `_`, `-` and `.` for
+/// one (CGI, WSGI, Rack, PHP), some any of them.
 pub fn normalise(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+    name.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' })
+        .collect()
 }
 
 /// Whether only the filter may set this header: authentik's own names and the operator's, in any spelling.
@@ -116,7 +119,7 @@ pub fn is_owned(name: &[u8], further: &[String]) -> bool {
 
 /// Whether `name`, normalised, is `normal`. Called for every header of every request: no allocation.
 pub fn spells(name: &[u8], normal: &str) -> bool {
-    let normalised = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let normalised = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     name.len() == normal.len() && name.iter().map(normalised).eq(normal.bytes())
 }
 
@@ -184,6 +187,9 @@ mod tests {
             "x-AUTHENTIK_x",
             "x-tenant",
             "X_TENANT",
+            "X.Tenant",
+            "x.authentik.username",
+            "x~authentik!username",
         ] {
             assert!(is_owned(name.as_bytes(), &further), "{name}");
         }

@@ -124,6 +124,8 @@ pub struct RequestView<'a> {
     sec_fetch_mode: &'a [u8],
     requested_with: &'a [u8],
     upgrade: &'a [u8],
+    /// Envoy leaves it to requests that ask for an upgrade only.
+    connection: &'a [u8],
     request_id: &'a [u8],
     has_origin: bool,
     has_requested_method: bool,
@@ -148,6 +150,7 @@ impl<'a> RequestView<'a> {
             sec_fetch_mode: b"",
             requested_with: b"",
             upgrade: b"",
+            connection: b"",
             request_id: b"",
             has_origin: false,
             has_requested_method: false,
@@ -177,6 +180,7 @@ impl<'a> RequestView<'a> {
             b"sec-fetch-mode" => self.sec_fetch_mode = value,
             b"x-requested-with" => self.requested_with = value,
             b"upgrade" => self.upgrade = value,
+            b"connection" => self.connection = value,
             b"x-request-id" => self.request_id = value,
             b"origin" => self.has_origin = true,
             b"access-control-request-method" => self.has_requested_method = true,
@@ -207,6 +211,11 @@ impl<'a> RequestView<'a> {
     /// A gRPC call, by its content type.
     pub fn is_grpc(&self) -> bool {
         starts_with(self.content_type, b"application/grpc")
+    }
+
+    /// Whether the next hop is told to take headers away (RFC 9110 §7.6.1): `Connection: upgrade, x-authentik-username`.
+    pub fn names_connection_options(&self) -> bool {
+        !self.connection.is_empty() && !self.connection.eq_ignore_ascii_case(b"upgrade")
     }
 
     /// Fetch standard §3.2.2: a preflight is an `OPTIONS` with these two headers; it never has a credential.

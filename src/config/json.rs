@@ -109,6 +109,16 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn string(&mut self, key: &'static str) -> Option<&'a str> {
+        let string = self.lines(key)?;
+        // It may end up in a header or a log line.
+        if string.chars().any(char::is_control) {
+            self.fault(key, "must not have control characters");
+        }
+        Some(string)
+    }
+
+    /// A string of any number of lines.
+    pub(super) fn lines(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.get(key)?;
         let string = value.as_str();
         if string.is_none() {

@@ -39,6 +39,7 @@ const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const REQUEST_STREAM: u32 = 0;
@@ -141,6 +142,16 @@ pub(super) fn request_headers() -> Result<HeaderBlock, HostError> {
     header_map(REQUEST_HEADERS)
 }
 
+/// The request's trailers.
+pub(super) fn request_trailers() -> Result<HeaderBlock, HostError> {
+    header_map(REQUEST_TRAILERS)
+}
+
+/// Takes trailers away.
+pub(super) fn remove_trailers(names: &[Vec<u8>]) -> Result<(), HostError> {
+    names.iter().try_for_each(|name| remove(REQUEST_TRAILERS, name))
+}
+
 fn header_map(map: u32) -> Result<HeaderBlock, HostError> {
     let (mut data, mut size) = (null_mut(), 0);
     // SAFETY: both pointers are to locals that live through the call.
@@ -221,8 +232,7 @@ pub(super) fn resume_request() -> Result<(), HostError> {
 /// Changes the request as decided. After an error the request must not go on: it may be half changed.
 pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
     for name in &forward.remove {
-        // SAFETY: the name lives through the call.
-        check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })?;
+        remove(REQUEST_HEADERS, name)?;
     }
     for (name, value) in &forward.replace {
         write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value)?;
@@ -239,6 +249,11 @@ pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
         set_property(BACKEND_PROPERTY, backend);
     }
     Ok(())
+}
+
+fn remove(map: u32, name: &[u8]) -> Result<(), HostError> {
+    // SAFETY: the name lives through the call.
+    check(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
 }
 
 type WriteHeader = unsafe extern "C" fn(u32, *const u8, usize, *const u8, usize) -> u32;

@@ -48,6 +48,13 @@ impl HttpFilter {
         Self { id, worker, stream: Rc::default() }
     }
 
+    /// Whether nothing is left in the trailers that must not go on.
+    fn strip_trailers(&self) -> bool {
+        let Ok(trailers) = host::request_trailers() else { return false };
+        let forbidden = self.worker.with_core(|core, _| core.forbidden_trailers(&trailers)).flatten();
+        forbidden.is_some_and(|names| host::remove_trailers(&names).is_ok())
+    }
+
     /// Body and trailers wait for the decision too, whatever Envoy is told about stopping at headers.
     fn follow(&self) -> Action {
         match self.stream.phase.get() {
@@ -94,7 +101,12 @@ impl HttpContext for HttpFilter {
         self.follow()
     }
 
+    /// Here, whatever the phase: Envoy does not call again when the request is let on.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        if !self.strip_trailers() {
+            self.worker.forget(self.id);
+            self.stream.answer(&decision::broken_reply());
+        }
         self.follow()
     }
 

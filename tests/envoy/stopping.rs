@@ -15,7 +15,11 @@ const BYTES: usize = 100 << 10;
 #[test]
 fn nothing_passes_where_envoy_stops_at_the_headers_only() {
     let place = Place::new(|options| {
-        options.configure("/authentik/timeout_seconds", 60).plugin("allow_on_headers_stop_iteration", true)
+        let mut options = options
+            .configure("/authentik/timeout_seconds", 60)
+            .plugin("allow_on_headers_stop_iteration", true);
+        options.speak_http2_to("app");
+        options
     });
     place.await_keys("demo");
     let upload = |name: &str| place.request("POST", "/").authorization(place.newcomer(name));
@@ -23,10 +27,10 @@ fn nothing_passes_where_envoy_stops_at_the_headers_only() {
     let port = place.envoy.port();
     let with_trailers = |name: &str| {
         let request = Exchange::post(port, "/").header("authorization", &place.newcomer(name));
-        request.body(vec![b'a'; BYTES]).trailer("x-checksum", "17")
+        request.body(vec![b'a'; BYTES]).trailer("x-checksum", "17").trailer("x-authentik-username", "mallory")
     };
     let (length, chunks) =
-        (upload("length").body(vec![b'a'; BYTES]), upload("chunks").chunks(&vec![&chunk[..]; 10]));
+        (upload("length").body(vec![b'a'; BYTES]), upload("chunks").chunks(&[&chunk[..]; 10]));
     let trailers = with_trailers("trailers");
     let requests: [(_, Box<dyn FnOnce() -> _ + Send>); 3] = [
         ("length", Box::new(|| length.send().json())),
@@ -47,6 +51,8 @@ fn nothing_passes_where_envoy_stops_at_the_headers_only() {
             answer.join().unwrap()
         });
         assert_eq!((username(&shown).as_str(), &shown["body_bytes"]), (user, &json!(BYTES)));
+        let expected = if user == "trailers" { json!([["x-checksum", "17"]]) } else { json!([]) };
+        assert_eq!(shown["trailers"], expected, "{user}");
     }
     place.authentik.clear_faults();
     place.turns_away(upload("nobody").authorization("second").body(vec![b'a'; BYTES]), 401);

@@ -263,12 +263,13 @@ on_both! {
         let mut subject = start(&configuration(&json!({"mode": "proxy"}), &json!({})));
         let told = ask(
             &mut *subject,
-            &[("authorization", &basic("alice", PASSWORD)), ("x-forwarded-host", "evil"),
+            &[("authorization", &basic("alice", PASSWORD)), ("x-forwarded-host", "evil"), ("x_forwarded_host", "evil"),
               ("cookie", "a=1; __Host-authentik_proxy_72846b5b=x; b=2")],
             &granting(json!({"ak_proxy": {"host_header": "internal.test:8080"}})),
         );
         assert_eq!(told.headers(":authority"), ["internal.test:8080"]);
         assert_eq!(told.headers("x-forwarded-host"), ["app.example.test"]);
+        assert!(!told.names().contains(&"x_forwarded_host"));
         assert_eq!(told.headers("cookie"), ["a=1; b=2"]);
         assert!(!told.names().contains(&"authorization"));
     }

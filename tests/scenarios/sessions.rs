@@ -170,6 +170,9 @@ fn no_cookie_on_a_response_that_shared_caches_may_keep() {
             ("max-age=60, public", false),
             ("s-maxage=60", false),
             ("private, S-MaxAge = 1", false),
+            ("must-revalidate, max-age=60", false),
+            ("no-store, no-cache, must-revalidate", true),
+            ("private, must-revalidate", true),
         ] {
             let mut subject = start(&plain());
             ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
