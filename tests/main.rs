@@ -13,6 +13,7 @@
 
 mod browser;
 mod envoy;
+mod manifests;
 mod module;
 mod proxy_host;
 mod readme;

@@ -98,6 +98,11 @@ impl EnvoyOptions {
         self
     }
 
+    /// Sets one field of the HTTP connection manager.
+    pub(crate) fn set_manager(&mut self, field: &str, value: Value) {
+        self.bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager")[field] = value;
+    }
+
     /// Sets one field of the Wasm filter's own configuration (`envoy.extensions.wasm.v3.PluginConfig`).
     pub(crate) fn plugin(mut self, field: &str, value: impl Into<Value>) -> Self {
         plugin(&mut self.bootstrap)[field] = value.into();
