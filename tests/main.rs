@@ -20,3 +20,4 @@ mod readme;
 mod scenarios;
 mod stand_in;
 mod support;
+mod threats;

@@ -1,0 +1,63 @@
+//! `docs/threats.md` against the source: each test and each file that it names exists, and each row names a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use regex_lite::Regex;
+
+use crate::support::module::root;
+
+const THREATS: &str = include_str!("../docs/threats.md");
+
+/// What is in backquotes in one column of every row.
+fn column(number: usize, pattern: &str) -> Vec<(&'static str, Vec<String>)> {
+    let pattern = Regex::new(&format!("`({pattern})`")).unwrap();
+    let rows = THREATS.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| Test |"));
+    rows.map(|row| {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").nth(number).expect("three columns");
+        (row, pattern.captures_iter(cell).map(|found| found[1].to_owned()).collect())
+    })
+    .collect()
+}
+
+/// The names of all integration tests, by the runner's own word.
+fn integration_tests() -> BTreeSet<String> {
+    let listed =
+        Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+/// `authn::headers::tests::a_value_cannot_be_split`: a test in the file of that module.
+fn is_unit_test(name: &str) -> bool {
+    let Some((module, test)) = name.split_once("::tests::") else { return false };
+    let path = module.replace("::", "/");
+    let files = [format!("src/{path}.rs"), format!("src/{path}/tests.rs")];
+    let sources = files.iter().filter_map(|file| fs::read_to_string(root().join(file)).ok());
+    let is_there = Regex::new(&format!(r"#\[test\]\s+fn {test}\(\)")).unwrap();
+    sources.into_iter().any(|source| is_there.is_match(&source))
+}
+
+#[test]
+fn every_attack_has_a_test_that_exists() {
+    let integration = integration_tests();
+    let rows = column(0, "[a-z0-9_]+(?:::[a-z0-9_]+)+");
+    assert!(rows.len() > 150, "{}", rows.len());
+    for (row, tests) in rows {
+        assert!(!tests.is_empty() || row.ends_with("| none: time is no verdict |"), "no test: {row}");
+        for test in tests {
+            assert!(integration.contains(&test) || is_unit_test(&test), "{test} is no test: {row}");
+        }
+    }
+}
+
+#[test]
+fn every_defence_is_in_a_file_that_exists() {
+    for (row, files) in column(1, r"[a-z_/]+\.(?:rs|yaml|toml)") {
+        for file in files {
+            let places = [root().join("src").join(&file), root().join(&file)];
+            assert!(places.iter().any(|place| place.is_file()), "{file}: {row}");
+        }
+    }
+}
