@@ -22,5 +22,6 @@ mod revocation;
 mod rotation;
 mod secrets;
 mod single_flight;
+mod soak;
 mod stripping;
 mod wire;
