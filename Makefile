@@ -13,7 +13,7 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test flood lint size envoy browser toolchain clean
+.PHONY: help wasm run test flood soak lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
+
+SOAK_SECONDS ?= 600
+soak: wasm envoy ## Ten minutes of mixed traffic through outages and changes: every outcome is judged (SOAK_SECONDS=600)
+	@SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --test integration -- --ignored --exact --nocapture \
+	  envoy::soak::a_long_soak_has_no_wrong_decision | tee /dev/stderr | grep '1 passed' >/dev/null
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check

@@ -10,7 +10,7 @@ mod endings;
 mod failures;
 mod large;
 mod login;
-mod navigator;
+pub(crate) mod navigator;
 mod place;
 mod replicas;
 mod sign_out;

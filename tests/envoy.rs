@@ -24,6 +24,7 @@ mod revocation;
 mod rotation;
 mod secrets;
 mod single_flight;
+mod soak;
 mod splitting;
 mod stopping;
 mod streams;

@@ -7,7 +7,7 @@ mod bad_requests;
 mod bodies;
 mod bounds;
 mod budget;
-mod fixture;
+pub(crate) mod fixture;
 mod flights;
 mod key_sets;
 mod secrets;

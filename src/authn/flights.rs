@@ -14,6 +14,7 @@ use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
 use super::fingerprint::Fingerprint;
 use super::inquiry::{self, Facts, Outcome, Progress, Stage};
+use super::jwks::KeySet;
 use super::keyring::{Activity, RETRY_SECONDS};
 use super::memory::Case;
 use super::provider::{self, Answer, Call};
@@ -248,16 +249,28 @@ impl Authenticator {
         Some(Progress::AwaitKeys(stage))
     }
 
-    /// Takes over what another worker fetched, if it is newer. Whether it was.
+    /// Takes over what another worker fetched, if it is newer. Whether it was. Keys that are overdue are not taken:
+    /// a configuration that comes back finds those of its last time, and authentik may have withdrawn them since.
     fn adopt_keys(&mut self, env: &Env<'_>, provider: ProviderId) -> bool {
-        let Some(shared) = self.shared_keys(env, provider) else { return false };
-        let Some((keys, fetched)) = shared.read() else { return false };
-        let Some(state) = self.providers.get_mut(provider) else { return false };
-        let is_newer = state.keyring.fetched_at().is_none_or(|held| held < fetched) && fetched <= env.now;
-        if is_newer {
+        let Some((keys, fetched)) = self.newer_keys(env, provider) else { return false };
+        if env.now.since(fetched) > self.config.jwks.refresh_seconds {
+            return false;
+        }
+        self.hold_keys(provider, keys, fetched);
+        true
+    }
+
+    /// What some worker fetched, and when, if that is newer than what this one holds.
+    fn newer_keys(&self, env: &Env<'_>, provider: ProviderId) -> Option<(KeySet, Timestamp)> {
+        let held = self.providers.get(provider)?.keyring.fetched_at();
+        let is_newer = |fetched: Timestamp| held.is_none_or(|held| held < fetched) && fetched <= env.now;
+        self.shared_keys(env, provider)?.read().filter(|(_, fetched)| is_newer(*fetched))
+    }
+
+    fn hold_keys(&mut self, provider: ProviderId, keys: KeySet, fetched: Timestamp) {
+        if let Some(state) = self.providers.get_mut(provider) {
             state.keyring.replace(keys, fetched);
         }
-        is_newer
     }
 
     /// Fetches keys, unless somebody does already.
@@ -295,6 +308,10 @@ impl Authenticator {
                 self.config.jwks.min_refresh_interval_seconds
             }
             Err(fault) => {
+                // Overdue ones are better than none, as long as they would have stayed in use.
+                if let Some((keys, fetched)) = self.newer_keys(env, provider) {
+                    self.hold_keys(provider, keys, fetched);
+                }
                 if let Some(state) = self.providers.get_mut(provider) {
                     state.keyring.failed(Some(fault));
                 }

@@ -9,11 +9,11 @@ use crate::support::client::client;
 
 /// One cookie, as it was set.
 #[derive(Clone, Debug)]
-pub(super) struct Cookie {
-    pub(super) name: String,
-    pub(super) value: String,
+pub(crate) struct Cookie {
+    pub(crate) name: String,
+    pub(crate) value: String,
     /// In lower case, in their order: `httponly`, `max-age=3600`.
-    pub(super) attributes: Vec<String>,
+    pub(crate) attributes: Vec<String>,
     /// The host that it goes back to, or the domain whose hosts it goes back to.
     place: String,
 }
@@ -28,7 +28,7 @@ impl Cookie {
         Self { name: name.to_owned(), value: value.to_owned(), attributes, place }
     }
 
-    pub(super) fn has(&self, attribute: &str) -> bool {
+    pub(crate) fn has(&self, attribute: &str) -> bool {
         self.attributes.iter().any(|it| it == attribute)
     }
 
@@ -37,17 +37,17 @@ impl Cookie {
     }
 
     /// The same cookie with another value.
-    pub(super) fn with_value(&self, value: impl Into<String>) -> Self {
+    pub(crate) fn with_value(&self, value: impl Into<String>) -> Self {
         Self { value: value.into(), ..self.clone() }
     }
 
     /// Its content under another name.
-    pub(super) fn with_name(&self, name: &str) -> Self {
+    pub(crate) fn with_name(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
     }
 
     /// Its life in seconds.
-    pub(super) fn max_age(&self) -> u64 {
+    pub(crate) fn max_age(&self) -> u64 {
         let age = self.attributes.iter().find_map(|it| it.strip_prefix("max-age="));
         age.expect("a life").parse().expect("a number")
     }
@@ -65,10 +65,10 @@ impl Cookie {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -82,24 +82,24 @@ impl Answer {
         }
     }
 
-    pub(super) fn headers(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).first().copied()
     }
 
     /// Where it sends the browser.
     #[track_caller]
-    pub(super) fn location(&self) -> &str {
+    pub(crate) fn location(&self) -> &str {
         assert_eq!(self.status, 302, "{self:?}");
         self.header("location").expect("a location")
     }
 
     /// What the application showed.
     #[track_caller]
-    pub(super) fn shown(&self) -> Value {
+    pub(crate) fn shown(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         serde_json::from_str(&self.body).expect("the application's JSON")
     }
@@ -107,19 +107,19 @@ impl Answer {
 
 /// A browser and its cookies.
 #[derive(Clone, Default)]
-pub(super) struct Navigator {
-    pub(super) cookies: Vec<Cookie>,
+pub(crate) struct Navigator {
+    pub(crate) cookies: Vec<Cookie>,
 }
 
 impl Navigator {
     /// Opens a URL as the address bar does, at the Envoy that listens on this port.
-    pub(super) fn open(&mut self, port: u16, url: &str) -> Answer {
+    pub(crate) fn open(&mut self, port: u16, url: &str) -> Answer {
         let accept = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
         self.send(port, Method::GET, url, &[accept, ("sec-fetch-mode", "navigate")])
     }
 
     /// Sends a request with the cookies for its host, on a connection of its own, and keeps the cookies it brings.
-    pub(super) fn send(&mut self, port: u16, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) fn send(&mut self, port: u16, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
         let rest = url.split_once("://").expect("an absolute URL").1;
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -142,30 +142,30 @@ impl Navigator {
     }
 
     /// The value of `Cookie` for this host.
-    pub(super) fn cookie_header(&self, host: &str) -> String {
+    pub(crate) fn cookie_header(&self, host: &str) -> String {
         let sent = self.cookies.iter().filter(|cookie| cookie.goes_to(host));
         sent.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; ")
     }
 
     /// The session's cookie, or its parts.
-    pub(super) fn session(&self) -> Vec<Cookie> {
+    pub(crate) fn session(&self) -> Vec<Cookie> {
         self.cookies.iter().filter(|cookie| cookie.is_session()).cloned().collect()
     }
 
-    pub(super) fn lose_session(&mut self) {
+    pub(crate) fn lose_session(&mut self) {
         self.cookies.retain(|cookie| !cookie.is_session());
     }
 
-    pub(super) fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.cookies.iter().map(|cookie| cookie.name.as_str()).collect()
     }
 
     /// Loses the cookies of this name.
-    pub(super) fn lose(&mut self, name: &str) {
+    pub(crate) fn lose(&mut self, name: &str) {
         self.cookies.retain(|cookie| cookie.name != name);
     }
 
-    pub(super) fn keep(&mut self, cookie: Cookie) {
+    pub(crate) fn keep(&mut self, cookie: Cookie) {
         self.cookies.retain(|it| (&it.name, &it.place) != (&cookie.name, &cookie.place));
         if cookie.max_age() > 0 {
             self.cookies.push(cookie);

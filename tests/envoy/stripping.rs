@@ -7,7 +7,7 @@ use super::wire::{Request, basic, bearer};
 use crate::support::authentik::{ALICE, TOKEN, TokenSpec};
 
 /// The filter's own names, and two of the operator's.
-const FORGED: [(&str, &str); 17] = [
+pub(super) const FORGED: [(&str, &str); 17] = [
     ("x-authentik-username", "forged"),
     ("X-Authentik-Username", "forged twice"),
     ("X-AUTHENTIK-USERNAME", ""),

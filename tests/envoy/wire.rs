@@ -130,7 +130,13 @@ impl Connection {
 
     /// For this host. One at a time: Envoy takes no pipeline of requests that it answers itself.
     pub(super) fn get_at(&mut self, host: &str, authorization: &str) -> Answer {
-        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nauthorization: {authorization}\r\n\r\n");
+        self.get_with(host, &[("authorization", authorization)])
+    }
+
+    /// For this host, with these headers.
+    pub(super) fn get_with(&mut self, host: &str, headers: &[(&str, &str)]) -> Answer {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
         self.stream.write_all(head.as_bytes()).expect("Envoy takes requests");
         Answer::read(&mut self.stream)
     }

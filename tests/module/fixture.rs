@@ -231,14 +231,14 @@ pub(super) fn seconds(seconds: u64) -> Duration {
 }
 
 /// A small deterministic generator (SplitMix64): the same cases in every run.
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -247,12 +247,12 @@ impl Dice {
     }
 
     /// A number below `limit`.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
     }
 
     /// Up to `longest` bytes out of `alphabet`.
-    pub(super) fn bytes(&mut self, longest: usize, alphabet: &[u8]) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, longest: usize, alphabet: &[u8]) -> Vec<u8> {
         let length = self.below(longest + 1);
         (0..length).map(|_| alphabet[self.below(alphabet.len())]).collect()
     }

@@ -119,6 +119,43 @@ fn a_swapped_key_is_fetched_once_for_all_workers() {
     assert_eq!(second.calls_sent() + third.calls_sent(), 0);
 }
 
+/// Shared data outlives a configuration: one that comes back finds what it left behind.
+#[test]
+fn keys_that_are_overdue_are_taken_from_nobody_unless_authentik_gives_none() {
+    let world = world();
+    drop(worker(&world, &configuration("es")));
+    world.advance(seconds(301));
+    let start = || worker_without_keys(&world, &configuration("es"));
+    let withdrawn = token("es");
+
+    let mut vm = start();
+    let stream = vm.send(get(bearer(&withdrawn)));
+    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "authentik is asked first");
+    let call = only_call(&vm);
+    vm.answer(call.id, CallAnswer::ConnectFailure);
+    assert_eq!(told(&vm, stream), passed_as("alice"), "as where they had been in use all the time");
+    let unknown = AUTHENTIK.mint("es", TokenSpec::new().header("kid", "of-nobody"));
+    assert_eq!(send(&mut vm, get(bearer(&unknown))), Told::Status(503), "and nobody can say");
+
+    world.advance(seconds(2));
+    let mut vm = start();
+    vm.tick();
+    let stream = vm.send(get(bearer(&withdrawn)));
+    assert_eq!(told(&vm, stream), Told::Waits);
+    let swapped = serde_json::json!({"keys": [Key::Es256(Generation::B).jwk().unwrap()]});
+    let call = only_call(&vm);
+    vm.answer(call.id, CallAnswer::json(200, swapped.to_string()));
+    assert_eq!(told(&vm, stream), Told::Status(401), "authentik has dropped the key");
+
+    world.advance(seconds(3600 + 301));
+    let lasting = TokenSpec::new().signed_by(Key::Es256(Generation::B)).claim_in("exp", 10_000);
+    let mut vm = start();
+    let stream = vm.send(get(bearer(AUTHENTIK.mint("es", lasting))));
+    let call = only_call(&vm);
+    vm.answer(call.id, CallAnswer::ConnectFailure);
+    assert_eq!(told(&vm, stream), Told::Status(503), "beyond their grace they are none");
+}
+
 #[test]
 fn unknown_kids_on_all_workers_cause_one_fetch_an_interval() {
     let world = world();

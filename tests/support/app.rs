@@ -63,6 +63,11 @@ impl App {
         self.shown.lock().unwrap().len()
     }
 
+    /// Hands over every request that reached the application since the last time, and forgets them.
+    pub(crate) fn take(&self) -> Vec<Value> {
+        std::mem::take(&mut self.shown.lock().unwrap())
+    }
+
     /// Every request that reached the application, as it was shown.
     pub(crate) fn requests(&self) -> Vec<Value> {
         self.shown.lock().unwrap().clone()

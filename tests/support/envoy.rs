@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const COOKIE_SECRET: &str = "a cookie secret of more than thirty-two bytes";
 
+/// The file below Envoy's folder that has the filter, where it is watched.
+const WATCHED: &str = "filter.json";
+
 const LISTENER: &str = "/static_resources/listeners/0";
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -42,6 +45,8 @@ pub(crate) struct EnvoyOptions {
     pub(crate) wasm_log_level: String,
     /// 0 is any free one.
     pub(crate) admin_port: u16,
+    /// Envoy reads the filter's configuration from a file that it watches (ECDS); [`Envoy::reconfigure`] replaces it.
+    pub(crate) is_watched: bool,
     listener: Reserved,
 }
 
@@ -80,6 +85,7 @@ impl EnvoyOptions {
             concurrency: 1,
             wasm_log_level: "debug".to_owned(),
             admin_port: 0,
+            is_watched: false,
             listener,
         }
     }
@@ -197,11 +203,32 @@ impl EnvoyOptions {
 
 /// The Wasm filter's plugin configuration in a bootstrap.
 fn plugin(bootstrap: &mut Value) -> &mut Value {
+    &mut filter(bootstrap)["typed_config"]["config"]
+}
+
+fn filter(bootstrap: &mut Value) -> &mut Value {
     let filters = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager")["http_filters"]
         .as_array_mut()
         .expect("HTTP filters");
-    let filter = filters.iter_mut().find(|it| it["name"] == "authentik").expect("the filter");
-    &mut filter["typed_config"]["config"]
+    filters.iter_mut().find(|it| it["name"] == "authentik").expect("the filter")
+}
+
+/// Moves the filter out of a bootstrap into a file that Envoy watches instead.
+fn watch(bootstrap: &mut Value, file: &Path) {
+    let filter = filter(bootstrap);
+    let settings = filter["typed_config"].take();
+    *filter = json!({"name": "authentik", "config_discovery": {
+        "config_source": {"resource_api_version": "V3", "path_config_source": {"path": file}},
+        "type_urls": [settings["@type"]],
+    }});
+    let resource = json!({
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "authentik",
+        "typed_config": settings,
+    });
+    bootstrap["node"] = json!({"id": "test", "cluster": "test"});
+    let response = json!({"version_info": "0", "resources": [resource]});
+    fs::write(file, response.to_string()).expect("the filter's file is written");
 }
 
 /// A port that the kernel gives to nobody else while Envoy, which shares its ports, binds it too.
@@ -251,7 +278,11 @@ impl Envoy {
     pub(crate) fn try_start(options: EnvoyOptions) -> Result<Self, String> {
         let folder = Folder::new();
         let configuration = folder.0.join("envoy.json");
-        fs::write(&configuration, options.bootstrap().to_string()).expect("the configuration is written");
+        let mut bootstrap = options.bootstrap();
+        if options.is_watched {
+            watch(&mut bootstrap, &folder.0.join(WATCHED));
+        }
+        fs::write(&configuration, bootstrap.to_string()).expect("the configuration is written");
         let log = File::create(folder.0.join("log")).expect("a log file");
         let child = Command::new(binary().unwrap_or_else(|reason| panic!("{reason}")))
             .arg("--config-path")
@@ -299,6 +330,19 @@ impl Envoy {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Replaces the plugin's configuration, its text, in the running process. Envoy takes it or not, a moment later.
+    pub(crate) fn reconfigure(&self, configuration: &str) {
+        let (file, next) = (self.folder.0.join(WATCHED), self.folder.0.join("next"));
+        let text = fs::read_to_string(&file).expect("a filter that is watched");
+        let mut response: Value = serde_json::from_str(&text).expect("JSON");
+        let version: u64 = response["version_info"].as_str().expect("a version").parse().expect("a number");
+        response["version_info"] = json!((version + 1).to_string());
+        response["resources"][0]["typed_config"]["config"]["configuration"]["value"] = json!(configuration);
+        fs::write(&next, response.to_string()).expect("the next configuration is written");
+        // Envoy sees a file that takes the place of another, not one that changes.
+        fs::rename(next, file).expect("it takes the place of the last");
     }
 
     /// `http://127.0.0.1:port` and the path.
