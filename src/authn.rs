@@ -358,7 +358,7 @@ impl Authenticator {
     fn pass_unauthenticated(
         &mut self,
         request: Request<'_>,
-        credential: Option<Credential>,
+        credential: Option<Credential<'_>>,
         session: Option<Rc<Session>>,
     ) -> Decision {
         let known = credential.and_then(|credential| self.known_without_call(request, &credential));

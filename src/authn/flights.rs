@@ -105,7 +105,7 @@ impl Authenticator {
         &mut self,
         request: Request<'_>,
         purpose: Purpose,
-        credential: &Credential,
+        credential: &Credential<'_>,
     ) -> Known {
         let Request { env, id, provider, block, view: _ } = request;
         let case = match self.look_up(env, provider, credential) {
@@ -157,7 +157,7 @@ impl Authenticator {
     pub(super) fn known_without_call(
         &mut self,
         Request { env, provider, .. }: Request<'_>,
-        credential: &Credential,
+        credential: &Credential<'_>,
     ) -> Option<Verdict> {
         let case = match self.look_up(env, provider, credential)? {
             Ok(verdict) => return Some(verdict),
@@ -409,7 +409,7 @@ impl Authenticator {
         decisions
     }
 
-    fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential) -> Guesser {
+    fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential<'_>) -> Guesser {
         let username = match credential {
             Credential::Basic { username, .. } => Some(username.clone()),
             Credential::Bearer(_) | Credential::Session(_) | Credential::Code(_) => None,

@@ -6,7 +6,7 @@
 
 use core::fmt;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -121,6 +121,7 @@ pub struct Identity {
     overriding_headers: Vec<Header>,
     backend_override: Option<String>,
     sealed: OnceCell<Option<SealedSession>>,
+    set_cookies: RefCell<Option<(u64, Vec<HeaderValue>)>>,
 }
 
 impl Identity {
@@ -163,6 +164,7 @@ impl Identity {
             overriding_headers: overriding_headers(claims, provider),
             backend_override: backend_override(claims),
             sealed: OnceCell::new(),
+            set_cookies: RefCell::default(),
             verified,
         })
     }
@@ -170,6 +172,23 @@ impl Identity {
     /// The session cookie's value for the credential that this identity came from: sealed once, sent often.
     pub(super) fn sealed_once(&self, seal: impl FnOnce() -> Option<SealedSession>) -> Option<&SealedSession> {
         self.sealed.get_or_init(seal).as_ref()
+    }
+
+    /// The `Set-Cookie` lines with this `Max-Age`, for a client that brings no cookie: long, and the same for all requests
+    /// of one second.
+    pub(super) fn set_cookies(
+        &self,
+        max_age: u64,
+        make: impl FnOnce() -> Option<Vec<HeaderValue>>,
+    ) -> Option<Vec<HeaderValue>> {
+        if let Some((_, lines)) =
+            self.set_cookies.borrow().as_ref().filter(|(made_for, _)| *made_for == max_age)
+        {
+            return Some(lines.clone());
+        }
+        let lines = make()?;
+        self.set_cookies.replace(Some((max_age, lines.clone())));
+        Some(lines)
     }
 
     /// The proof that this identity stands on.

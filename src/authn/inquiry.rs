@@ -76,13 +76,13 @@ pub(super) enum Progress {
 pub(super) type Outcome = Result<Result<VerifiedIdentity, Rejection>, Fault>;
 
 /// Begins: asks authentik, or judges at once what can be judged without it.
-pub(super) fn begin(credential: &Credential, facts: &Facts<'_>) -> Progress {
+pub(super) fn begin(credential: &Credential<'_>, facts: &Facts<'_>) -> Progress {
     match credential {
         Credential::Basic { username, password } => {
             let call = provider::exchange_call(facts.config, facts.provider, username, password.expose());
             Progress::Ask(call, Stage::Exchange { nonce: None })
         }
-        Credential::Bearer(token) => judge(Token::of_client(token.clone()), facts),
+        Credential::Bearer(token) => judge(Token::of_client(token.to_secret()), facts),
         Credential::Session(token) => introspect(Token::of_client(token.clone()), facts),
         Credential::Code(code) => {
             let call = provider::code_call(facts.config, facts.provider, code);
@@ -94,12 +94,12 @@ pub(super) fn begin(credential: &Credential, facts: &Facts<'_>) -> Progress {
 /// Whether a Bearer token could be judged without a call: the keys are at hand and nothing else must be asked.
 /// `None`: it could not.
 pub(super) fn judge_without_call(
-    credential: &Credential,
+    credential: &Credential<'_>,
     facts: &Facts<'_>,
 ) -> Option<Result<VerifiedIdentity, Rejection>> {
     match credential {
         Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => None,
-        Credential::Bearer(token) => match judge(Token::of_client(token.clone()), facts) {
+        Credential::Bearer(token) => match judge(Token::of_client(token.to_secret()), facts) {
             Progress::Done(Ok(verdict)) => Some(verdict),
             Progress::Done(Err(_)) | Progress::Ask(..) | Progress::AwaitKeys(_) => None,
         },

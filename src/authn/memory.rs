@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::cache::{CacheKey, Lifetime};
+use super::cache::{CacheKey, Lifetime, Name};
 use super::credential::Credential;
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
@@ -51,19 +51,24 @@ impl Authenticator {
         &mut self,
         env: &Env<'_>,
         provider: ProviderId,
-        credential: &Credential,
+        credential: &Credential<'_>,
     ) -> Option<Result<Verdict, Case>> {
         let keys = &self.providers.get(provider)?.keys;
-        let (key, fingerprint) = match credential {
+        let fingerprint = match credential {
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
-                let fingerprint = keys.fingerprint(credential);
-                (CacheKey::fingerprint(provider, &fingerprint), Some(fingerprint))
+                Some(keys.fingerprint(credential))
             }
-            Credential::Bearer(token) => (CacheKey::token(provider, token), None),
+            Credential::Bearer(_) => None,
         };
-        if let Some(verdict) = self.cache.fresh(&key, env.now) {
+        let name = match (credential, &fingerprint) {
+            (Credential::Bearer(token), _) => Name::token(provider, token.expose()),
+            (_, Some(fingerprint)) => Name::fingerprint(provider, fingerprint),
+            (_, None) => return None,
+        };
+        if let Some(verdict) = self.cache.fresh(name, env.now) {
             return Some(Ok(verdict));
         }
+        let key = name.to_key();
         let (kind, not_after) = match credential {
             Credential::Basic { .. } => (Kind::Basic, None),
             Credential::Bearer(token) => (Kind::Bearer, verifier::unverified_expiry(token.expose())),

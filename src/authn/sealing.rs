@@ -82,16 +82,15 @@ impl SealingKeys {
     }
 
     /// The fingerprint of a credential as a session keeps it: the same on every replica and after every restart.
-    pub(super) fn fingerprint(&self, credential: &Credential) -> [u8; 32] {
+    pub(super) fn fingerprint(&self, credential: &Credential<'_>) -> [u8; 32] {
         let mut mac = self.fingerprints.clone();
         mac.update(&self.provider);
         let parts: [&[u8]; 3] = match credential {
             Credential::Basic { username, password } => {
                 [b"basic", username.as_bytes(), password.expose().as_bytes()]
             }
-            Credential::Bearer(token) | Credential::Session(token) => {
-                [b"bearer", token.expose().as_bytes(), b""]
-            }
+            Credential::Bearer(token) => [b"bearer", token.expose().as_bytes(), b""],
+            Credential::Session(token) => [b"bearer", token.expose().as_bytes(), b""],
             Credential::Code(code) => [b"code", code.code.expose().as_bytes(), b""],
         };
         mac.update(&with_lengths(&parts));

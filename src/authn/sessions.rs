@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::cache::{CacheKey, Lifetime};
+use super::cache::{Lifetime, Name};
 use super::credential::{self, Credential};
 use super::headers::HeaderValue;
 use super::identity::Identity;
@@ -28,13 +28,13 @@ impl Authenticator {
         let keys = state.sealing.as_ref()?;
         let context = (&self.config, self.config.providers.get(request.provider)?, keys);
         for value in state.session_cookie.values(&request.view.cookies) {
-            let key = CacheKey::cookie(request.provider, &value);
-            if let Some(session) = self.sessions.fresh(&key, request.env.now) {
+            let name = Name::cookie(request.provider, &value);
+            if let Some(session) = self.sessions.fresh(name, request.env.now) {
                 return Some(session);
             }
             if let Some(session) = session::open(&value, context, request.env.now).map(Rc::new) {
                 let lifetime = Lifetime { fresh_until: session.expires, stale_until: session.expires };
-                self.sessions.insert(key, Rc::clone(&session), lifetime);
+                self.sessions.insert(name.to_key(), Rc::clone(&session), lifetime);
                 return Some(session);
             }
         }
@@ -46,7 +46,7 @@ impl Authenticator {
         &self,
         request: Request<'_>,
         session: &Session,
-        credential: &Credential,
+        credential: &Credential<'_>,
     ) -> bool {
         let keys = self.providers.get(request.provider).and_then(|state| state.sealing.as_ref());
         keys.is_some_and(|keys| session.origin == Origin::Credential(keys.fingerprint(credential)))
@@ -72,11 +72,9 @@ impl Authenticator {
             let origin = Origin::Credential(keys.fingerprint(&credential));
             session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)
         })?;
-        let set = state.session_cookie.set(
-            &sealed.value,
-            sealed.expires.since(request.env.now),
-            &request.view.cookies,
-        );
+        let (max_age, cookies) = (sealed.expires.since(request.env.now), &request.view.cookies);
+        let make = || state.session_cookie.set(&sealed.value, max_age, cookies);
+        let set = if cookies.is_empty() { identity.set_cookies(max_age, make) } else { make() };
         if set.is_none() {
             log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
         }
