@@ -13,7 +13,12 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test flood lint size envoy browser toolchain clean
+# Seconds for each fuzz target, and which: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS=jwt
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_VERSION := 0.13.2
+
+.PHONY: help wasm run test flood fuzz lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +36,22 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
 
+fuzz: ## Search for inputs that break a promise: FUZZ_SECONDS for each target, on nightly Rust
+	@rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz@$(FUZZ_VERSION)
+	@cd fuzz; cargo +nightly fuzz build --sanitizer none; mkdir -p target/log; failed=; \
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/found/$$target regressions/$$target; log=target/log/$$target; \
+	  cargo +nightly fuzz run --sanitizer none $$target target/found/$$target corpus/$$target regressions/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -dict=words.dict -max_len=16384 -timeout=10 -print_final_stats=1 >$$log 2>&1 || failed+=" $$target"; \
+	  awk -v target=$$target '/stat::number_of_executed_units/ {runs = $$2} /cov:/ {covered = $$4 " edges, " $$6 " features"} \
+	    END {printf "%-14s %9d executions, %s\n", target, runs, covered}' $$log; \
+	done; \
+	for target in $$failed; do echo; echo "$$target FAILED:"; tail -n 25 target/log/$$target; done; test -z "$$failed"
+
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
+	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
@@ -61,4 +80,4 @@ toolchain:
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
 
 clean: ## Remove what was built
-	@rm -rf target .venv
+	@rm -rf target fuzz/target .venv

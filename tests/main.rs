@@ -19,6 +19,7 @@
 
 mod browser;
 mod envoy;
+mod fuzz;
 mod module;
 mod proxy_host;
 mod readme;
