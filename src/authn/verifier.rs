@@ -264,7 +264,7 @@ fn from_claims_json(
     let expires = check_times(&claims, skew, now)?;
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
-        claims_beside: json.len(),
+        claims_beside: if shape(token) == Shape::Jws { 0 } else { json.len() },
         token: Secret::new(token.to_owned()),
         id_token: None,
         vouched,
