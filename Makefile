@@ -13,7 +13,12 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test flood soak lint size envoy browser toolchain clean
+# Seconds for each fuzz target, and which: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS=jwt
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_VERSION := 0.13.2
+
+.PHONY: help wasm run test flood soak fuzz lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +42,22 @@ soak: wasm envoy ## Ten minutes of mixed traffic through outages and changes: ev
 	@SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --test integration -- --ignored --exact --nocapture \
 	  envoy::soak::a_long_soak_has_no_wrong_decision | tee /dev/stderr | grep '1 passed' >/dev/null
 
+fuzz: ## Search for inputs that break a promise: FUZZ_SECONDS for each target, on nightly Rust
+	@rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz@$(FUZZ_VERSION)
+	@cd fuzz; cargo +nightly fuzz build --sanitizer none; mkdir -p target/log; failed=; \
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/found/$$target regressions/$$target; log=target/log/$$target; \
+	  cargo +nightly fuzz run --sanitizer none $$target target/found/$$target corpus/$$target regressions/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -dict=words.dict -max_len=16384 -timeout=10 -print_final_stats=1 >$$log 2>&1 || failed+=" $$target"; \
+	  awk -v target=$$target '/stat::number_of_executed_units/ {runs = $$2} /cov:/ {covered = $$4 " edges, " $$6 " features"} \
+	    END {printf "%-14s %9d executions, %s\n", target, runs, covered}' $$log; \
+	done; \
+	for target in $$failed; do echo; echo "$$target FAILED:"; tail -n 25 target/log/$$target; done; test -z "$$failed"
+
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
+	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib --features test-panic -- -D warnings
@@ -68,4 +87,4 @@ toolchain:
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
 
 clean: ## Remove what was built
-	@rm -rf target .venv
+	@rm -rf target fuzz/target .venv

@@ -3,6 +3,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::unwrap_in_result,
+    clippy::panic_in_result_fn,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::arithmetic_side_effects,
@@ -13,6 +19,7 @@
 
 mod browser;
 mod envoy;
+mod fuzz;
 mod manifests;
 mod module;
 mod proxy_host;

@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn key(number: u32) -> CacheKey {
-        CacheKey::token(0, &Secret::new(format!("token-{number}")))
+        Name::token(0, &format!("token-{number}")).to_key()
     }
 
     fn until(seconds: u64) -> Lifetime {
@@ -241,8 +241,12 @@ mod tests {
                 "{} entries",
                 cache.entries.len()
             );
-            assert_eq!(cache.fresh(&key(999_999), at(0)), Some(Heavy(999_999, weight)), "the newest stays");
-            assert_eq!(cache.fresh(&key(0), at(0)), None, "the oldest goes");
+            assert_eq!(
+                cache.fresh(key(999_999).name(), at(0)),
+                Some(Heavy(999_999, weight)),
+                "the newest stays"
+            );
+            assert_eq!(cache.fresh(key(0).name(), at(0)), None, "the oldest goes");
             let held: usize = cache.entries.iter().map(|(_, entry)| entry.weight).sum();
             assert_eq!(cache.bytes, held, "the count is the sum");
         }
@@ -253,12 +257,12 @@ mod tests {
         let mut cache = Cache::new(2);
         cache.insert(key(1), Heavy(1, 10), until(100));
         cache.insert(key(2), Heavy(2, 10), until(100));
-        assert!(cache.fresh(&key(1), at(0)).is_some());
+        assert!(cache.fresh(key(1).name(), at(0)).is_some());
         cache.insert(key(3), Heavy(3, 10), until(100));
-        assert!(cache.fresh(&key(1), at(0)).is_some() && cache.fresh(&key(2), at(0)).is_none());
+        assert!(cache.fresh(key(1).name(), at(0)).is_some() && cache.fresh(key(2).name(), at(0)).is_none());
         let bytes = cache.bytes;
         cache.insert(key(3), Heavy(4, 10), until(100));
-        assert_eq!((cache.bytes, cache.fresh(&key(3), at(0))), (bytes, Some(Heavy(4, 10))));
+        assert_eq!((cache.bytes, cache.fresh(key(3).name(), at(0))), (bytes, Some(Heavy(4, 10))));
         cache.remove(&key(1));
         cache.remove(&key(3));
         assert_eq!(cache.bytes, 0);
@@ -268,23 +272,48 @@ mod tests {
     fn fresh_and_stale_end_when_they_must() {
         let mut cache = Cache::new(2);
         cache.insert(key(1), Heavy(1, 10), until(100));
-        assert!(cache.fresh(&key(1), at(99)).is_some() && cache.fresh(&key(1), at(100)).is_none());
+        assert!(
+            cache.fresh(key(1).name(), at(99)).is_some() && cache.fresh(key(1).name(), at(100)).is_none()
+        );
         assert!(cache.stale(&key(1), at(109)).is_some() && cache.stale(&key(1), at(110)).is_none());
         assert!(cache.last(&key(1)).is_some(), "still the last word");
     }
 
     #[test]
     fn providers_and_kinds_of_keys_are_apart() {
-        let token = Secret::new("x".repeat(32));
+        let token = "x".repeat(32);
         let fingerprint = Fingerprint([b'x'; 32]);
-        let keys = [
-            CacheKey::token(0, &token),
-            CacheKey::token(1, &token),
-            CacheKey::cookie(0, token.expose().as_bytes()),
-            CacheKey::fingerprint(0, &fingerprint),
+        let names = [
+            Name::token(0, &token),
+            Name::token(1, &token),
+            Name::cookie(0, token.as_bytes()),
+            Name::fingerprint(0, &fingerprint),
         ];
-        for (index, one) in keys.iter().enumerate() {
-            assert!(keys.iter().skip(index + 1).all(|other| one != other));
+        for (index, name) in names.iter().enumerate() {
+            let mut cache = Cache::new(4);
+            cache.insert(name.to_key(), Heavy(1, 10), until(100));
+            let found = names.map(|name| cache.fresh(name, at(0)).is_some());
+            assert_eq!(found, core::array::from_fn(|other| other == index));
+        }
+    }
+
+    #[test]
+    fn one_byte_more_less_or_other_is_another_token() {
+        let token = "0123456789abcdef.".repeat(3);
+        let mut cache = Cache::new(4);
+        cache.insert(Name::token(0, &token).to_key(), Heavy(1, 10), until(100));
+        assert!(cache.fresh(Name::token(0, &token), at(0)).is_some());
+        let mut others =
+            vec![format!("{token}0"), token[1..].to_owned(), token[..50].to_owned(), String::new()];
+        others.extend((0..token.len()).map(|place| {
+            let mut other = token.clone();
+            other.replace_range(place..=place, "~");
+            other
+        }));
+        // Asked of the comparison as well: the hash alone would mostly tell them apart.
+        for other in others {
+            assert!(!is_same(token.as_bytes(), other.as_bytes()), "{other}");
+            assert!(cache.fresh(Name::token(0, &other), at(0)).is_none(), "{other}");
         }
     }
 }

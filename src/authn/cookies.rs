@@ -145,7 +145,7 @@ pub(super) fn without(own: &[&Cookie], lines: &[&[u8]]) -> Remaining {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut found = false;
     for pair in lines.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
-        let pair = pair.trim_ascii();
+        let pair = trim(pair);
         if own.iter().any(|cookie| cookie.part(split(pair).0).is_some()) {
             found = true;
         } else if !pair.is_empty() {
@@ -160,13 +160,25 @@ pub(super) fn without(own: &[&Cookie], lines: &[&[u8]]) -> Remaining {
 }
 
 fn pairs<'a>(lines: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    lines.iter().flat_map(|line| line.split(|byte| *byte == b';')).map(|pair| split(pair.trim_ascii()))
+    lines.iter().flat_map(|line| line.split(|byte| *byte == b';')).map(|pair| split(trim(pair)))
 }
 
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     let length = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
     let (name, value) = pair.split_at_checked(length).unwrap_or((pair, b""));
-    (name.trim_ascii_end(), value.strip_prefix(b"=").unwrap_or(value).trim_ascii_start())
+    (trim(name), trim(value.strip_prefix(b"=").unwrap_or(value)))
+}
+
+/// Without spaces and control bytes at its ends: what is written has spaces in place of those.
+fn trim(mut text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| *byte == b' ' || byte.is_ascii_control();
+    while let Some((_, rest)) = text.split_first().filter(|(first, _)| is_blank(first)) {
+        text = rest;
+    }
+    while let Some((_, rest)) = text.split_last().filter(|(last, _)| is_blank(last)) {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -203,6 +215,11 @@ mod tests {
         assert_eq!(remaining(&["a=1;__Host-own_0=x; b=\"2\""]).as_deref(), Some("a=1; b=\"2\""));
         assert_eq!(remaining(&["a=1", "__Host-own=x", "b=2"]).as_deref(), Some("a=1; b=2"));
         assert_eq!(remaining(&["a=1; __Host-own=x; __Host-own = y"]).as_deref(), Some("a=1"));
+        assert_eq!(
+            remaining(&["a=1; \u{14}__Host-own\0=x"]).as_deref(),
+            Some("a=1"),
+            "a space once it is written"
+        );
     }
 
     #[test]

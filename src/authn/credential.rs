@@ -336,7 +336,11 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let credential = read(Authorization::One(basic("alice:hunter2").as_bytes())).unwrap();
-        assert!(!format!("{credential:?}").contains("hunter2"));
+        for (value, secret) in
+            [(basic("alice:hunter2"), "hunter2"), ("Bearer hunter.2".to_owned(), "hunter.2")]
+        {
+            let credential = read(Authorization::One(value.as_bytes())).unwrap().unwrap();
+            assert!(!format!("{credential:?}").contains(secret));
+        }
     }
 }

@@ -11,19 +11,21 @@ use crate::config::{Config, Provider};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint(pub(super) [u8; 32]);
+pub struct Fingerprint(pub [u8; 32]);
 
 /// The keys of one provider under one configuration. Another provider or another configuration has others, so
 /// nothing that one of them wrote is anything to the other.
-pub(super) struct ProviderKeys {
+pub struct ProviderKeys {
     fingerprints: HmacKey,
     slots: HmacKey,
 }
 
-type HmacKey = Hmac<Sha256>;
+/// HMAC with SHA-256, its key set.
+pub type HmacKey = Hmac<Sha256>;
 
 impl ProviderKeys {
-    pub(super) fn derive(config: &Config, provider: &Provider) -> Option<Self> {
+    /// The keys of this provider. `None` only if HMAC refused a key, which it never does.
+    pub fn derive(config: &Config, provider: &Provider) -> Option<Self> {
         let derive = |purpose: &[u8]| {
             let mut mac = HmacKey::new_from_slice(provider.client_secret.expose().as_bytes()).ok()?;
             update(
@@ -36,7 +38,7 @@ impl ProviderKeys {
     }
 
     /// The fingerprint of a credential of this provider.
-    pub(super) fn fingerprint(&self, credential: &Credential<'_>) -> Fingerprint {
+    pub fn fingerprint(&self, credential: &Credential<'_>) -> Fingerprint {
         let mut mac = self.fingerprints.clone();
         match credential {
             Credential::Basic { username, password } => {
@@ -55,7 +57,7 @@ impl ProviderKeys {
     }
 
     /// The authenticator of shared-slot contents.
-    pub(super) fn slot_mac(&self, content: &[u8]) -> HmacKey {
+    pub fn slot_mac(&self, content: &[u8]) -> HmacKey {
         let mut mac = self.slots.clone();
         mac.update(content);
         mac

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::credential::{AuthScheme, Credential};
 use super::decision::{self, Decision};
 use super::directory::ProviderId;
@@ -411,7 +413,7 @@ impl Authenticator {
 
     fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential<'_>) -> Guesser {
         let username = match credential {
-            Credential::Basic { username, .. } => Some(username.clone()),
+            Credential::Basic { username, .. } => Some(Sha256::digest(username).into()),
             Credential::Bearer(_) | Credential::Session(_) | Credential::Code(_) => None,
         };
         let address =

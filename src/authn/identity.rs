@@ -226,9 +226,9 @@ impl Identity {
         let of = |headers: &[Header]| -> usize {
             headers.iter().map(|(name, value)| name.len().saturating_add(value.as_bytes().len())).sum()
         };
-        // Claims, token and sealed session are about the size of the token again, each.
-        let token = self.verified.token().len().saturating_mul(4);
-        of(&self.identity_headers).saturating_add(of(&self.overriding_headers)).saturating_add(token)
+        // Claims, token and sealed session are about that size again, each.
+        let verified = self.verified.size().saturating_mul(4);
+        of(&self.identity_headers).saturating_add(of(&self.overriding_headers)).saturating_add(verified)
     }
 }
 

@@ -203,6 +203,8 @@ fn read_introspection(token: Token, answer: &Answer, facts: &Facts<'_>) -> Outco
         Introspected::Active(body) => {
             match verifier::introspected(token.text(), body, facts.config, facts.env) {
                 Ok(verified) => vouched(verified, token),
+                // These are authentik's own words, not the client's.
+                Err(TokenRejection::Claims) => Err(Fault::BadAnswer { status: 200 }),
                 Err(rejection) => rejected(rejection, token.source),
             }
         }

@@ -79,11 +79,11 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
             is_error: parameter("error").is_some(),
         })
     };
-    match core::str::from_utf8(path).ok()?.strip_prefix(OUTPOST_PATH) {
-        Some("/ping") => Some(Visit::Ping),
-        Some("/start") => Some(Visit::Start { return_to: parameter("rd") }),
-        Some("/callback") => Some(callback()),
-        Some("/sign_out") => Some(Visit::SignOut),
+    match path.strip_prefix(OUTPOST_PATH.as_bytes()) {
+        Some(b"/ping") => Some(Visit::Ping),
+        Some(b"/start") => Some(Visit::Start { return_to: parameter("rd") }),
+        Some(b"/callback") => Some(callback()),
+        Some(b"/sign_out") => Some(Visit::SignOut),
         Some(_) if is_outpost => Some(Visit::Unknown),
         Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
         Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),

