@@ -135,6 +135,49 @@ on_both! {
         assert_eq!((own.header("x-authentik-username"), own.header("authorization")), (None, Some("Bearer opaque")));
     }
 
+    /// §3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
+    /// the client chooses it.
+    fn unauthenticated_paths_in_domain_mode(start) {
+        let domain = json!({
+            "mode": "forward_domain", "cookie_domain": "example.test", "external_host": "https://auth-app.example.test",
+        });
+        let status = |pattern: &str, authority: &str, path: &str| {
+            let mut provider = domain.clone();
+            provider["skip_path_regex"] = json!(pattern);
+            let mut subject = start(&configuration(&provider, &json!({})));
+            subject.send(&request(&[(":authority", authority), (":path", path)])).unwrap().status()
+        };
+        let (path, host, both) = ("/public/", "^https://status\\.", "^https://wiki\\.example\\.test/public/");
+        for (pattern, authority, target, expected) in [
+            (path, "app.example.test", "/public/a", 200),
+            (path, "example.test", "/a/public/b?c", 200),
+            (path, "app.example.test", "/admin", 302),
+            (path, "app.example.test", "/admin?/public/", 302),
+            (path, "app.example.test", "/public/../admin", 302),
+            ("^/public/", "app.example.test", "/public/a", 302),
+            (host, "status.example.test", "/any", 200),
+            (host, "STATUS.Example.Test.", "/any", 200),
+            (host, "status.example.test", "/any/../path", 302),
+            (host, "app.example.test", "/status.", 302),
+            (both, "wiki.example.test", "/public/a", 200),
+            (both, "wiki.example.test:443", "/public/a", 200),
+            (both, "wiki.example.test:8443", "/public/a", 302),
+            (both, "wiki.example.test", "/a", 302),
+            (both, "app.example.test", "/public/a", 302),
+            ("public", "public.example.test", "/admin", 200),
+            ("public", "public.other.test", "/admin", 302),
+            (path, "other.test", "/public/a", 302),
+            (host, "status.other.test", "/any", 302),
+            (host, "status.example.test.other.test", "/any", 302),
+            (host, "status.evilexample.test", "/any", 302),
+            (host, "status.example.test@other.test", "/any", 302),
+            ("x*", "other.test", "/", 302),
+            ("x*", "", "/", 302),
+        ] {
+            assert_eq!(status(pattern, authority, target), expected, "{pattern} {authority} {target}");
+        }
+    }
+
     /// §2.4: a JWT of this authentik never reaches an application, good or not, however it is sent.
     fn a_token_of_this_authentik_is_always_removed(start) {
         let mut subject = start(&configuration(&json!({"skip_path_regex": "^/public"}), &json!({})));
