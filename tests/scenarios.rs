@@ -9,6 +9,7 @@ mod core;
 mod login;
 mod module;
 mod sessions;
+mod surroundings;
 mod table;
 
 use std::collections::BTreeMap;

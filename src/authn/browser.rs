@@ -156,11 +156,12 @@ impl Authenticator {
             request.env.now,
             request.env.surroundings,
         );
-        let session = sealed.and_then(|sealed| {
-            booth.session.set(&sealed.value, sealed.expires.since(request.env.now), &request.view.cookies)
-        });
         let login = next.and_then(|next| booth.login_cookie(&next, request));
-        let (Some(session), Some(login)) = (session, login) else {
+        let (Some(sealed), Some(login)) = (sealed, login) else {
+            return decision::fail(&asker, Fault::NoRandomness);
+        };
+        let max_age = sealed.expires.since(request.env.now);
+        let Some(session) = booth.session.set(&sealed.value, max_age, &request.view.cookies) else {
             return decision::reject(&asker, Rejection::LoginFailed(LoginFailure::SessionTooLong));
         };
         decision::redirect(&asker, &return_url, [session, login].concat(), Rejection::NoCredential)

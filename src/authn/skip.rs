@@ -22,12 +22,18 @@ pub(super) fn is_unauthenticated(provider: &Provider, view: &RequestView<'_>) ->
     let subject = match provider.mode {
         Mode::Proxy | Mode::ForwardSingle => path.to_owned(),
         Mode::ForwardDomain => {
-            let Some(host) = Host::parse(view.authority) else { return false };
+            // The client chooses the host, and a pattern may be found in it: only one of the provider's own counts.
+            let own_host = Host::parse(view.authority).filter(|host| is_below(provider, host));
+            let Some(host) = own_host else { return false };
             let scheme = provider.external_host.scheme;
             format!("{}://{}{path}", scheme.as_str(), host.under(scheme))
         }
     };
     provider.skip_paths.iter().any(|pattern| pattern.is_match(&subject))
+}
+
+fn is_below(provider: &Provider, host: &Host) -> bool {
+    provider.cookie_domain.as_ref().is_some_and(|domain| host.is_within(domain))
 }
 
 /// Not too long, absolute, ASCII, no `.` or `..` segment, no empty one, no `\`, `;`, `#` or control byte, no telling escape.

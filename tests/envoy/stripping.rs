@@ -37,6 +37,7 @@ fn no_client_speaks_for_authentik() {
     });
     place.await_keys("demo");
     not_as_an_authenticated_user(&place);
+    not_beside_a_session(&place);
     not_on_a_path_that_needs_no_authentication(&place);
     not_in_a_preflight(&place);
     what_is_known_of_a_credential_counts_on_an_open_path(&place);
@@ -50,6 +51,27 @@ fn not_as_an_authenticated_user(place: &Place) {
         assert_eq!(username(&shown), "alice");
         assert_eq!(one(&shown, "x-tenant"), "blue");
         assert_eq!(assert_clean(&shown), 12);
+    }
+}
+
+/// With the session's own credential, without any, and with one of another user's.
+fn not_beside_a_session(place: &Place) {
+    let own = basic("alice", ALICE);
+    let answer = place.get_as(&own).send();
+    let cookie: Vec<_> =
+        answer.headers("set-cookie").iter().map(|line| line.split(';').next().unwrap()).collect();
+    assert!(!cookie.is_empty(), "{answer:?}");
+    let with_session = || place.get("/").header("cookie", cookie.join("; "));
+    let other = place.newcomer("newcomer");
+    for (request, user) in [
+        (with_session(), "alice"),
+        (with_session().authorization(own), "alice"),
+        (with_session().authorization(other), "newcomer"),
+    ] {
+        let shown = place.admits(forged(request));
+        assert_eq!(username(&shown), user);
+        assert_eq!(assert_clean(&shown), 12);
+        assert_without(&shown, "authorization");
     }
 }
 

@@ -260,9 +260,19 @@ fn no_odd_spelling_of_a_path_opens_what_a_pattern_leaves_closed() {
         let became = send(&mut vm, Request::get("/").replace(":path", path));
         assert!(is_turned_away(&became), "{}: {became:?}", path.escape_ascii());
     }
-    let header =
-        Request::get("/admin").header("x-original-url", "/public/").header("x-forwarded-uri", "/public/");
-    assert!(is_turned_away(&send(&mut vm, header)), "a path is never taken from a header");
+    for (name, value) in [
+        ("x-original-url", "/public/"),
+        ("x-forwarded-uri", "/public/"),
+        ("x-rewrite-url", "/public/"),
+        ("x-envoy-original-path", "/public/"),
+        ("referer", "https://rs.example.com/public/"),
+        ("user-agent", "GoogleHC/1.0"),
+        ("user-agent", "kube-probe/1.30"),
+        ("user-agent", "/public/"),
+    ] {
+        let became = send(&mut vm, Request::get("/admin").header(name, value));
+        assert!(is_turned_away(&became), "what {name} says opens nothing: {became:?}");
+    }
 }
 
 #[test]

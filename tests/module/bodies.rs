@@ -1,11 +1,11 @@
 //! Body and trailers of a request: nothing of them goes on before the decision, nothing at all of one that is
-//! refused; also where Envoy is told to stop at the headers only.
+//! refused or that Envoy does not let us change; also where Envoy is told to stop at the headers only.
 
 use serde_json::json;
 
 use super::fixture::{
-    Told, answer_key_calls, artefact, basic, bearer, configuration, get, granted, only_call, passed_as,
-    refused, send, token, told, world,
+    Told, answer_key_calls, artefact, basic, bearer, get, granted, only_call, passed_as, refused, send,
+    token, told, with_provider, world,
 };
 use crate::support::proxy_host::{CallAnswer, Outcome, Plugin, Request, Vm, World};
 
@@ -20,12 +20,23 @@ fn workers(world: &World) -> [Vm; 2] {
     })
 }
 
-/// So that no worker knows what another has asked for.
+/// So that no worker knows what another has asked for. In this mode the filter removes, replaces and adds headers.
 fn without_shared_slots() -> String {
-    let mut configuration = configuration("hs");
+    let mut configuration = with_provider("hs", "mode", "proxy");
+    configuration["providers"][0]["skip_path_regex"] = json!("^/public");
     configuration["cache"] = json!({"shared_slots": 0});
     configuration.to_string()
 }
+
+/// Some servers read trailers as headers.
+const TRAILERS: [(&str, &str); 6] = [
+    ("x-authentik-username", "admin"),
+    ("x_authentik_groups", "admins"),
+    ("X.Authentik.Uid", "0"),
+    ("authorization", "Basic YWRtaW46"),
+    ("x-checksum", "1"),
+    ("x-authentik", "kept: it is nobody's"),
+];
 
 fn upload(authorization: &str) -> Request {
     get(authorization)
@@ -113,6 +124,58 @@ fn trailers_alone_wait_for_the_decision_too() {
         let call = only_call(&vm);
         vm.answer(call.id, granted(token("hs")));
         assert_eq!(told(&vm, stream), passed_as("alice"));
+    }
+}
+
+#[test]
+fn trailers_say_nothing_that_headers_may_not() {
+    let world = world();
+    for mut vm in workers(&world) {
+        let waiting = vm.send(get(basic("alice", "password")).with_body("x").with_trailers(&TRAILERS));
+        assert_eq!(vm.trailers(waiting), None, "not before the decision");
+        let call = only_call(&vm);
+        vm.answer(call.id, granted(token("hs")));
+        let known = vm.send(get(bearer(token("hs"))).with_body("x").with_trailers(&TRAILERS));
+        let without_body = vm.send(get(bearer(token("hs"))).with_trailers(&TRAILERS));
+        let open = vm.send(Request::get("/public").with_body("x").with_trailers(&TRAILERS));
+        for (stream, user) in [(waiting, "alice"), (known, "alice"), (without_body, "alice"), (open, "")] {
+            assert_eq!(told(&vm, stream), passed_as(user));
+            let trailers = vm.trailers(stream).expect("the trailers went on");
+            let left: Vec<_> = trailers.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
+            assert_eq!(left, ["x-checksum", "x-authentik"]);
+        }
+    }
+}
+
+/// It would go on with what the client says it is, or without what authentik says.
+#[test]
+fn a_request_whose_headers_cannot_be_changed_does_not_go_on() {
+    for call in
+        ["proxy_remove_header_map_value", "proxy_replace_header_map_value", "proxy_add_header_map_value"]
+    {
+        let world = world();
+        for mut vm in workers(&world) {
+            world.set_failing(call, true);
+            let waiting = vm.send(upload(&basic("alice", "password")));
+            assert_eq!(vm.outcome(waiting), Outcome::Pending);
+            let exchange = only_call(&vm);
+            vm.answer(exchange.id, granted(token("hs")));
+            assert_eq!(told(&vm, waiting), Told::Status(503), "{call}, after a call");
+            assert_eq!(
+                send(&mut vm, upload(&basic("alice", "password"))),
+                Told::Status(503),
+                "{call}, known"
+            );
+            assert_eq!(send(&mut vm, upload(&bearer(token("hs")))), Told::Status(503), "{call}, verified");
+            // Nobody's request gets no headers: there is nothing to add.
+            if call != "proxy_add_header_map_value" {
+                let forged = Request::get("/public").header("x-authentik-username", "admin").with_body("x");
+                assert_eq!(send(&mut vm, forged), Told::Status(503), "{call}, on an open path");
+            }
+            assert_eq!((vm.open_streams(), vm.death()), (0, None));
+            world.set_failing(call, false);
+            assert_eq!(send(&mut vm, upload(&bearer(token("hs")))), passed_as("alice"), "{call} works again");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::fixture::{
 use serde_json::json;
 
 use crate::support::authentik::TokenSpec;
-use crate::support::proxy_host::{CallAnswer, Request, StreamId, Vm};
+use crate::support::proxy_host::{CallAnswer, Outcome, Request, StreamId, Vm};
 
 fn alice() -> Request {
     get(basic("alice", "password"))
@@ -174,6 +174,38 @@ fn keys_that_cannot_be_asked_for_answer_everyone_who_waits_for_them() {
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::ConnectFailure);
     assert!(waiting.iter().all(|stream| told(&vm, *stream) == Told::Status(503)));
+}
+
+/// Envoy takes what is said to another request in a request's callback for an answer to that request itself.
+#[test]
+fn who_waits_for_keys_that_another_request_could_not_ask_for_is_answered_at_the_next_tick() {
+    let world = world();
+    let mut lost = worker_without_keys(&world, &configuration("rs"));
+    lost.tick();
+    assert_eq!(path_of(&only_call(&lost)), "/application/o/rs/jwks/");
+    drop(lost);
+    let mut vm = worker_without_keys(&world, &configuration("rs"));
+    let other = |number: u32| get(bearer(AUTHENTIK.mint("rs", TokenSpec::new().claim("n", number))));
+    let (first, left, third) = (vm.send(other(1)), vm.send(other(2)), vm.send(other(3)));
+    assert_eq!(vm.pending_calls().len(), 0, "another worker has the lease");
+    // It has run out by now, and no tick has come in between.
+    world.advance(seconds(6));
+    world.set_endpoints("authentik", false);
+    assert_eq!(send(&mut vm, other(4)), Told::Status(503), "the one that could not ask");
+    for stream in [first, left, third] {
+        assert_eq!(vm.outcome(stream), Outcome::Pending, "not in the callback of another");
+    }
+    vm.disconnect(left);
+    vm.tick();
+    for stream in [first, third] {
+        assert_eq!(told(&vm, stream), Told::Status(503));
+    }
+    assert_eq!((vm.open_streams(), vm.death()), (0, None));
+    world.set_endpoints("authentik", true);
+    world.advance(seconds(1));
+    let stream = vm.send(other(5));
+    answer_key_calls(&mut vm);
+    assert_eq!(told(&vm, stream), passed_as("alice"), "nothing is left of it");
 }
 
 #[test]

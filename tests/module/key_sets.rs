@@ -1,9 +1,11 @@
 //! Key sets as they should not be: faults, foreign and broken keys, far too many, none. A fault is a `503` and never
 //! means HS256; a good key is found beside bad ones; a weak one is refused.
 
+use rsa::BigUint;
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::traits::PublicKeyParts as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::fixture::{
     AUTHENTIK, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of, seconds,
@@ -153,7 +155,7 @@ fn an_rsa_key_below_2048_bits_is_refused_and_one_of_2048_is_not() {
         });
         let minted = AUTHENTIK.mint("rs", TokenSpec::new().header("kid", "own"));
         let (message, _) = minted.rsplit_once('.').unwrap();
-        let signer = rsa::pkcs1v15::SigningKey::<sha2::Sha256>::new(private);
+        let signer = rsa::pkcs1v15::SigningKey::<Sha256>::new(private);
         let token = format!("{message}.{}", url_encode(signer.sign(message.as_bytes()).to_vec()));
         for verifies in [true, false] {
             let world = world();
@@ -162,6 +164,48 @@ fn an_rsa_key_below_2048_bits_is_refused_and_one_of_2048_is_not() {
             let (_, became) = with_key_answer(&world, "rs", &token, answer);
             assert_eq!(became, expected, "{bits} bits");
         }
+    }
+}
+
+/// The modulus of an RSA key with exponent 3, and a signature of this message that it verifies. No private key is needed:
+/// modulo `s³ - m`, `s` is the cube root of the padded hash `m`.
+fn modulus_and_signature(bits: usize, message: &str) -> (BigUint, Vec<u8>) {
+    // RFC 8017 §9.2: what says that it is SHA-256.
+    const DIGEST_INFO: [u8; 19] = [
+        0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+        0x04, 0x20,
+    ];
+    let (length, hash) = (bits / 8, Sha256::digest(message));
+    let padding = vec![0xff; length - 3 - DIGEST_INFO.len() - hash.len()];
+    let padded = BigUint::from_bytes_be(&[&[0, 1], &padding[..], &[0], &DIGEST_INFO, &hash].concat());
+    // The cube root of 1.5 times the least number of so many bits; of such a parity that the modulus is odd.
+    let hundredths: u32 = [114, 144, 181][(bits - 1) % 3];
+    let even = ((BigUint::from(hundredths) << ((bits - 1) / 3)) / 200_u32) << 1;
+    let root = even + u32::from(hash[31] % 2 == 0);
+    let modulus = &root * &root * &root - padded;
+    assert_eq!(modulus.bits(), bits);
+    let digits = root.to_bytes_be();
+    (modulus, [vec![0; length - digits.len()], digits].concat())
+}
+
+/// Checked in Wasm, where a key of such a size is work.
+#[test]
+fn an_rsa_key_above_8192_bits_is_refused_and_one_of_8192_is_not() {
+    let refused = Told::Status(401);
+    for (bits, expected) in [(8192, passed_as("alice")), (8200, refused.clone()), (16_384, refused)] {
+        let minted = AUTHENTIK.mint("rs", TokenSpec::new().header("kid", "own"));
+        let (message, _) = minted.rsplit_once('.').unwrap();
+        let (modulus, signature) = modulus_and_signature(bits, message);
+        let key = json!({
+            "kty": "RSA", "use": "sig", "alg": "RS256", "kid": "own",
+            "n": url_encode(modulus.to_bytes_be()), "e": url_encode([3]),
+        });
+        let world = world();
+        world.set_verify_signature(false);
+        let answer = CallAnswer::json(200, json!({"keys": [key]}).to_string());
+        let token = format!("{message}.{}", url_encode(signature));
+        let (_, became) = with_key_answer(&world, "rs", &token, answer);
+        assert_eq!(became, expected, "{bits} bits");
     }
 }
 

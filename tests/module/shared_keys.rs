@@ -2,8 +2,8 @@
 //! nobody believes what another filter wrote.
 
 use super::fixture::{
-    AUTHENTIK, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of, seconds,
-    send, token, told, worker, worker_without_keys, world,
+    AUTHENTIK, Told, answer_key_calls, basic, bearer, configuration, get, granted, only_call, passed_as,
+    path_of, refused, seconds, send, token, told, worker, worker_without_keys, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
 use crate::support::proxy_host::{CallAnswer, Vm, World};
@@ -12,7 +12,7 @@ fn key_calls(vm: &Vm) -> usize {
     vm.pending_calls().iter().filter(|call| path_of(call).ends_with("/jwks/")).count()
 }
 
-fn shared_entry(world: &World, what: &str) -> Vec<u8> {
+fn shared_name(world: &World, what: &str) -> Vec<u8> {
     let is_it = |key: &Vec<u8>| String::from_utf8_lossy(key).contains(what);
     world.shared_keys("").into_iter().find(is_it).unwrap()
 }
@@ -183,7 +183,7 @@ fn a_key_set_that_another_filter_wrote_or_changed_is_not_believed() {
     let world = world();
     let mut first = worker(&world, &configuration("es"));
     assert_eq!(send(&mut first, get(bearer(token("es")))), passed_as("alice"));
-    let name = shared_entry(&world, "/keys/");
+    let name = shared_name(&world, "/keys/");
     let good = world.shared_data("", &name).unwrap();
     let forged = AUTHENTIK.mint("es", TokenSpec::new().signed_by(Key::Es256(Generation::B)));
     let own_keys = serde_json::json!({"keys": [Key::Es256(Generation::B).jwk().unwrap()]}).to_string();
@@ -208,12 +208,33 @@ fn a_key_set_that_another_filter_wrote_or_changed_is_not_believed() {
     }
 }
 
+/// One key authenticates both kinds of entries; what they say is what tells them apart.
+#[test]
+fn a_verdict_in_the_place_of_a_key_set_is_asked_for_again() {
+    for answer in [granted(token("es")), refused()] {
+        let world = world();
+        let mut first = worker(&world, &configuration("es"));
+        let stream = first.send(get(basic("alice", "password")));
+        let call = only_call(&first);
+        first.answer(call.id, answer);
+        assert_ne!(told(&first, stream), Told::Waits);
+        let verdict = world.shared_data("", shared_name(&world, "/verdict/")).unwrap();
+        world.set_shared_data("", shared_name(&world, "/keys/"), &verdict);
+        world.advance(seconds(11));
+        let mut vm = worker_without_keys(&world, &configuration("es"));
+        let stream = vm.send(get(bearer(token("es"))));
+        assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1));
+        answer_key_calls(&mut vm);
+        assert_eq!(told(&vm, stream), passed_as("alice"));
+    }
+}
+
 #[test]
 fn a_forged_lease_delays_a_fetch_but_cannot_stop_it() {
     for lease in [u64::MAX.to_be_bytes().to_vec(), vec![0xff; 3], Vec::new()] {
         let world = world();
         let mut first = worker(&world, &configuration("es"));
-        let name = shared_entry(&world, "/lease/");
+        let name = shared_name(&world, "/lease/");
         world.set_shared_data("", &name, &lease);
         world.advance(seconds(301));
         first.tick();

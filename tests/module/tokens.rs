@@ -1,6 +1,8 @@
 //! Forged and malformed tokens against the provider's keys. Every table is judged twice, with the host's
 //! `verify_signature` and with the filter's own cryptography: the verdicts must be the same.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rsa::pkcs8::EncodePublicKey as _;
@@ -11,7 +13,7 @@ use super::fixture::{
     provider, seconds, send, token, token_with, told, url_encode, worker, worker_without_keys, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Vm, World};
+use crate::support::proxy_host::{CallAnswer, Request, Vm, World};
 
 const REFUSED: Told = Told::Status(401);
 
@@ -457,6 +459,36 @@ fn the_times_of_a_token_are_checked_with_grace_for_the_past_ones_only() {
             ("iat 2^63", times(json!({"iat": 1_u64 << 63})), REFUSED),
         ],
     );
+}
+
+/// A clock that stands at the epoch would make every token a good one.
+#[test]
+fn without_a_clock_nobody_is_judged() {
+    const IN_2001: u64 = 1_000_000_000;
+    let expired = token_with("hs", json!({"exp": IN_2001, "iat": null, "nbf": null, "auth_time": null}));
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    assert_eq!(send(&mut vm, get(bearer(&expired))), REFUSED);
+    let now = world.now();
+    let stands_at = |time: Duration, is_broken: bool| world.set_now(if is_broken { time } else { now });
+    let broken: [(&str, &dyn Fn(bool)); 3] = [
+        ("at the epoch", &|is_broken| stands_at(Duration::ZERO, is_broken)),
+        ("half a second after it", &|is_broken| stands_at(Duration::from_millis(500), is_broken)),
+        ("none at all", &|is_broken| world.set_failing("proxy_get_current_time_nanoseconds", is_broken)),
+    ];
+    for (name, set_broken) in broken {
+        set_broken(true);
+        for request in [get(bearer(&expired)), get(bearer(token("hs"))), Request::get("/")] {
+            assert_eq!(send(&mut vm, request), Told::Status(503), "{name}");
+        }
+        vm.tick();
+        set_broken(false);
+        assert_eq!(send(&mut vm, get(bearer(&expired))), REFUSED, "{name}, mended");
+        let stream = vm.send(get(bearer(token("hs"))));
+        assert_eq!(told(&vm, stream), passed_as("alice"), "{name}, mended");
+        vm.disconnect(stream);
+    }
+    assert_eq!((vm.open_streams(), vm.death()), (0, None));
 }
 
 #[test]

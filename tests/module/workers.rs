@@ -255,6 +255,22 @@ fn an_entry_copied_to_another_credentials_slot_is_a_miss() {
     assert_misses(&mut two, mallory(), "alice's entry in mallory's slot");
 }
 
+/// One key authenticates both kinds of entries; what they say is what tells them apart.
+#[test]
+fn a_key_set_in_a_verdicts_slot_is_a_miss() {
+    let world = world();
+    // One that has keys: the entry of one that has none is too short for a verdict anyway.
+    let (mut one, mut two) = two_workers(&world, &configuration("es"));
+    assert_eq!(send_and_answer(&mut one, alice(), refused()), Told::Status(401));
+    let is_key_set = |key: &Vec<u8>| String::from_utf8_lossy(key).contains("/keys/");
+    let name = world.shared_keys("").into_iter().find(is_key_set).expect("the keys are shared");
+    let key_set = world.shared_data("", &name).unwrap();
+    for key in verdict_slots(&world) {
+        world.set_shared_data("", key, &key_set);
+    }
+    assert_misses(&mut two, alice(), "a key set for a verdict");
+}
+
 #[test]
 fn credentials_that_share_a_slot_push_each_other_out_and_are_never_mixed_up() {
     let mut configuration = configuration("hs");

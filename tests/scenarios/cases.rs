@@ -5,7 +5,8 @@ use serde_json::json;
 use super::core::Core;
 use super::module::BuiltModule;
 use super::{
-    NOW, PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, refusing, request, signed, token,
+    NOW, PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, jar, log_in, refusing, request,
+    signed, token,
 };
 
 /// Makes a test on the core and one on the module of each scenario.
@@ -26,18 +27,20 @@ macro_rules! on_both {
     };
 }
 
-const SPELLINGS: [(&str, &str); 4] = [
+const SPELLINGS: [(&str, &str); 7] = [
     ("x-authentik-username", "admin"),
     ("x_authentik_username", "admin"),
     ("x-authentik_groups", "admins"),
     ("x-authentik-made-up", "x"),
+    ("x.authentik.username", "admin"),
+    ("x~authentik!uid", "0"),
+    ("x.tenant", "red"),
 ];
 
 fn assert_stripped(told: &Told) {
     let values = told.headers("x-authentik-username");
     assert!(!values.contains(&"admin"), "{values:?}");
-    for name in ["x_authentik_username", "x-authentik_groups", "x-authentik-made-up", "x_tenant", "x-tenant"]
-    {
+    for name in SPELLINGS.iter().map(|(name, _)| *name).skip(1).chain(["x_tenant", "x-tenant"]) {
         assert!(!told.names().contains(&name), "{name}");
     }
 }
@@ -91,22 +94,38 @@ on_both! {
         }
     }
 
-    /// §2.1: on every path, with identity and without.
+    /// §2.1: on every path, with identity and without, whatever the identity comes from.
     fn owned_headers_are_stripped_everywhere(start) {
-        let provider = json!({"skip_path_regex": "^/public"});
+        let provider = json!({"skip_path_regex": "^/public", "intercept_header_auth": false});
         let rest = json!({"owned_headers": ["X-Tenant"], "allow_cors_preflight": true});
+        let configuration = configuration(&provider, &rest);
         let credential = basic("alice", PASSWORD);
-        let roads: [&[(&str, &str)]; 3] = [
+        let foreign = ("authorization", "Negotiate abc");
+        let of_login = log_in(&mut *start(&configuration), "alice");
+        let mut replica = start(&configuration);
+        ask(&mut *replica, &[("authorization", &credential)], &granting(json!({})));
+        let of_credential = jar(&replica.respond(&[]));
+        let roads: [&[(&str, &str)]; 9] = [
             &[("authorization", &credential)],
             &[(":path", "/public/x")],
             &[(":method", "OPTIONS"), ("origin", "https://a"), ("access-control-request-method", "PUT")],
+            &[("cookie", &of_login)],
+            &[("cookie", &of_login), foreign],
+            &[("cookie", &of_credential)],
+            &[("cookie", &of_credential), ("authorization", &credential)],
+            &[("cookie", &of_credential), foreign],
+            &[(":path", "/public/x"), ("cookie", &of_login), foreign],
         ];
         for road in roads {
-            let mut subject = start(&configuration(&provider, &rest));
+            let mut subject = start(&configuration);
             let headers = [road, &SPELLINGS, &[("x-tenant", "red"), ("x_tenant", "red")]].concat();
             let told = ask(&mut *subject, &headers, &granting(json!({})));
             assert!(matches!(told, Told::Forwarded(_)), "{told:?}");
             assert_stripped(&told);
+            let is_somebody = road.iter().any(|(name, _)| ["authorization", "cookie"].contains(name));
+            assert_eq!(told.headers("x-authentik-username"), ["alice"][..usize::from(is_somebody)], "{road:?}");
+            let is_foreign = road.contains(&foreign);
+            assert_eq!(told.headers("authorization"), [foreign.1][..usize::from(is_foreign)], "{road:?}");
         }
     }
 
@@ -133,6 +152,49 @@ on_both! {
 
         let own = subject.send(&public("Bearer opaque")).expect("authentik is not asked");
         assert_eq!((own.header("x-authentik-username"), own.header("authorization")), (None, Some("Bearer opaque")));
+    }
+
+    /// §3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
+    /// the client chooses it.
+    fn unauthenticated_paths_in_domain_mode(start) {
+        let domain = json!({
+            "mode": "forward_domain", "cookie_domain": "example.test", "external_host": "https://auth-app.example.test",
+        });
+        let status = |pattern: &str, authority: &str, path: &str| {
+            let mut provider = domain.clone();
+            provider["skip_path_regex"] = json!(pattern);
+            let mut subject = start(&configuration(&provider, &json!({})));
+            subject.send(&request(&[(":authority", authority), (":path", path)])).unwrap().status()
+        };
+        let (path, host, both) = ("/public/", "^https://status\\.", "^https://wiki\\.example\\.test/public/");
+        for (pattern, authority, target, expected) in [
+            (path, "app.example.test", "/public/a", 200),
+            (path, "example.test", "/a/public/b?c", 200),
+            (path, "app.example.test", "/admin", 302),
+            (path, "app.example.test", "/admin?/public/", 302),
+            (path, "app.example.test", "/public/../admin", 302),
+            ("^/public/", "app.example.test", "/public/a", 302),
+            (host, "status.example.test", "/any", 200),
+            (host, "STATUS.Example.Test.", "/any", 200),
+            (host, "status.example.test", "/any/../path", 302),
+            (host, "app.example.test", "/status.", 302),
+            (both, "wiki.example.test", "/public/a", 200),
+            (both, "wiki.example.test:443", "/public/a", 200),
+            (both, "wiki.example.test:8443", "/public/a", 302),
+            (both, "wiki.example.test", "/a", 302),
+            (both, "app.example.test", "/public/a", 302),
+            ("public", "public.example.test", "/admin", 200),
+            ("public", "public.other.test", "/admin", 302),
+            (path, "other.test", "/public/a", 302),
+            (host, "status.other.test", "/any", 302),
+            (host, "status.example.test.other.test", "/any", 302),
+            (host, "status.evilexample.test", "/any", 302),
+            (host, "status.example.test@other.test", "/any", 302),
+            ("x*", "other.test", "/", 302),
+            ("x*", "", "/", 302),
+        ] {
+            assert_eq!(status(pattern, authority, target), expected, "{pattern} {authority} {target}");
+        }
     }
 
     /// §2.4: a JWT of this authentik never reaches an application, good or not, however it is sent.
@@ -272,6 +334,41 @@ on_both! {
         assert!(!told.names().contains(&"x_forwarded_host"));
         assert_eq!(told.headers("cookie"), ["a=1; b=2"]);
         assert!(!told.names().contains(&"authorization"));
+    }
+
+    /// An upgrade keeps its `Connection`; the next hop is told to take nothing away (RFC 9110 §7.6.1).
+    fn connection_names_no_headers(start) {
+        let credential = basic("alice", PASSWORD);
+        for (sent, expected) in [
+            ("Upgrade", "Upgrade"), ("Upgrade, x-authentik-username", "upgrade"), ("x-authentik-groups,upgrade", "upgrade"),
+        ] {
+            let mut subject = start(&configuration(&json!({"skip_path_regex": "^/public"}), &json!({})));
+            for path in ["/", "/public"] {
+                let headers = [
+                    (":path", path), ("authorization", &*credential), ("upgrade", "websocket"), ("connection", sent),
+                ];
+                let told = ask(&mut *subject, &headers, &granting(json!({})));
+                assert_eq!((told.header("x-authentik-username"), told.headers("connection")), (Some("alice"), vec![expected]));
+            }
+        }
+    }
+
+    /// §2.7: a preflight is nobody's, and takes no credential along that authentik vouched for.
+    fn a_preflight_is_nobodys(start) {
+        let rest = json!({"allow_cors_preflight": true});
+        let mut subject = start(&configuration(&json!({}), &rest));
+        let marks = [(":method", "OPTIONS"), ("origin", "https://a"), ("access-control-request-method", "PUT")];
+        let credential = basic("alice", PASSWORD);
+        let preflight = request(&[&marks[..], &[("authorization", &credential)]].concat());
+        let unknown = subject.send(&preflight).expect("authentik is not asked");
+        assert_eq!(unknown.headers("authorization"), [&*credential], "untouched: it may be the application's own");
+        ask(&mut *subject, &[("authorization", &credential)], &granting(json!({})));
+        let known = subject.send(&preflight).expect("authentik is not asked");
+        for told in [unknown, known.clone()] {
+            assert_eq!((told.status(), told.header("x-authentik-username")), (200, None), "{told:?}");
+        }
+        assert_eq!(known.headers("authorization"), [""; 0]);
+        assert_eq!(subject.calls(), [""; 0]);
     }
 
     /// §2.5: only the headers that are wanted are sent; the others are stripped all the same.

@@ -1,5 +1,8 @@
 //! The core as a subject: a request's headers in, its edited headers or a reply out. No host at all.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use authentik_proxy_wasm::authn::decision::{Decision, Forward, may_be_shared};
 use authentik_proxy_wasm::authn::provider::{Answer, Call};
 use authentik_proxy_wasm::authn::request::HeaderBlock;
@@ -10,9 +13,13 @@ use authentik_proxy_wasm::config::Config;
 use super::{NOW, Reply, Subject, Told};
 
 /// No host cryptography, no shared data.
-struct Nothing;
+struct Bare {
+    /// Whether the request for randomness of this number is not met.
+    denies: fn(u32) -> bool,
+    asked: Cell<u32>,
+}
 
-impl Surroundings for Nothing {
+impl Surroundings for Bare {
     fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
@@ -24,7 +31,8 @@ impl Surroundings for Nothing {
         false
     }
     fn random(&self, bytes: &mut [u8]) -> bool {
-        getrandom::fill(bytes).is_ok()
+        let number = self.asked.replace(self.asked.get() + 1);
+        !(self.denies)(number) && getrandom::fill(bytes).is_ok()
     }
     fn source_address(&self) -> Option<String> {
         Some("192.0.2.7:40000".to_owned())
@@ -33,6 +41,7 @@ impl Surroundings for Nothing {
 
 pub(crate) struct Core {
     authenticator: Authenticator,
+    surroundings: Rc<Bare>,
     now: u64,
     next_id: u32,
     request: Vec<(String, String)>,
@@ -42,10 +51,16 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(configuration: &str) -> Self {
+        Self::denied_randomness(configuration, |_| false)
+    }
+
+    /// Where the host does not give randomness whenever it is asked, by the number of the request for it.
+    pub(crate) fn denied_randomness(configuration: &str, denies: fn(u32) -> bool) -> Self {
         let config = Config::parse(configuration.as_bytes(), &|_| None).expect("a good configuration");
         let authenticator = Authenticator::new(config).unwrap();
         Self {
             authenticator,
+            surroundings: Rc::new(Bare { denies, asked: Cell::default() }),
             now: NOW,
             next_id: 1,
             request: Vec::new(),
@@ -54,8 +69,17 @@ impl Core {
         }
     }
 
-    fn env(&self) -> Env<'static> {
-        Env { now: Timestamp::from_seconds(self.now), surroundings: &Nothing }
+    /// The host hands over this, whatever it is.
+    pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Told> {
+        self.next_id += 1;
+        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*self.surroundings };
+        let decision = self.authenticator.authenticate(&env, self.next_id, block)?;
+        Some(self.told(decision))
+    }
+
+    /// The client of the last request leaves.
+    pub(crate) fn leave(&mut self) {
+        self.authenticator.forget(self.next_id);
     }
 
     fn told(&mut self, decision: Decision) -> Told {
@@ -84,10 +108,7 @@ impl Subject for Core {
         self.request = headers.to_vec();
         let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let block = HeaderBlock::from_pairs(pairs);
-        self.next_id += 1;
-        let env = self.env();
-        let decision = self.authenticator.authenticate(&env, self.next_id, &block)?;
-        Some(self.told(decision))
+        self.send_block(&block)
     }
 
     fn calls(&mut self) -> Vec<String> {
@@ -104,7 +125,8 @@ impl Subject for Core {
                 Reply::Body(status, body) => response(status, body),
                 Reply::Reset => Answer::Reset,
             };
-            let env = self.env();
+            let surroundings = Rc::clone(&self.surroundings);
+            let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*surroundings };
             for (id, decision) in self.authenticator.answered(&env, ticket, &answer) {
                 if id == self.next_id {
                     told = Some(self.told(decision));

@@ -1,5 +1,7 @@
 //! The browser's login flow: start, callback, sign-out, and everything that must not end in a session.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::core::Core;
@@ -85,6 +87,26 @@ fn a_browser_comes_back_to_where_it_was() {
         assert!(has_session(&ended));
         let told = subject.send(&request(&[("cookie", &cookie_of(&ended))])).expect("no call for a session");
         assert_eq!(told.header("x-authentik-username"), Some("alice"));
+    });
+}
+
+/// What one login was told is of no use in another.
+#[test]
+fn two_logins_have_nothing_in_common() {
+    on_both(|start| {
+        let mut subject = start(&default_configuration());
+        let logins = [(); 3].map(|()| Begun::at(&mut *subject, "/"));
+        let all_differ = |what: &str, values: Vec<String>| {
+            let distinct: BTreeSet<_> = values.iter().filter(|value| value.len() >= 22).collect();
+            assert_eq!(distinct.len(), values.len(), "{what}: {values:?}");
+        };
+        for name in ["nonce", "code_challenge"] {
+            all_differ(name, logins.iter().map(|login| parameter(&login.location, name).unwrap()).collect());
+        }
+        // A box begins with its nonce. The same one twice under one key would give the contents away.
+        let cookies = logins.iter().map(|login| login.cookie.split_once('=').unwrap().1.to_owned());
+        let boxes = logins.iter().map(Begun::state).chain(cookies);
+        all_differ("nonces of boxes", boxes.map(|sealed| sealed[..32].to_owned()).collect());
     });
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::core::Core;
 use super::module::BuiltModule;
 use super::{
-    PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
+    NOW, PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
     request,
 };
 
@@ -144,6 +144,14 @@ fn only_the_same_provider_with_the_same_secret_opens_it() {
     });
 }
 
+/// On the core, whose randomness is real: two workers of the in-process host would have the same.
+#[test]
+fn two_replicas_seal_one_session_in_two_ways() {
+    let sealed = [(); 2].map(|()| jar(&cookies(&mut Core::new(&plain()), json!({}))));
+    let [one, two] = sealed.each_ref().map(|cookie| &cookie.split_once('=').unwrap().1[..32]);
+    assert_ne!(one, two, "a box begins with its nonce");
+}
+
 #[test]
 fn a_large_session_is_split_and_a_very_large_one_is_not_set() {
     on_both(|start| {
@@ -244,6 +252,53 @@ fn revalidation_ends_a_session_whose_token_was_revoked() {
                 other.send(&request(&[("cookie", &renewed)])).expect("a no is remembered").status(),
                 302
             );
+        }
+    });
+}
+
+/// authentik's word makes a session no longer, whatever the token's own end is by then.
+#[test]
+fn a_confirmed_session_ends_when_it_would_have() {
+    on_both(|start| {
+        let rest = json!({"session": {"max_age_seconds": 60}});
+        let configuration = configuration(&json!({"revalidate_seconds": 30}), &rest);
+        for cookie in [
+            jar(&cookies(&mut *start(&configuration), json!({}))),
+            log_in(&mut *start(&configuration), "alice"),
+        ] {
+            let mut subject = start(&configuration);
+            subject.advance(30);
+            let told = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({"exp": NOW + 7200})));
+            assert_eq!(told.status(), 200, "confirmed");
+            let set = subject.respond(&[]);
+            assert!(set.len() == 1 && set[0].ends_with("; Max-Age=30"), "{set:?}");
+            let renewed = jar(&set);
+            assert!(is_session(start, &configuration, &renewed, 59));
+            assert!(!is_session(start, &configuration, &renewed, 60), "nor is authentik asked");
+            subject.advance(30);
+            for cookie in [&cookie, &renewed] {
+                let told = subject.send(&request(&[("cookie", cookie)])).expect("nobody is asked");
+                assert_eq!(told.status(), 302, "nor where it was confirmed: {told:?}");
+            }
+        }
+    });
+}
+
+/// A cookie of the one beside the credential of the other, where both are the same text.
+#[test]
+fn a_session_is_of_one_credential_only() {
+    on_both(|start| {
+        let told = |cookie: &str, credential: &str| {
+            let headers = request(&[("cookie", cookie), ("authorization", credential)]);
+            start(&plain()).send(&headers).map(|told| told.status())
+        };
+        let mut replica = start(&plain());
+        let own = basic("alice", "pass");
+        ask(&mut *replica, &[("authorization", &own)], &granting(json!({})));
+        let cookie = jar(&replica.respond(&[]));
+        assert_eq!(told(&cookie, &own), Some(200), "its own credential: nobody is asked");
+        for other in [basic("alicep", "ass"), basic("alicepass", ""), "Bearer alicepass".to_owned()] {
+            assert_eq!(told(&cookie, &other), None, "{other}: authentik, or its keys, are asked");
         }
     });
 }

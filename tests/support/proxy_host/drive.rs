@@ -46,6 +46,14 @@ impl Vm {
         self.any_stream(stream).filter_state.get(name.as_bytes()).cloned()
     }
 
+    /// The trailers as they went on; `None` where they have not, or where there are none.
+    pub(crate) fn trailers(&self, stream: StreamId) -> Option<HeaderMap> {
+        let stream = self.any_stream(stream);
+        let has_gone_on =
+            stream.forwarded.is_some() && stream.next == Part::Nothing && stream.held == Held::No;
+        stream.trailers.clone().filter(|_| has_gone_on)
+    }
+
     /// The streams that are not over.
     pub(crate) fn open_streams(&self) -> usize {
         self.store.data().streams.len()

@@ -53,6 +53,7 @@ pub(super) struct WorldState {
     pub(super) host_calls: BTreeMap<&'static str, u64>,
     pub(super) clusters: BTreeSet<Vec<u8>>,
     pub(super) without_endpoints: BTreeSet<Vec<u8>>,
+    pub(super) failing: BTreeSet<String>,
     pub(super) verifies_signatures: bool,
     pub(super) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) route_cache_clears: u64,
@@ -79,6 +80,7 @@ impl World {
             host_calls: BTreeMap::new(),
             clusters: BTreeSet::new(),
             without_endpoints: BTreeSet::new(),
+            failing: BTreeSet::new(),
             verifies_signatures: true,
             properties: BTreeMap::from([source]),
             route_cache_clears: 0,
@@ -151,6 +153,16 @@ impl World {
         }
     }
 
+    /// Lets every call of this import end as an internal failure, or no longer.
+    pub(crate) fn set_failing(&self, import: &str, fails: bool) {
+        let mut state = self.lock();
+        if fails {
+            state.failing.insert(import.to_owned());
+        } else {
+            state.failing.remove(import);
+        }
+    }
+
     /// Says whether this host offers the foreign function `verify_signature`.
     pub(crate) fn set_verify_signature(&self, present: bool) {
         self.lock().verifies_signatures = present;
@@ -218,6 +230,7 @@ impl World {
             there.log_level = here.log_level;
             there.clusters.clone_from(&here.clusters);
             there.without_endpoints.clone_from(&here.without_endpoints);
+            there.failing.clone_from(&here.failing);
             there.properties.clone_from(&here.properties);
             there.verifies_signatures = here.verifies_signatures;
         }
