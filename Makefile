@@ -6,6 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := wasm
 
 ENVOY_VERSION := 1.40.0
+CARGO_MUTANTS_VERSION := 27.1.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
 MAX_BYTES := 1048576
@@ -13,7 +14,7 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 
-.PHONY: help wasm run test flood lint size envoy browser toolchain clean
+.PHONY: help wasm run test flood mutants lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,10 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
+
+mutants: ## Mutation testing of the core (an hour and more); ends with what survived and the totals
+	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants@$(CARGO_MUTANTS_VERSION)
+	@CARGO_PROFILE_DEV_DEBUG=0 cargo mutants || case $$? in 2|3) ;; *) exit 1 ;; esac # 2: some survived, 3: some hung
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
