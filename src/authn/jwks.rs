@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_not_read_to_its_end_never_means_the_client_secret() {
+        let set_of = |count: usize| json!({"keys": vec![json!({"use": "enc"}); count]});
+        assert_eq!(keys(&set_of(MAX_KEYS)).as_deref(), Some("secret"));
+        for count in [MAX_KEYS + 1, MAX_KEYS + 2] {
+            assert_eq!(keys(&set_of(count)).as_deref(), Some(""), "{count}");
+        }
+    }
+
+    #[test]
     fn foreign_and_broken_keys_do_not_hide_a_good_one() {
         let mut document = recorded(RECORDED_ES);
         let list = document["keys"].as_array_mut().unwrap();

@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_the_host_s_to_the_byte() {
+        let block = block(&[(":path", "/"), ("x", "")]);
+        let expected = b"\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0:path\0/\0x\0\0";
+        assert_eq!(block.into_bytes(), expected);
+    }
+
+    #[test]
     fn a_block_that_is_cut_anywhere_is_malformed_and_never_a_panic() {
         let HeaderBlock(bytes) = block(&[(":path", "/"), ("cookie", "a=b")]);
         for length in 0..bytes.len() {
