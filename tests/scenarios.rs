@@ -6,6 +6,7 @@
 
 mod cases;
 mod core;
+mod edges;
 mod login;
 #[cfg(not(feature = "mutants"))]
 mod module;

@@ -239,6 +239,12 @@ mod tests {
         for alg in ["ES384", "RS256", "PS256", "none", "None", ""] {
             assert_eq!(chosen(&keys, Some(&kid), alg), Err(NoChoice::Algorithm), "{alg}");
         }
+        assert_eq!(
+            chosen(&keys, Some(&kid), "HS256"),
+            Err(NoChoice::Algorithm),
+            "it names a key that is here"
+        );
+        assert_eq!(chosen(&keys, None, "none"), Err(NoChoice::Algorithm), "no refetch for that");
         let twice = KeySet::Public(vec![list[0].clone(), list[0].clone()]);
         assert_eq!(chosen(&twice, None, "ES256"), Err(NoChoice::Key), "no kid and two keys");
         assert_eq!(chosen(&KeySet::ClientSecret, None, "HS256"), Ok(false));

@@ -324,6 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn every_connection_option_but_upgrade_is_one_for_the_next_hop() {
+        let names_options = |value: &str| {
+            RequestView::read(&block(&[("connection", value)]), &[]).unwrap().names_connection_options()
+        };
+        for value in ["upgrade, x-authentik-username", "x-authentik-username", "close", "upgrade,"] {
+            assert!(names_options(value), "{value}");
+        }
+        for value in ["", "upgrade", "Upgrade"] {
+            assert!(!names_options(value), "{value}");
+        }
+        assert!(!RequestView::read(&block(&[]), &[]).unwrap().names_connection_options());
+    }
+
+    #[test]
     fn what_a_navigation_is() {
         assert!(is_navigation(&[(":method", "GET")]), "a client that says nothing");
         assert!(is_navigation(&[(":method", "HEAD"), ("accept", "*/*")]));
