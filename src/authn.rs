@@ -538,6 +538,33 @@ mod tests {
         assert_eq!(authenticator().forbidden_trailers(&malformed), None);
     }
 
+    #[test]
+    fn so_many_requests_may_wait_and_no_more() {
+        let (mut authenticator, memory) = (authenticator(), Memory::default());
+        let env = Env { now: at(0), surroundings: &memory };
+        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
+        for id in 0..8_192 {
+            assert!(authenticator.authenticate(&env, id, &request).is_none(), "request {id}");
+        }
+        let mut status = |id| match authenticator.authenticate(&env, id, &request) {
+            Some(Decision::Reply(reply)) => Some(reply.status),
+            Some(Decision::Forward(_)) => Some(200),
+            None => None,
+        };
+        assert_eq!((status(8_192), status(8_193)), (Some(503), Some(503)));
+        authenticator.forget(7);
+        assert!(authenticator.authenticate(&env, 8_194, &request).is_none(), "one has left");
+        let calls = authenticator.take_calls();
+        assert_eq!(calls.len(), 1);
+        for (ticket, _) in calls {
+            let mut settled = authenticator.answered(&env, ticket, &Answer::Reset);
+            settled.sort_by_key(|(id, _)| *id);
+            let ids: Vec<_> = settled.into_iter().map(|(id, _)| id).collect();
+            let expected: Vec<_> = (0..8_192).filter(|id| *id != 7).chain([8_194]).collect();
+            assert_eq!(ids, expected);
+        }
+    }
+
     /// With interception off the client is told the same; who reads the log must not be.
     #[test]
     fn the_log_says_why_a_credential_was_turned_away() {
