@@ -589,6 +589,26 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failed_fetch_only_an_unknown_key_is_a_fault() {
+        let (memory, mut worker) = (Memory::default(), worker());
+        for (seconds, answer) in [(0, no_keys()), (300, Answer::Reset)] {
+            worker.tick(&env(&memory, seconds), 0);
+            for (_, ticket) in calls(&mut worker) {
+                worker.answered(&env(&memory, seconds), ticket, &answer);
+            }
+        }
+        for (id, token_of, status) in [(1, "one", 503), (2, "two", 401)] {
+            let credential = bearer(token_of);
+            let headers = [(":authority", "one.example.test"), ("authorization", &credential)];
+            let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let decided = worker.authenticate(&env(&memory, 301), id, &HeaderBlock::from_pairs(pairs));
+            let decided = decided.map(|decision| (id, decision)).into_iter().collect();
+            assert_eq!(told(decided), [(id, status)], "a token of {token_of} at one");
+        }
+        assert_eq!(paths(&mut worker), [""; 0], "not so soon");
+    }
+
+    #[test]
     fn keys_are_fetched_on_schedule_and_once() {
         let (memory, mut worker) = (Memory::default(), worker());
         let mut fetched_at = |seconds: u64, jitter_percent, answer: Option<&Answer>| {
