@@ -6,6 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := wasm
 
 ENVOY_VERSION := 1.40.0
+CARGO_MUTANTS_VERSION := 27.1.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
 MAX_BYTES := 1048576
@@ -18,7 +19,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test flood soak fuzz lint size envoy browser toolchain clean
+.PHONY: help wasm run test flood soak fuzz mutants lint size envoy browser toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,10 @@ fuzz: ## Search for inputs that break a promise: FUZZ_SECONDS for each target, o
 	    END {printf "%-14s %9d executions, %s\n", target, runs, covered}' $$log; \
 	done; \
 	for target in $$failed; do echo; echo "$$target FAILED:"; tail -n 25 target/log/$$target; done; test -z "$$failed"
+
+mutants: ## Mutation testing of the core (an hour and more); ends with what survived and the totals
+	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants@$(CARGO_MUTANTS_VERSION)
+	@CARGO_PROFILE_DEV_DEBUG=0 cargo mutants || case $$? in 2|3) ;; *) exit 1 ;; esac # 2: some survived, 3: some hung
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check

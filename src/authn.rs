@@ -490,3 +490,110 @@ fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Vec<u8>
         |sent: &&[u8]| normal.iter().any(|(name, normal)| sent != name && headers::spells(sent, normal));
     view.names().filter(is_other).map(<[u8]>::to_vec).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::provider::Answer;
+    use crate::authn::slots::tests::{Memory, at};
+
+    fn authenticator() -> Authenticator {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "owned_headers": ["X-Tenant"],
+            "session": {"enabled": false},
+            "throttle": {"failures": 1},
+            "providers": [{
+                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
+                "external_host": "https://app.example.test", "intercept_header_auth": false,
+            }],
+        });
+        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+        Authenticator::new(config).unwrap()
+    }
+
+    fn block(pairs: &[(&str, &str)]) -> HeaderBlock {
+        HeaderBlock::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
+    #[test]
+    fn a_trailer_says_nothing_that_a_header_may_not() {
+        let trailers = block(&[
+            ("x-checksum", "1"),
+            ("x-authentik-username", "admin"),
+            ("X_Authentik_Groups", "admins"),
+            ("x.tenant", "red"),
+            ("Authorization", "Basic x"),
+            ("x-authentik", "not below the prefix"),
+        ]);
+        let forbidden = authenticator().forbidden_trailers(&trailers).unwrap();
+        assert_eq!(
+            forbidden,
+            [&b"x-authentik-username"[..], b"X_Authentik_Groups", b"x.tenant", b"Authorization"]
+        );
+        assert_eq!(authenticator().forbidden_trailers(&block(&[])), Some(Vec::new()));
+        let malformed = HeaderBlock::new(vec![0xff; 64]);
+        assert_eq!(authenticator().forbidden_trailers(&malformed), None);
+    }
+
+    #[test]
+    fn so_many_requests_may_wait_and_no_more() {
+        let (mut authenticator, memory) = (authenticator(), Memory::default());
+        let env = Env { now: at(0), surroundings: &memory };
+        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
+        for id in 0..8_192 {
+            assert!(authenticator.authenticate(&env, id, &request).is_none(), "request {id}");
+        }
+        let mut status = |id| match authenticator.authenticate(&env, id, &request) {
+            Some(Decision::Reply(reply)) => Some(reply.status),
+            Some(Decision::Forward(_)) => Some(200),
+            None => None,
+        };
+        assert_eq!((status(8_192), status(8_193)), (Some(503), Some(503)));
+        authenticator.forget(7);
+        assert!(authenticator.authenticate(&env, 8_194, &request).is_none(), "one has left");
+        let calls = authenticator.take_calls();
+        assert_eq!(calls.len(), 1);
+        for (ticket, _) in calls {
+            let mut settled = authenticator.answered(&env, ticket, &Answer::Reset);
+            settled.sort_by_key(|(id, _)| *id);
+            let ids: Vec<_> = settled.into_iter().map(|(id, _)| id).collect();
+            let expected: Vec<_> = (0..8_192).filter(|id| *id != 7).chain([8_194]).collect();
+            assert_eq!(ids, expected);
+        }
+    }
+
+    /// With interception off the client is told the same; who reads the log must not be.
+    #[test]
+    fn the_log_says_why_a_credential_was_turned_away() {
+        let (mut authenticator, memory) = (authenticator(), Memory::default());
+        let env = Env { now: at(0), surroundings: &memory };
+        let mut turned_away = |id, credential: &str| {
+            let headers =
+                [(":method", "POST"), (":authority", "app.example.test"), ("authorization", credential)];
+            let decided = authenticator.authenticate(&env, id, &block(&headers));
+            let refused = Answer::Response {
+                status: 400,
+                retry_after: None,
+                body: br#"{"error":"invalid_grant"}"#.to_vec(),
+            };
+            let mut calls = authenticator.take_calls().into_iter();
+            let answered = calls.next().and_then(|(ticket, _)| {
+                authenticator
+                    .answered(&env, ticket, &refused)
+                    .into_iter()
+                    .map(|(_, decision)| decision)
+                    .next()
+            });
+            match decided.or(answered) {
+                Some(Decision::Reply(reply)) => (reply.status, reply.details),
+                other => panic!("a reply, not {other:?}"),
+            }
+        };
+        assert_eq!(turned_away(1, "Basic !"), (401, "authentik_unusable_credential"));
+        assert_eq!(turned_away(2, "Basic YWxpY2U6eA=="), (401, "authentik_refused"));
+        assert_eq!(turned_away(3, "Basic YWxpY2U6eQ=="), (401, "authentik_throttled"));
+    }
+}

@@ -17,6 +17,9 @@
     reason = "a test panics to fail, and its surroundings have a clock and an environment"
 )]
 
+#[cfg(feature = "mutants")]
+compile_error!("the feature leaves out the scenarios on the module; it is for `cargo test --lib`");
+
 mod browser;
 mod envoy;
 mod fuzz;

@@ -6,7 +6,9 @@
 
 mod cases;
 mod core;
+mod edges;
 mod login;
+#[cfg(not(feature = "mutants"))]
 mod module;
 mod sessions;
 mod surroundings;
@@ -39,6 +41,13 @@ pub(crate) trait Subject {
 
 /// Starts a subject with a configuration: a worker, a replica.
 pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Box<dyn Subject>;
+
+/// On the core and on the module.
+pub(crate) fn on_both(hold: impl Fn(Start<'_>)) {
+    hold(&|configuration| Box::new(core::Core::new(configuration)));
+    #[cfg(not(feature = "mutants"))]
+    hold(&|configuration| Box::new(module::BuiltModule::new(configuration)));
+}
 
 /// What authentik does with one call.
 pub(crate) enum Reply {

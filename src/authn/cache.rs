@@ -269,6 +269,31 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_bounded_as_well_and_the_bound_may_be_reached() {
+        let mut cache = Cache::new(1024);
+        let weight = MAX_BYTES / 4 - key(0).content.len();
+        for number in 0..4 {
+            cache.insert(key(number), Heavy(number, weight), until(100));
+        }
+        assert_eq!((cache.entries.len(), cache.bytes), (4, MAX_BYTES));
+        cache.insert(key(4), Heavy(4, 1), until(100));
+        assert!(cache.bytes <= MAX_BYTES && cache.fresh(key(0).name(), at(0)).is_none(), "{} bytes", cache.bytes);
+        assert!((1..=4).all(|number| cache.fresh(key(number).name(), at(0)).is_some()));
+        cache.insert(key(5), Heavy(5, MAX_BYTES), until(100));
+        assert_eq!((cache.entries.len(), cache.bytes), (0, 0), "what is too heavy by itself does not stay");
+    }
+
+    #[test]
+    fn what_was_taken_out_is_not_even_stale() {
+        let mut cache = Cache::new(2);
+        cache.insert(key(1), Heavy(1, 10), until(100));
+        cache.insert(key(2), Heavy(2, 10), until(100));
+        cache.remove(&key(1));
+        assert!(cache.fresh(key(1).name(), at(0)).is_none() && cache.stale(&key(1), at(0)).is_none());
+        assert!(cache.last(&key(1)).is_none() && cache.fresh(key(2).name(), at(0)).is_some());
+    }
+
+    #[test]
     fn fresh_and_stale_end_when_they_must() {
         let mut cache = Cache::new(2);
         cache.insert(key(1), Heavy(1, 10), until(100));

@@ -310,6 +310,10 @@ mod tests {
         for (value, expected) in rows {
             assert_eq!(read_one(&value), expected, "{}", String::from_utf8_lossy(&value));
         }
+        for (length, expected) in [(16_384, "bearer "), (16_385, "TooLong")] {
+            let value = format!("Bearer {}", "a".repeat(length - "Bearer ".len()));
+            assert!(read_one(value.as_bytes()).starts_with(expected), "{length} bytes");
+        }
         assert!(matches!(read(Authorization::None), Ok(None)));
         assert!(matches!(read(Authorization::Several), Err(Unusable::Several)));
     }

@@ -212,10 +212,11 @@ impl Authenticator {
             match state.keyring.activity() {
                 Activity::Fetching => continue,
                 Activity::Following => {
-                    if !self.adopt_keys(env, provider) && !self.is_following_in_vain(env, provider) {
+                    let is_adopted = self.adopt_keys(env, provider);
+                    if !is_adopted && !self.is_following_in_vain(env, provider) {
                         continue;
                     }
-                    self.end_following(provider);
+                    self.end_following(provider, is_adopted);
                 }
                 Activity::Idle => {
                     let is_due = state.keyring.is_due(env.now, &self.config.jwks, jitter_percent);
@@ -335,9 +336,13 @@ impl Authenticator {
         longest.is_none_or(|seconds| seconds >= limit)
     }
 
-    fn end_following(&mut self, provider: ProviderId) {
+    fn end_following(&mut self, provider: ProviderId, is_adopted: bool) {
+        let mut inquiries = self.flights.inquiries.iter();
+        let is_awaited = inquiries.any(|((of, _), flight)| flight.awaits_keys_of(*of, provider));
+        // The key may be a new one: who waited for it in vain is told so, and not that the token is bad.
+        let fault = (is_awaited && !is_adopted).then_some(Fault::NoKeys);
         if let Some(state) = self.providers.get_mut(provider) {
-            state.keyring.stop_following();
+            state.keyring.stop_following(fault);
         }
     }
 
@@ -449,5 +454,201 @@ impl Authenticator {
             env,
         };
         Some(ask(&facts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::slots::tests::{Memory, at};
+    use crate::config::Config;
+
+    const BASIC: &str = "Basic YWxpY2U6eA==";
+
+    /// A worker for two providers, `one` and `two`.
+    fn worker() -> Authenticator {
+        let provider = |slug: &str| {
+            json!({
+                "assigned_application_slug": slug, "client_id": slug, "client_secret": "s",
+                "external_host": format!("https://{slug}.example.test"),
+            })
+        };
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test", "timeout_seconds": 5},
+            "session": {"enabled": false},
+            "providers": [provider("one"), provider("two")],
+        });
+        Authenticator::new(Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()).unwrap()
+    }
+
+    /// A token of the provider with a key that nobody has yet.
+    fn bearer(slug: &str) -> String {
+        let issuer = format!("https://auth.example.test/application/o/{slug}/");
+        let parts = [json!({"alg": "ES256", "kid": "new"}), json!({"iss": issuer})];
+        let [header, claims] = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        format!("Bearer {header}.{claims}.{}", "A".repeat(86))
+    }
+
+    /// Sends a request, which has to wait.
+    fn send(worker: &mut Authenticator, env: &Env<'_>, id: RequestId, slug: &str, credential: &str) {
+        let host = format!("{slug}.example.test");
+        let headers = [(":method", "POST"), (":authority", host.as_str()), ("authorization", credential)];
+        let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        assert!(worker.authenticate(env, id, &HeaderBlock::from_pairs(pairs)).is_none(), "request {id}");
+    }
+
+    /// The calls that are to be sent now, by path.
+    fn calls(worker: &mut Authenticator) -> Vec<(String, Ticket)> {
+        let path = |call: Call| {
+            let (_, path) = call.headers.into_iter().find(|(name, _)| *name == ":path").unwrap();
+            String::from_utf8(path.as_bytes().to_vec()).unwrap()
+        };
+        worker.take_calls().into_iter().map(|(ticket, call)| (path(call), ticket)).collect()
+    }
+
+    fn paths(worker: &mut Authenticator) -> Vec<String> {
+        calls(worker).into_iter().map(|(path, _)| path).collect()
+    }
+
+    fn no_keys() -> Answer {
+        Answer::Response { status: 200, retry_after: None, body: b"{}".to_vec() }
+    }
+
+    fn told(decisions: Vec<(RequestId, Decision)>) -> Vec<(RequestId, u16)> {
+        let status = |decision| match decision {
+            Decision::Reply(reply) => reply.status,
+            Decision::Forward(_) => 200,
+        };
+        decisions.into_iter().map(|(id, decision)| (id, status(decision))).collect()
+    }
+
+    /// A moment of all workers that share this memory.
+    fn env(memory: &Memory, seconds: u64) -> Env<'_> {
+        Env { now: at(seconds), surroundings: memory }
+    }
+
+    #[test]
+    fn keys_settle_only_what_waits_for_them() {
+        let (memory, mut worker) = (Memory::default(), worker());
+        let now = env(&memory, 0);
+        for (id, slug, credential) in
+            [(1, "one", bearer("one")), (2, "one", BASIC.to_owned()), (3, "two", bearer("two"))]
+        {
+            send(&mut worker, &now, id, slug, &credential);
+        }
+        let mut calls = calls(&mut worker).into_iter();
+        let mut answer_next = |path: &str, answer: &Answer| {
+            let (called, ticket) = calls.next().unwrap();
+            assert_eq!(called, path);
+            told(worker.answered(&now, ticket, answer))
+        };
+        assert_eq!(answer_next("/application/o/one/jwks/", &no_keys()), [(1, 401)]);
+        assert_eq!(answer_next("/application/o/token/", &Answer::Reset), [(2, 503)]);
+        assert_eq!(answer_next("/application/o/two/jwks/", &no_keys()), [(3, 401)]);
+        assert!(calls.next().is_none());
+    }
+
+    /// Two workers that have keys, and a request with a new one at each, 20 seconds later: the first fetches.
+    fn one_that_fetches_and_one_that_follows(memory: &Memory) -> (Authenticator, Ticket, Authenticator) {
+        let (mut first, mut second) = (worker(), worker());
+        let ticks = |worker: &mut Authenticator| assert!(worker.tick(&env(memory, 0), 0).is_empty());
+        ticks(&mut first);
+        for (_, ticket) in calls(&mut first) {
+            assert!(first.answered(&env(memory, 0), ticket, &no_keys()).is_empty());
+        }
+        ticks(&mut second);
+        assert_eq!(paths(&mut second), [""; 0], "they are shared");
+        let later = env(memory, 20);
+        assert!(!first.wants_ticks() && !second.wants_ticks(), "nobody waits");
+        send(&mut first, &later, 1, "one", &bearer("one"));
+        send(&mut second, &later, 2, "one", &bearer("one"));
+        let mut fetches = calls(&mut first);
+        assert_eq!(fetches.len(), 1);
+        assert_eq!(paths(&mut second), [""; 0], "the first one fetches for it");
+        assert!(!first.wants_ticks(), "its call will be answered");
+        assert!(second.wants_ticks(), "nobody tells it of the other's answer");
+        (first, fetches.remove(0).1, second)
+    }
+
+    #[test]
+    fn who_follows_waits_until_the_other_one_has_its_answer() {
+        let memory = Memory::default();
+        let (mut first, fetch, mut second) = one_that_fetches_and_one_that_follows(&memory);
+        for seconds in 21..24 {
+            assert!(second.tick(&env(&memory, seconds), 0).is_empty(), "not while it is on its way");
+        }
+        assert_eq!(told(first.answered(&env(&memory, 24), fetch, &no_keys())), [(1, 401)]);
+        assert_eq!(told(second.tick(&env(&memory, 24), 0)), [(2, 401)], "they are looked for at every tick");
+        assert_eq!((paths(&mut first), paths(&mut second)), (vec![], vec![]));
+        assert!(!second.wants_ticks());
+    }
+
+    #[test]
+    fn who_followed_in_vain_says_so_and_goes_on_by_itself() {
+        let memory = Memory::default();
+        let (_lost, _, mut second) = one_that_fetches_and_one_that_follows(&memory);
+        for seconds in 21..25 {
+            assert!(second.tick(&env(&memory, seconds), 0).is_empty());
+        }
+        assert_eq!(told(second.tick(&env(&memory, 25), 0)), [(2, 503)], "as long as a call may take");
+        for seconds in 26..300 {
+            assert!(second.tick(&env(&memory, seconds), 0).is_empty());
+        }
+        assert_eq!(paths(&mut second), [""; 0]);
+        second.tick(&env(&memory, 300), 0);
+        assert_eq!(
+            paths(&mut second),
+            ["/application/o/one/jwks/", "/application/o/two/jwks/"],
+            "on schedule"
+        );
+    }
+
+    #[test]
+    fn after_a_failed_fetch_only_an_unknown_key_is_a_fault() {
+        let (memory, mut worker) = (Memory::default(), worker());
+        for (seconds, answer) in [(0, no_keys()), (300, Answer::Reset)] {
+            worker.tick(&env(&memory, seconds), 0);
+            for (_, ticket) in calls(&mut worker) {
+                worker.answered(&env(&memory, seconds), ticket, &answer);
+            }
+        }
+        for (id, token_of, status) in [(1, "one", 503), (2, "two", 401)] {
+            let credential = bearer(token_of);
+            let headers = [(":authority", "one.example.test"), ("authorization", &credential)];
+            let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let decided = worker.authenticate(&env(&memory, 301), id, &HeaderBlock::from_pairs(pairs));
+            let decided = decided.map(|decision| (id, decision)).into_iter().collect();
+            assert_eq!(told(decided), [(id, status)], "a token of {token_of} at one");
+        }
+        assert_eq!(paths(&mut worker), [""; 0], "not so soon");
+    }
+
+    #[test]
+    fn keys_are_fetched_on_schedule_and_once() {
+        let (memory, mut worker) = (Memory::default(), worker());
+        let mut fetched_at = |seconds: u64, jitter_percent, answer: Option<&Answer>| {
+            let now = env(&memory, seconds);
+            assert!(worker.tick(&now, jitter_percent).is_empty());
+            let calls = calls(&mut worker);
+            let count = calls.len();
+            for ((_, ticket), answer) in calls.into_iter().zip(answer.into_iter().cycle()) {
+                worker.answered(&now, ticket, answer);
+            }
+            count
+        };
+        assert_eq!(fetched_at(0, 0, Some(&no_keys())), 2);
+        for seconds in 1..270 {
+            assert_eq!(fetched_at(seconds, 10, None), 0, "after {seconds} seconds");
+        }
+        assert_eq!(fetched_at(270, 0, None), 0);
+        assert_eq!(fetched_at(270, 10, Some(&Answer::Reset)), 2);
+        assert_eq!(fetched_at(280, 10, None), 2, "a failed one is tried again");
+        for seconds in 281..400 {
+            assert_eq!(fetched_at(seconds, 10, None), 0, "one at a time");
+        }
     }
 }

@@ -306,3 +306,72 @@ fn basic_header(
     let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
     Some((Cow::Borrowed("authorization"), HeaderValue::cleaned(format!("Basic {encoded}"))))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::cache::Weigh as _;
+    use crate::authn::fault::Rejection;
+    use crate::authn::session::{Origin, Session};
+    use crate::authn::verdict::Verdict;
+    use crate::authn::verifier;
+
+    /// A user with these `ak_proxy` claims.
+    fn identity(proxy: &Value) -> Identity {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "session": {"enabled": false},
+            "providers": [{
+                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
+                "external_host": "https://app.example.test",
+            }],
+        });
+        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+        let claims = json!({
+            "sub": "7", "preferred_username": "alice", "exp": 200, "email": "e".repeat(1_000), "ak_proxy": proxy,
+        });
+        let now = Timestamp::from_seconds(100);
+        let token = "t".repeat(1_000);
+        let verified = verifier::restored(&token, claims.to_string().as_bytes(), now, now).unwrap();
+        Identity::new(verified, &config.providers[0], &config).unwrap()
+    }
+
+    #[test]
+    fn an_audience_is_one_or_a_list_with_us_in_it() {
+        let includes = |aud: Value| serde_json::from_value::<Audience>(aud).unwrap().includes("us");
+        assert!(includes(json!("us")) && includes(json!(["us"])) && includes(json!(["them", "us"])));
+        for aud in
+            [json!(""), json!("them"), json!("us "), json!([]), json!(["them"]), json!(["them", "u", "s"])]
+        {
+            assert!(!includes(aud.clone()), "{aud}");
+        }
+    }
+
+    #[test]
+    fn what_ends_up_in_filter_state_is_what_authentik_said_or_nothing() {
+        let backend = |url: &str| identity(&json!({"backend_override": url}));
+        assert_eq!(backend("http://other:8080").backend_override(), Some("http://other:8080"));
+        assert_eq!(backend("http://other\n200 OK").backend_override(), None);
+        assert_eq!(identity(&json!({})).backend_override(), None);
+        assert_eq!(identity(&json!(null)).username(), "alice");
+    }
+
+    #[test]
+    fn an_identity_weighs_no_less_than_what_it_holds() {
+        let attributes = json!({"user_attributes": {"additionalHeaders": {"x-large": "h".repeat(1_000)}}});
+        // Token and e-mail address are there twice: as claims and as headers.
+        assert!(identity(&attributes).weight() >= 5_000);
+        let plain = Rc::new(identity(&json!({})));
+        assert!(plain.weight() >= 4_000);
+        assert_eq!(Verdict::Vouched(Rc::clone(&plain)).weight(), plain.weight());
+        assert!(Verdict::Refused(Rejection::Refused).weight() > 1);
+        let expires = plain.expires();
+        let session =
+            Session { origin: Origin::Login, identity: plain, expires, is_renewed: false, id_token: None };
+        assert!(Rc::new(session).weight() >= 4_000);
+    }
+}

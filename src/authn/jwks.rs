@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_not_read_to_its_end_never_means_the_client_secret() {
+        let set_of = |count: usize| json!({"keys": vec![json!({"use": "enc"}); count]});
+        assert_eq!(keys(&set_of(MAX_KEYS)).as_deref(), Some("secret"));
+        for count in [MAX_KEYS + 1, MAX_KEYS + 2] {
+            assert_eq!(keys(&set_of(count)).as_deref(), Some(""), "{count}");
+        }
+    }
+
+    #[test]
     fn foreign_and_broken_keys_do_not_hide_a_good_one() {
         let mut document = recorded(RECORDED_ES);
         let list = document["keys"].as_array_mut().unwrap();
@@ -230,6 +239,12 @@ mod tests {
         for alg in ["ES384", "RS256", "PS256", "none", "None", ""] {
             assert_eq!(chosen(&keys, Some(&kid), alg), Err(NoChoice::Algorithm), "{alg}");
         }
+        assert_eq!(
+            chosen(&keys, Some(&kid), "HS256"),
+            Err(NoChoice::Algorithm),
+            "it names a key that is here"
+        );
+        assert_eq!(chosen(&keys, None, "none"), Err(NoChoice::Algorithm), "no refetch for that");
         let twice = KeySet::Public(vec![list[0].clone(), list[0].clone()]);
         assert_eq!(chosen(&twice, None, "ES256"), Err(NoChoice::Key), "no kid and two keys");
         assert_eq!(chosen(&KeySet::ClientSecret, None, "HS256"), Ok(false));

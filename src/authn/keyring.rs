@@ -93,10 +93,10 @@ impl KeyRing {
         self.activity = Activity::Idle;
     }
 
-    /// Another worker's fetch is no longer waited for. Without keys this is no failure that the next request would have
-    /// to be told of: it looks again, and the lease bounds the fetches.
-    pub(super) const fn stop_following(&mut self) {
-        self.failed(None);
+    /// Another worker's fetch is no longer waited for; `fault`: somebody did, in vain. Without keys the next request looks
+    /// again, and the lease bounds the fetches.
+    pub(super) const fn stop_following(&mut self, fault: Option<Fault>) {
+        self.failed(fault);
         if self.held.is_none() {
             self.last_attempt = None;
         }
@@ -154,11 +154,11 @@ mod tests {
     fn who_followed_in_vain_may_look_again_at_once() {
         let mut ring = KeyRing::default();
         ring.attempt(Activity::Following, at(0));
-        ring.stop_following();
+        ring.stop_following(Some(Fault::NoKeys));
         assert!(ring.activity() == Activity::Idle && ring.may_fetch(at(0), &CONFIG));
         ring.replace(KeySet::ClientSecret, at(0));
         ring.attempt(Activity::Following, at(20));
-        ring.stop_following();
+        ring.stop_following(Some(Fault::NoKeys));
         assert!(
             !ring.may_fetch(at(29), &CONFIG),
             "a key that nobody knows is not looked for again and again"

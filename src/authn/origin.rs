@@ -58,11 +58,6 @@ impl Host {
         is_valid.then(|| Self { name: name.to_owned(), port })
     }
 
-    /// The name without the port.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The same host, with the port left out where it is the default of `scheme`.
     #[must_use]
     pub fn under(mut self, scheme: Scheme) -> Self {
@@ -183,6 +178,15 @@ mod tests {
         assert!(host("a.b.example.com:8080").is_within("example.com"));
         assert!(!host("evilexample.com").is_within("example.com"));
         assert!(!host("example.com.evil.net").is_within("example.com"));
+    }
+
+    #[test]
+    fn a_cookie_domain_is_a_name_and_nothing_more() {
+        assert_eq!(parse_domain("Example.COM.").as_deref(), Some("example.com"));
+        assert_eq!(parse_domain(".example.com").as_deref(), Some("example.com"));
+        for bad in ["", ".", "..a", "a:80", "[::1]", "a b", "a/b", "a;b", "a,b"] {
+            assert_eq!(parse_domain(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

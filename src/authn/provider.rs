@@ -277,3 +277,21 @@ fn failure(status: u16, answer: &Answer) -> Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_authentik_refuses_is_told_apart() {
+        let exchange = |error: &str| {
+            let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}").into_bytes();
+            read_exchange(&Answer::Response { status: 400, retry_after: None, body })
+        };
+        assert!(matches!(exchange("invalid_grant"), Ok(Exchanged::Refused)), "the client's fault");
+        assert!(matches!(exchange("invalid_client"), Err(Fault::InvalidClient)), "the configuration's");
+        for error in ["invalid_scope", "unsupported_grant_type", "invalid_request", ""] {
+            assert!(matches!(exchange(error), Err(Fault::RequestRefused)), "{error}");
+        }
+    }
+}

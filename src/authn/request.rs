@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_the_host_s_to_the_byte() {
+        let block = block(&[(":path", "/"), ("x", "")]);
+        let expected = b"\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0:path\0/\0x\0\0";
+        assert_eq!(block.into_bytes(), expected);
+    }
+
+    #[test]
     fn a_block_that_is_cut_anywhere_is_malformed_and_never_a_panic() {
         let HeaderBlock(bytes) = block(&[(":path", "/"), ("cookie", "a=b")]);
         for length in 0..bytes.len() {
@@ -314,6 +321,20 @@ mod tests {
     fn the_path_ends_at_the_query() {
         let block = block(&[(":path", "/a/b?c=/d?e")]);
         assert_eq!(RequestView::read(&block, &[]).unwrap().path(), b"/a/b");
+    }
+
+    #[test]
+    fn every_connection_option_but_upgrade_is_one_for_the_next_hop() {
+        let names_options = |value: &str| {
+            RequestView::read(&block(&[("connection", value)]), &[]).unwrap().names_connection_options()
+        };
+        for value in ["upgrade, x-authentik-username", "x-authentik-username", "close", "upgrade,"] {
+            assert!(names_options(value), "{value}");
+        }
+        for value in ["", "upgrade", "Upgrade"] {
+            assert!(!names_options(value), "{value}");
+        }
+        assert!(!RequestView::read(&block(&[]), &[]).unwrap().names_connection_options());
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::authn::Shared;
-    use crate::authn::credential::AuthorizationCode;
+    use crate::authn::credential::{AuthorizationCode, BearerToken};
     use crate::authn::secret::Secret;
     use crate::config::Config;
 
@@ -179,7 +179,7 @@ mod tests {
             .map(|(client_id, issuer)| keys_of(client_id, issuer))
     }
 
-    fn basic(username: &str, password: &str) -> Credential {
+    fn basic(username: &str, password: &str) -> Credential<'static> {
         Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) }
     }
 
@@ -237,8 +237,8 @@ mod tests {
             basic("alicep", "ass"),
             basic("alicepass", ""),
             basic("Alice", "pass"),
-            Credential::Bearer(token("alicepass")),
-            Credential::Bearer(token("alice")),
+            Credential::Bearer(BearerToken::InHeader("alicepass")),
+            Credential::Bearer(BearerToken::Decoded(token("alice"))),
             code("alicepass"),
         ];
         let mut seen = Vec::new();

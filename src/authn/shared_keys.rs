@@ -76,3 +76,77 @@ impl SharedKeys<'_> {
         format!("{}/{what}/{}", self.prefix, self.provider)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::slots::tests::{Memory, at, slots};
+
+    fn of<'a>(keys: &'a ProviderKeys, memory: &'a Memory, provider: ProviderId) -> SharedKeys<'a> {
+        SharedKeys { prefix: "prefix", provider, keys, surroundings: memory }
+    }
+
+    #[test]
+    fn what_one_worker_fetched_all_have_and_no_other_provider() {
+        let (memory, (_, keys), (_, foreign_keys)) = (Memory::default(), slots(1, "demo"), slots(1, "other"));
+        let shared = of(&keys, &memory, 0);
+        assert!(shared.read().is_none());
+        shared.publish(b"{}", at(7));
+        assert!(matches!(shared.read(), Some((KeySet::ClientSecret, fetched)) if fetched == at(7)));
+        assert!(of(&keys, &memory, 1).read().is_none(), "of another provider");
+        assert!(of(&foreign_keys, &memory, 0).read().is_none(), "not ours");
+        shared.publish(b"<html>", at(8));
+        assert!(shared.read().is_none(), "no key set");
+    }
+
+    #[test]
+    fn one_worker_at_a_time_has_the_lease() {
+        let (memory, (_, keys)) = (Memory::default(), slots(1, "demo"));
+        let shared = of(&keys, &memory, 0);
+        assert!(shared.take_lease(at(0), 6));
+        assert!(!shared.take_lease(at(0), 6) && !shared.take_lease(at(5), 6));
+        assert!(of(&keys, &memory, 1).take_lease(at(0), 6), "another provider has its own");
+        assert!(shared.take_lease(at(6), 6), "it ends by itself");
+        shared.set_lease(at(7), 10);
+        assert!(!shared.take_lease(at(16), 6) && shared.take_lease(at(17), 6));
+        assert_eq!(memory.names().len(), 2, "one lease each");
+    }
+
+    #[test]
+    fn a_lease_that_is_longer_than_any_of_ours_is_none() {
+        let (memory, (_, keys)) = (Memory::default(), slots(1, "demo"));
+        let shared = of(&keys, &memory, 0);
+        shared.set_lease(at(0), MAX_LEASE_SECONDS);
+        assert!(!shared.take_lease(at(0), 6));
+        shared.set_lease(at(0), MAX_LEASE_SECONDS + 1);
+        assert!(shared.take_lease(at(0), 6));
+    }
+
+    #[test]
+    fn without_shared_data_every_worker_fetches_for_itself() {
+        struct Nothing;
+
+        impl Surroundings for Nothing {
+            fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+                None
+            }
+            fn shared(&self, _: &str) -> Option<crate::authn::Shared> {
+                None
+            }
+            fn share(&self, _: &str, _: &[u8]) {}
+            fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+                false
+            }
+            fn random(&self, _: &mut [u8]) -> bool {
+                false
+            }
+            fn source_address(&self) -> Option<String> {
+                None
+            }
+        }
+
+        let (_, keys) = slots(1, "demo");
+        let shared = SharedKeys { prefix: "prefix", provider: 0, keys: &keys, surroundings: &Nothing };
+        assert!(shared.take_lease(at(0), 6) && shared.take_lease(at(0), 6));
+    }
+}

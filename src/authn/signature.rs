@@ -201,3 +201,134 @@ impl AlgorithmSignature for RawSignature {
         Cow::Borrowed(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use p256::ecdsa::signature::RandomizedSigner as _;
+
+    use super::*;
+    use crate::authn::Shared;
+
+    const MESSAGE: &[u8] = b"header.payload";
+
+    /// Hash, key, signature and message, as the host is given them.
+    type Asked = (String, Vec<u8>, Vec<u8>, Vec<u8>);
+
+    /// A host that gives this answer, and remembers what it was asked.
+    struct Host {
+        answer: Option<bool>,
+        asked: RefCell<Vec<Asked>>,
+    }
+
+    impl Surroundings for Host {
+        fn verify_signature(
+            &self,
+            hash: &str,
+            spki: &[u8],
+            signature: &[u8],
+            message: &[u8],
+        ) -> Option<bool> {
+            let asked = (hash.to_owned(), spki.to_vec(), signature.to_vec(), message.to_vec());
+            self.asked.borrow_mut().push(asked);
+            self.answer
+        }
+        fn shared(&self, _: &str) -> Option<Shared> {
+            None
+        }
+        fn share(&self, _: &str, _: &[u8]) {}
+        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+            false
+        }
+        fn random(&self, _: &mut [u8]) -> bool {
+            false
+        }
+        fn source_address(&self) -> Option<String> {
+            None
+        }
+    }
+
+    /// One curve's key, and its signature of [`MESSAGE`] as a JWS and as a host has it.
+    struct Signed {
+        hash: &'static str,
+        key: PublicKey,
+        spki: Vec<u8>,
+        raw: Vec<u8>,
+        der: Vec<u8>,
+    }
+
+    /// The same for each curve, whose types have nothing in common.
+    macro_rules! signed {
+        ($curve:ident, $algorithm:expr, $hash:literal, $bytes:literal) => {{
+            let secret = $curve::SecretKey::from_slice(&[1; $bytes]).unwrap();
+            let signing = $curve::ecdsa::SigningKey::from_slice(&[1; $bytes]).unwrap();
+            let signature: $curve::ecdsa::Signature = signing.sign_with_rng(&mut rand_core::OsRng, MESSAGE);
+            Signed {
+                hash: $hash,
+                key: PublicKey::elliptic($algorithm, &secret.public_key().to_sec1_bytes()).unwrap(),
+                spki: secret.public_key().to_public_key_der().unwrap().into_vec(),
+                raw: signature.to_bytes().to_vec(),
+                der: signature.to_der().as_bytes().to_vec(),
+            }
+        }};
+    }
+
+    fn of_each_curve() -> [Signed; 3] {
+        [
+            signed!(p256, Algorithm::Es256, "sha256", 32),
+            signed!(p384, Algorithm::Es384, "sha384", 48),
+            signed!(p521, Algorithm::Es512, "sha512", 66),
+        ]
+    }
+
+    fn check(host: &Host, key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
+        let algorithm = Asymmetric { algorithm: key.algorithm(), surroundings: host };
+        algorithm.verify_signature(&RawSignature(signature.to_vec()), key, message)
+    }
+
+    #[test]
+    fn the_host_is_asked_in_its_own_form_and_its_word_counts() {
+        for answer in [true, false] {
+            for signed in of_each_curve() {
+                let host = Host { answer: Some(answer), asked: RefCell::default() };
+                assert_eq!(check(&host, &signed.key, &signed.raw, MESSAGE), answer, "{}", signed.hash);
+                let expected = (signed.hash.to_owned(), signed.spki, signed.der, MESSAGE.to_vec());
+                assert_eq!(*host.asked.borrow(), [expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_without_cryptography_is_done_without() {
+        let host = Host { answer: None, asked: RefCell::default() };
+        for Signed { hash, key, raw, .. } in of_each_curve() {
+            assert!(check(&host, &key, &raw, MESSAGE), "{hash}");
+            assert!(!check(&host, &key, &raw, b"header.another"), "{hash}");
+        }
+    }
+
+    #[test]
+    fn what_has_not_a_signature_s_length_is_shown_to_nobody() {
+        let host = Host { answer: Some(true), asked: RefCell::default() };
+        for Signed { hash, key, raw, der, .. } in of_each_curve() {
+            for other in [&raw[1..], &[&raw[..], &[0]].concat(), &der, &[]] {
+                assert!(!check(&host, &key, other, MESSAGE), "{hash}");
+            }
+        }
+        assert!(host.asked.borrow().is_empty());
+    }
+
+    #[test]
+    fn an_rsa_key_has_2048_to_8192_bits() {
+        let modulus = |bits: usize| {
+            let mut bytes = vec![0xff; bits.div_ceil(8)];
+            bytes[0] >>= (8 - bits % 8) % 8;
+            bytes
+        };
+        for (bits, is_usable) in [(2047, false), (2048, true), (2049, true), (8192, true), (8193, false)] {
+            let key = PublicKey::rsa(&modulus(bits), &[1, 0, 1]);
+            assert_eq!(key.is_some(), is_usable, "{bits} bits");
+        }
+    }
+}

@@ -502,6 +502,58 @@ mod tests {
         }
     }
 
+    /// What becomes of a token with these claims beside the good ones; `null` takes one away. Now it is 1,000,000.
+    fn claiming(changes: &Value) -> Result<String, TokenRejection> {
+        let mut claims = json!({
+            "iss": "http://127.0.0.1:9010/application/o/hs/", "aud": "hs-client-id", "exp": 2_000_000,
+            "preferred_username": "alice",
+        });
+        let fields = claims.as_object_mut().unwrap();
+        fields.extend(changes.as_object().unwrap().clone());
+        fields.retain(|_, value| !value.is_null());
+        let key = Hs256Key::new(config("hs").providers[0].client_secret.expose());
+        let token =
+            Hs256.token(&jwt_compact::Header::empty(), &jwt_compact::Claims::new(claims), &key).unwrap();
+        try_verify("hs", &token, &KeySet::ClientSecret, 1_000_000)
+    }
+
+    #[test]
+    fn the_past_has_no_grace_and_the_future_a_minute() {
+        for (changes, expected) in [
+            (json!({"exp": 1_000_001}), None),
+            (json!({"exp": 1_000_000}), Some(TokenRejection::Expired)),
+            (json!({"exp": -1}), Some(TokenRejection::Expired)),
+            (json!({"exp": null}), Some(TokenRejection::NoExpiry)),
+            (json!({"nbf": 999_999}), None),
+            (json!({"nbf": 1_000_060}), None),
+            (json!({"nbf": 1_000_061}), Some(TokenRejection::NotYetValid)),
+            (json!({"iat": 999_999}), None),
+            (json!({"iat": 1_000_060}), None),
+            (json!({"iat": 1_000_061}), Some(TokenRejection::IssuedInFuture)),
+        ] {
+            assert_eq!(claiming(&changes).err(), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_good_signature_under_claims_of_the_wrong_types_is_no_bad_signature() {
+        for changes in [json!({"groups": "staff"}), json!({"preferred_username": 7}), json!({"aud": {}})] {
+            assert_eq!(claiming(&changes), Err(TokenRejection::Claims), "{changes}");
+        }
+    }
+
+    #[test]
+    fn only_a_jws_that_names_another_issuer_is_issued_elsewhere() {
+        let (_, token, _, _) = recorded(0);
+        let own = "http://127.0.0.1:9010/application/o/demo/";
+        assert!(is_issued_elsewhere(&token, "https://elsewhere.test/"));
+        assert!(!is_issued_elsewhere(&token, own));
+        let encrypted = format!("{token}.x.y");
+        for other in [encrypted.as_str(), "opaque", "e30.e30.e30", "a.b.c", ""] {
+            assert!(!is_issued_elsewhere(other, "https://elsewhere.test/"), "{other}");
+        }
+    }
+
     #[test]
     fn what_looks_like_a_token_of_this_authentik() {
         let (_, token, _, _) = recorded(0);

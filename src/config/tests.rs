@@ -40,6 +40,26 @@ fn faults(value: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_provider_is_called_by_its_name_or_by_its_slug() {
+    let name_of = |name: Value| parse(&with("/providers/0/name", name)).unwrap().providers[0].name.clone();
+    assert_eq!(name_of(json!("The demonstration")), "The demonstration");
+    assert_eq!((name_of(json!("")).as_str(), name_of(json!(null)).as_str()), ("demo", "demo"));
+}
+
+#[test]
+fn the_longest_answer_is_bounded() {
+    let limit = |bytes: u64| parse(&with("/authentik/max_response_bytes", json!(bytes))).ok();
+    for (bytes, is_accepted) in [(4_095, false), (4_096, true), (16_777_216, true), (16_777_217, false)] {
+        assert_eq!(limit(bytes).is_some(), is_accepted, "{bytes}");
+    }
+}
+
+#[test]
+fn an_empty_url_is_one_fault() {
+    assert_eq!(faults(&with("/authentik/host", json!(""))), ["authentik.host: must not be empty"]);
+}
+
+#[test]
 fn the_minimal_configuration_has_the_documented_defaults() {
     let config = parse(&minimal()).unwrap();
     assert_eq!(config.authentik.timeout.as_secs(), 5);

@@ -5,19 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::core::Core;
-use super::module::BuiltModule;
 use super::{
-    Reply, Start, Subject, Told, ask, callback_path, configuration, granting, jar, log_in, parameter,
+    Reply, Subject, Told, ask, callback_path, configuration, granting, jar, log_in, on_both, parameter,
     refusing, request,
 };
 
 const REFUSED: &str = include_str!("../data/refused-return-urls.txt");
-
-/// On the core and on the module.
-fn on_both(hold: impl Fn(Start<'_>)) {
-    hold(&|configuration| Box::new(Core::new(configuration)));
-    hold(&|configuration| Box::new(BuiltModule::new(configuration)));
-}
 
 fn default_configuration() -> String {
     configuration(&json!({}), &json!({}))

@@ -3,18 +3,12 @@
 use serde_json::{Value, json};
 
 use super::core::Core;
-use super::module::BuiltModule;
 use super::{
-    NOW, PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
-    request,
+    NOW, PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, on_both,
+    refusing, request,
 };
 
 const SECRETS: [&str; 2] = ["demo-cookie-secret-0123456789abcdef", "another-cookie-secret-0123456789abcdef"];
-
-fn on_both(hold: impl Fn(Start<'_>)) {
-    hold(&|configuration| Box::new(Core::new(configuration)));
-    hold(&|configuration| Box::new(BuiltModule::new(configuration)));
-}
 
 fn plain() -> String {
     configuration(&json!({}), &json!({}))

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::core::Core;
+#[cfg(not(feature = "mutants"))]
 use super::module::BuiltModule;
 use super::{
     PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
@@ -61,6 +62,7 @@ fn the_table_holds_on_the_core() {
     hold(&|configuration| Box::new(Core::new(configuration)));
 }
 
+#[cfg(not(feature = "mutants"))]
 #[test]
 fn the_table_holds_on_the_module() {
     hold(&|configuration| Box::new(BuiltModule::new(configuration)));
