@@ -277,7 +277,11 @@ mod tests {
         }
         assert_eq!((cache.entries.len(), cache.bytes), (4, MAX_BYTES));
         cache.insert(key(4), Heavy(4, 1), until(100));
-        assert!(cache.bytes <= MAX_BYTES && cache.fresh(key(0).name(), at(0)).is_none(), "{} bytes", cache.bytes);
+        assert!(
+            cache.bytes <= MAX_BYTES && cache.fresh(key(0).name(), at(0)).is_none(),
+            "{} bytes",
+            cache.bytes
+        );
         assert!((1..=4).all(|number| cache.fresh(key(number).name(), at(0)).is_some()));
         cache.insert(key(5), Heavy(5, MAX_BYTES), until(100));
         assert_eq!((cache.entries.len(), cache.bytes), (0, 0), "what is too heavy by itself does not stay");
