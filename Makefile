@@ -54,7 +54,10 @@ fuzz: ## Search for inputs that break a promise: FUZZ_SECONDS for each target, o
 	  awk -v target=$$target '/stat::number_of_executed_units/ {runs = $$2} /cov:/ {covered = $$4 " edges, " $$6 " features"} \
 	    END {printf "%-14s %9d executions, %s\n", target, runs, covered}' $$log; \
 	done; \
-	for target in $$failed; do echo; echo "$$target FAILED:"; tail -n 25 target/log/$$target; done; test -z "$$failed"
+	for target in $$failed; do \
+	  echo; echo "$$target FAILED (fuzz/target/log/$$target):"; \
+	  grep -a -A 3 -e 'panicked at' -e '^error' -e 'ERROR: libFuzzer' -e 'written to' target/log/$$target || true; \
+	done; test -z "$$failed"
 
 mutants: ## Mutation testing of the core (an hour and more); ends with what survived and the totals
 	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants@$(CARGO_MUTANTS_VERSION)
