@@ -115,13 +115,15 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self as &dyn Named).hash(state);
+        let this: &dyn Named = self;
+        this.hash(state);
     }
 }
 
 impl PartialEq for CacheKey {
     fn eq(&self, other: &Self) -> bool {
-        self as &dyn Named == other as &dyn Named
+        let (this, other): (&dyn Named, &dyn Named) = (self, other);
+        this == other
     }
 }
 
@@ -166,7 +168,8 @@ impl<V: Clone + Weigh> Cache<V> {
 
     /// A verdict that is still fresh.
     pub(super) fn fresh(&mut self, name: Name<'_>, now: Timestamp) -> Option<V> {
-        let entry = self.entries.get(&name as &dyn Named)?;
+        let name: &dyn Named = &name;
+        let entry = self.entries.get(name)?;
         (entry.lifetime.fresh_until > now).then(|| entry.value.clone())
     }
 

@@ -503,6 +503,7 @@ mod tests {
     }
 
     /// What becomes of a token with these claims beside the good ones; `null` takes one away. Now it is 1,000,000.
+    #[expect(clippy::unwrap_in_result, reason = "what cannot be signed is a fault of the test")]
     fn claiming(changes: &Value) -> Result<String, TokenRejection> {
         let mut claims = json!({
             "iss": "http://127.0.0.1:9010/application/o/hs/", "aud": "hs-client-id", "exp": 2_000_000,
