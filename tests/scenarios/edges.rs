@@ -47,6 +47,7 @@ fn a_path_that_only_looks_like_the_outpost_s_is_the_application_s() {
             "/x?X-authentik-logout",
             "/x?X-authentik-other=true",
             "/x?x=X-authentik-logout=true",
+            "/x?X%2Dauthentik-logout=true",
             "/outpost.goauthentik.iox?X-authentik-other=true",
         ] {
             assert_eq!(status(path), 200, "{path}");
