@@ -12,8 +12,10 @@ MAX_BYTES := 1048576
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
+# make bench: rounds of load, seconds of each; see examples/bench/main.rs
+export BENCH_ROUNDS BENCH_SECONDS BENCH_QUICK BENCH_MODULE
 
-.PHONY: help wasm run test flood lint size envoy browser toolchain clean
+.PHONY: help wasm run test flood bench lint size envoy browser load toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,10 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
+
+bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/performance.md (BENCH_ROUNDS, BENCH_SECONDS; BENCH_QUICK=1 to try)
+	@cargo build --quiet --locked --example bench
+	@exec target/debug/examples/bench
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
@@ -56,6 +62,16 @@ browser: ## Debian's chromium and its driver, for the browser test
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; \
 	  else \
 	    echo "install chromium and chromedriver (Debian: chromium, chromium-driver)" >&2; exit 1; \
+	  fi; \
+	fi
+
+load: # wrk and valgrind, from Debian
+	@if ! command -v wrk >/dev/null || ! command -v valgrind >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends wrk valgrind >/dev/null; \
+	  else \
+	    echo "install wrk and valgrind" >&2; exit 1; \
 	  fi; \
 	fi
 

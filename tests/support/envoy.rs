@@ -42,6 +42,10 @@ pub(crate) struct EnvoyOptions {
     pub(crate) wasm_log_level: String,
     /// 0 is any free one.
     pub(crate) admin_port: u16,
+    /// What Envoy is run by, such as `valgrind`; nothing by default.
+    pub(crate) launcher: Vec<String>,
+    /// HTTP filters in the place of ours, for comparison.
+    pub(crate) peers: Option<Vec<Value>>,
     listener: Reserved,
 }
 
@@ -80,6 +84,8 @@ impl EnvoyOptions {
             concurrency: 1,
             wasm_log_level: "debug".to_owned(),
             admin_port: 0,
+            launcher: Vec::new(),
+            peers: None,
             listener,
         }
     }
@@ -191,17 +197,24 @@ impl EnvoyOptions {
             Some(name) if name.ends_with(".Struct") => self.configuration.clone(),
             _ => json!(self.configuration.to_string()),
         };
+        if let Some(peers) = &self.peers {
+            let filters = filters(&mut bootstrap);
+            filters.retain(|it| it["name"] != "authentik");
+            filters.splice(..0, peers.iter().cloned());
+        }
         bootstrap
     }
 }
 
 /// The Wasm filter's plugin configuration in a bootstrap.
 fn plugin(bootstrap: &mut Value) -> &mut Value {
-    let filters = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager")["http_filters"]
-        .as_array_mut()
-        .expect("HTTP filters");
-    let filter = filters.iter_mut().find(|it| it["name"] == "authentik").expect("the filter");
+    let filter = filters(bootstrap).iter_mut().find(|it| it["name"] == "authentik").expect("the filter");
     &mut filter["typed_config"]["config"]
+}
+
+fn filters(bootstrap: &mut Value) -> &mut Vec<Value> {
+    let manager = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager");
+    manager["http_filters"].as_array_mut().expect("HTTP filters")
 }
 
 /// A port that the kernel gives to nobody else while Envoy, which shares its ports, binds it too.
@@ -253,7 +266,10 @@ impl Envoy {
         let configuration = folder.0.join("envoy.json");
         fs::write(&configuration, options.bootstrap().to_string()).expect("the configuration is written");
         let log = File::create(folder.0.join("log")).expect("a log file");
-        let child = Command::new(binary().unwrap_or_else(|reason| panic!("{reason}")))
+        let mut command = options.launcher.clone();
+        command.push(binary().unwrap_or_else(|reason| panic!("{reason}")).display().to_string());
+        let child = Command::new(command.remove(0))
+            .args(command)
             .arg("--config-path")
             .arg(&configuration)
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
@@ -299,6 +315,11 @@ impl Envoy {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process, or what it is run by if that stays.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// `http://127.0.0.1:port` and the path.
