@@ -197,7 +197,8 @@ impl<'a> Report<'a> {
             )
             .expect("a string");
         }
-        text + "\nA worker's cache is bounded in bytes too (8 MiB): when more credentials come in turn than it holds, each is verified anew.\n\n"
+        text + "\nA worker remembers `cache.local_entries` verdicts and at most 8 MiB of them: where more credentials come in turn, as \
+            10,000 do here, each is verified anew with every request.\n\n"
     }
 
     fn single(&self) -> String {
@@ -237,7 +238,7 @@ impl<'a> Report<'a> {
             "Time was not measured in this run.".to_owned()
         } else {
             format!(
-                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} rounds of {} s over all variants in turn, medians. CPU µs is what the \
+                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} × {} s for each variant, all variants in turn, medians. CPU µs is what the \
                 kernel counts for all threads of Envoy. It varies by 10–15 % on a shared machine: compare instructions, and time only within one run.",
                 self.plan.rounds, self.plan.seconds
             )
