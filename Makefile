@@ -13,13 +13,15 @@ MAX_BYTES := 1048576
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
+# make bench: rounds of load, seconds of each; see examples/bench/main.rs
+export BENCH_ROUNDS BENCH_SECONDS BENCH_QUICK BENCH_MODULE
 
 # Seconds for each fuzz target, and which: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS=jwt
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test flood soak fuzz mutants lint size envoy browser toolchain clean
+.PHONY: help wasm run test flood soak fuzz mutants bench lint size envoy browser load toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +65,10 @@ mutants: ## Mutation testing of the core (an hour and more); ends with what surv
 	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants@$(CARGO_MUTANTS_VERSION)
 	@CARGO_PROFILE_DEV_DEBUG=0 cargo mutants || case $$? in 2|3) ;; *) exit 1 ;; esac # 2: some survived, 3: some hung
 
+bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/performance.md (BENCH_ROUNDS, BENCH_SECONDS; BENCH_QUICK=1 to try)
+	@cargo build --quiet --locked --example bench
+	@exec target/debug/examples/bench
+
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
@@ -88,6 +94,16 @@ browser: ## Debian's chromium and its driver, for the browser test
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; \
 	  else \
 	    echo "install chromium and chromedriver (Debian: chromium, chromium-driver)" >&2; exit 1; \
+	  fi; \
+	fi
+
+load: # wrk and valgrind, from Debian
+	@if ! command -v wrk >/dev/null || ! command -v valgrind >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends wrk valgrind >/dev/null; \
+	  else \
+	    echo "install wrk and valgrind" >&2; exit 1; \
 	  fi; \
 	fi
 

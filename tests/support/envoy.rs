@@ -47,6 +47,10 @@ pub(crate) struct EnvoyOptions {
     pub(crate) admin_port: u16,
     /// Envoy reads the filter's configuration from a file that it watches (ECDS); [`Envoy::reconfigure`] replaces it.
     pub(crate) is_watched: bool,
+    /// What Envoy is run by, such as `valgrind`; nothing by default.
+    pub(crate) launcher: Vec<String>,
+    /// HTTP filters in the place of ours, for comparison.
+    pub(crate) peers: Option<Vec<Value>>,
     listener: Reserved,
 }
 
@@ -86,6 +90,8 @@ impl EnvoyOptions {
             wasm_log_level: "debug".to_owned(),
             admin_port: 0,
             is_watched: false,
+            launcher: Vec::new(),
+            peers: None,
             listener,
         }
     }
@@ -197,6 +203,11 @@ impl EnvoyOptions {
             Some(name) if name.ends_with(".Struct") => self.configuration.clone(),
             _ => json!(self.configuration.to_string()),
         };
+        if let Some(peers) = &self.peers {
+            let filters = filters(&mut bootstrap);
+            filters.retain(|it| it["name"] != "authentik");
+            filters.splice(..0, peers.iter().cloned());
+        }
         bootstrap
     }
 }
@@ -207,10 +218,7 @@ fn plugin(bootstrap: &mut Value) -> &mut Value {
 }
 
 fn filter(bootstrap: &mut Value) -> &mut Value {
-    let filters = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager")["http_filters"]
-        .as_array_mut()
-        .expect("HTTP filters");
-    filters.iter_mut().find(|it| it["name"] == "authentik").expect("the filter")
+    filters(bootstrap).iter_mut().find(|it| it["name"] == "authentik").expect("the filter")
 }
 
 /// Moves the filter out of a bootstrap into a file that Envoy watches instead.
@@ -229,6 +237,11 @@ fn watch(bootstrap: &mut Value, file: &Path) {
     bootstrap["node"] = json!({"id": "test", "cluster": "test"});
     let response = json!({"version_info": "0", "resources": [resource]});
     fs::write(file, response.to_string()).expect("the filter's file is written");
+}
+
+fn filters(bootstrap: &mut Value) -> &mut Vec<Value> {
+    let manager = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager");
+    manager["http_filters"].as_array_mut().expect("HTTP filters")
 }
 
 /// A port that the kernel gives to nobody else while Envoy, which shares its ports, binds it too.
@@ -284,7 +297,10 @@ impl Envoy {
         }
         fs::write(&configuration, bootstrap.to_string()).expect("the configuration is written");
         let log = File::create(folder.0.join("log")).expect("a log file");
-        let child = Command::new(binary().unwrap_or_else(|reason| panic!("{reason}")))
+        let mut command = options.launcher.clone();
+        command.push(binary().unwrap_or_else(|reason| panic!("{reason}")).display().to_string());
+        let child = Command::new(command.remove(0))
+            .args(command)
             .arg("--config-path")
             .arg(&configuration)
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
@@ -343,6 +359,11 @@ impl Envoy {
         fs::write(&next, response.to_string()).expect("the next configuration is written");
         // Envoy sees a file that takes the place of another, not one that changes.
         fs::rename(next, file).expect("it takes the place of the last");
+    }
+
+    /// The process, or what it is run by if that stays.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// `http://127.0.0.1:port` and the path.

@@ -1,0 +1,121 @@
+//! What is counted: user-space instructions of the Envoy process, by callgrind, and its CPU time, by the kernel.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::load::Client;
+use super::support::envoy::{Envoy, Folder};
+
+/// One round of load.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sample {
+    /// Of all threads of Envoy, per request.
+    pub(crate) cpu_us: f64,
+    pub(crate) per_second: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+/// What all threads of a process have run, in nanoseconds.
+pub(crate) fn cpu_time(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("Envoy runs");
+    let time = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).expect("a thread of Envoy");
+        text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect("nanoseconds")
+    };
+    threads.flatten().map(time).sum()
+}
+
+/// Requests of one count.
+const BATCH: usize = 100;
+/// Counts that must agree before one is taken.
+const AGREEING: usize = 3;
+/// How well, relative to their median.
+const TOLERANCE: f64 = 0.005;
+const MOST_BATCHES: usize = 12;
+
+/// An Envoy under valgrind's callgrind. It counts what the process runs in user space, V8's code included; it counts
+/// nothing until it is told to, so that Envoy starts in seconds.
+pub(crate) struct Callgrind {
+    folder: Folder,
+}
+
+impl Callgrind {
+    pub(crate) fn is_there() -> bool {
+        Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success())
+    }
+
+    pub(crate) fn new() -> Self {
+        Self { folder: Folder::new() }
+    }
+
+    pub(crate) fn launcher(&self) -> Vec<String> {
+        let folder = self.folder.0.display();
+        vec![
+            "valgrind".to_owned(),
+            "--tool=callgrind".to_owned(),
+            // V8 writes the code that it runs.
+            "--smc-check=all-non-file".to_owned(),
+            "--instr-atstart=no".to_owned(),
+            format!("--vgdb-prefix={folder}/vgdb"),
+            format!("--callgrind-out-file={folder}/out"),
+        ]
+    }
+
+    /// Instructions per request, and the relative spread of the counts it is the median of. Warm: V8 has compiled what
+    /// is hot, and counts agree.
+    pub(crate) fn count(
+        &self,
+        envoy: &Envoy,
+        client: &mut Client,
+        lines: &[String],
+        status: u16,
+        is_quick: bool,
+    ) -> (f64, f64) {
+        let batch = if is_quick { BATCH / 2 } else { BATCH };
+        client.warm_up(lines, status);
+        self.tell(envoy, &["instrumentation", "on"]);
+        let mut turns = lines.iter().cycle();
+        client.ask_all(turns.by_ref().take(batch), status);
+        self.dump(envoy);
+        let mut counts = Vec::new();
+        let result = loop {
+            client.ask_all(turns.by_ref().take(batch), status);
+            counts.push(self.dump(envoy) as f64 / batch as f64);
+            let mut last = counts[counts.len().saturating_sub(AGREEING)..].to_vec();
+            last.sort_by(f64::total_cmp);
+            let median = last[last.len() / 2];
+            let spread = (last[last.len() - 1] - last[0]) / median;
+            if last.len() == AGREEING && spread <= TOLERANCE || counts.len() == MOST_BATCHES {
+                break (median, spread);
+            }
+        };
+        self.tell(envoy, &["instrumentation", "off"]);
+        result
+    }
+
+    /// The count since the last one.
+    fn dump(&self, envoy: &Envoy) -> u64 {
+        self.tell(envoy, &["dump"]);
+        let mut total = None;
+        for file in fs::read_dir(&self.folder.0).expect("a folder").flatten() {
+            if file.file_name().to_string_lossy().starts_with("out.") {
+                let text = fs::read_to_string(file.path()).expect("a count");
+                let line = text.lines().find_map(|line| line.strip_prefix("totals: ")).expect("totals");
+                total = Some(total.unwrap_or_default() + line.trim().parse::<u64>().expect("a number"));
+                fs::remove_file(file.path()).expect("a file of ours");
+            }
+        }
+        total.expect("callgrind wrote its count")
+    }
+
+    fn tell(&self, envoy: &Envoy, words: &[&str]) {
+        let output = Command::new("vgdb")
+            .arg(format!("--pid={}", envoy.pid()))
+            .arg(format!("--vgdb-prefix={}/vgdb", self.folder.0.display()))
+            .args(words)
+            .output()
+            .expect("vgdb comes with valgrind");
+        assert!(output.status.success(), "callgrind does not listen: {output:?}");
+    }
+}

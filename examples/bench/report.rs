@@ -1,0 +1,280 @@
+//! What is written: the tables of `docs/performance.md`, the ratios and the budgets. Judges no more than met or not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use super::Plan;
+use super::counters::Sample;
+use super::once::Once;
+use super::support::{envoy, module};
+use super::variants::{Asks, Site, Variant};
+
+const MAX_MODULE_BYTES: f64 = 1_048_576.0;
+const MAX_WORKER_BYTES: f64 = 20.0 * 1_048_576.0;
+
+/// By the place of the variant in the list.
+#[derive(Default)]
+pub(crate) struct Results {
+    /// Instructions per request, and the relative spread of the counts.
+    pub(crate) instructions: BTreeMap<usize, (f64, f64)>,
+    /// One for each round.
+    pub(crate) samples: BTreeMap<usize, Vec<Sample>>,
+}
+
+/// One row with its figures.
+pub(crate) struct Row<'a> {
+    pub(crate) variant: &'a Variant,
+    /// Instructions per request; CPU time in nanoseconds without callgrind.
+    pub(crate) cost: f64,
+    /// The same of the same requests without a filter.
+    pub(crate) plain: f64,
+    median: Option<Sample>,
+}
+
+pub(crate) struct Report<'a> {
+    plan: &'a Plan,
+    pub(crate) rows: Vec<Row<'a>>,
+    /// The largest of all counts.
+    spread: f64,
+    once: Option<Once>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(plan: &'a Plan, variants: &'a [Variant], results: Results, once: Option<Once>) -> Self {
+        let median = |index: usize| {
+            let samples = results.samples.get(&index)?;
+            let of = |field: fn(&Sample) -> f64| {
+                let mut values: Vec<_> = samples.iter().map(field).collect();
+                values.sort_by(f64::total_cmp);
+                values[values.len() / 2]
+            };
+            Some(Sample {
+                cpu_us: of(|it| it.cpu_us),
+                per_second: of(|it| it.per_second),
+                p50_us: of(|it| it.p50_us),
+                p99_us: of(|it| it.p99_us),
+            })
+        };
+        let cost = |index: usize| match results.instructions.get(&index) {
+            Some((instructions, _)) => *instructions,
+            None => median(index).expect("one of both was measured").cpu_us * 1e3,
+        };
+        let plain =
+            |asks: Asks| variants.iter().position(|it| it.site == Site::Plain && it.asks == asks).map(cost);
+        let row = |(index, variant): (usize, &'a Variant)| Row {
+            variant,
+            cost: cost(index),
+            plain: plain(variant.asks).expect("a baseline for all that is asked"),
+            median: median(index),
+        };
+        Self {
+            plan,
+            rows: variants.iter().enumerate().map(row).collect(),
+            spread: results.instructions.values().map(|(_, spread)| *spread).fold(0.0, f64::max),
+            once,
+        }
+    }
+
+    /// What the costs are thousands of.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.plan.has_callgrind { "k instructions" } else { "µs of CPU time" }
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let parts =
+            [self.head(), self.main_table(), self.budgets(), self.growth(), self.single(), self.method()];
+        parts.concat()
+    }
+
+    fn head(&self) -> String {
+        let which = self
+            .plan
+            .module
+            .as_ref()
+            .map_or(String::new(), |path| format!(" The module is `{}`.", path.display()));
+        format!(
+            "# What a request costs\n\n\
+            This filter beside Envoy's own, in one Envoy worker, as `make bench` measured it: commit {}, {}, {}, {}.{which}\n\n\
+            ![Cost of a request over no filter](performance.svg)\n\n",
+            output("git", &["describe", "--always", "--dirty", "--abbrev=10"]),
+            envoy_version(),
+            machine(),
+            output("date", &["-u", "+%F"]),
+        )
+    }
+
+    fn main_table(&self) -> String {
+        let unit = self.unit();
+        let mut text = format!(
+            "\"Over none\" and \"× none\" compare with the same requests without a filter; \"× jwt_authn\" with its cached (first sight: \
+            uncached) verification of the same request with six headers.\n\n\
+            | filter | {unit} | over none | × none | × jwt_authn | CPU µs | requests/s | p50 µs | p99 µs |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        );
+        for row in self.rows.iter().filter(|row| !row.variant.is_growth) {
+            let jwt = self
+                .peer(row.variant.asks)
+                .map_or("–".to_owned(), |peer| format!("{:.2}", row.cost / peer));
+            let time = row.median.map_or("– | – | – | –".to_owned(), |it| {
+                format!("{:.1} | {:.0} | {:.0} | {:.0}", it.cpu_us, it.per_second, it.p50_us, it.p99_us)
+            });
+            let Row { cost, plain, .. } = row;
+            writeln!(
+                text,
+                "| {} | {:.1} | {:.1} | {:.2} | {jwt} | {time} |",
+                row.variant.name,
+                cost / 1e3,
+                (cost - plain) / 1e3,
+                cost / plain
+            )
+            .expect("a string");
+        }
+        text + "\n"
+    }
+
+    /// `jwt_authn` with six headers for the same request.
+    fn peer(&self, asks: Asks) -> Option<f64> {
+        let is_peer = |row: &&Row<'_>| {
+            row.variant.asks == asks && matches!(row.variant.site, Site::Jwt { has_headers: true, .. })
+        };
+        self.rows.iter().find(is_peer).map(|row| row.cost)
+    }
+
+    fn cost_of(&self, name: &str) -> Option<f64> {
+        self.rows.iter().find(|row| row.variant.name == name).map(|row| row.cost)
+    }
+
+    fn budgets(&self) -> String {
+        let ratio = |ours: &str, peer: &str| Some(self.cost_of(ours)? / self.cost_of(peer)?);
+        let cached = "jwt_authn, cached, six headers";
+        let fresh = "jwt_authn, RS256 first sight, six headers";
+        let ask_out = "ext_authz to an Envoy that says yes";
+        let mut lines = Vec::new();
+        for (ours, peer, most) in [
+            ("this filter, Bearer cached, twelve headers", cached, 1.15),
+            ("this filter, Bearer cached, twelve headers, no sessions", cached, 1.15),
+            ("this filter, Bearer cached, six headers", cached, 1.0),
+            ("this filter, Bearer cached, six headers, no sessions", cached, 1.0),
+            ("this filter, RS256 first sight", fresh, 0.8),
+            ("this filter, RS256 first sight, no sessions", fresh, 0.8),
+            ("this filter, Bearer cached, twelve headers", ask_out, 0.5),
+            ("this filter, Basic cached", ask_out, 0.5),
+            ("this filter, session cookie", ask_out, 0.5),
+        ] {
+            lines.extend(ratio(ours, peer).map(|it| budget(&format!("{ours} ÷ {peer}"), it, most, " ×")));
+        }
+        if let Some(once) = &self.once {
+            let bytes = fs::metadata(module::path()).expect("the module is built").len();
+            lines.push(budget("the module", bytes as f64 / 1e3, MAX_MODULE_BYTES / 1e3, " kB"));
+            let bytes = once.bytes_per_worker() as f64;
+            lines.push(budget(
+                "memory per worker over the no-op",
+                bytes / 1048576.0,
+                MAX_WORKER_BYTES / 1048576.0,
+                " MiB",
+            ));
+        }
+        if lines.is_empty() {
+            return String::new();
+        }
+        format!("## Budgets\n\n| what | figure | at most | |\n|---|--:|--:|---|\n{}\n", lines.concat())
+    }
+
+    fn growth(&self) -> String {
+        let mut text = format!(
+            "## What makes it grow\n\nCached Bearer (HS256), twelve headers, no sessions, `cache.local_entries: 16384`. More groups make the token itself longer.\n\n\
+            | with | {} | over none |\n|---|--:|--:|\n",
+            self.unit()
+        );
+        for row in self.rows.iter().filter(|row| row.variant.is_growth && row.variant.is_ours()) {
+            writeln!(
+                text,
+                "| {} | {:.1} | {:.1} |",
+                row.variant.name,
+                row.cost / 1e3,
+                (row.cost - row.plain) / 1e3
+            )
+            .expect("a string");
+        }
+        text + "\nA worker remembers `cache.local_entries` verdicts and at most 8 MiB of them: where more credentials come in turn, as \
+            10,000 do here, each is verified anew with every request.\n\n"
+    }
+
+    fn single(&self) -> String {
+        let Some(once) = &self.once else { return String::new() };
+        let mib = |bytes: u64| bytes as f64 / 1048576.0;
+        let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        format!(
+            "## Memory and start\n\n| what | no-op | this filter | |\n|---|--:|--:|--:|\n\
+            | Envoy with four workers, MiB | {:.1} | {:.1} | |\n\
+            | the same after each worker met 10,000 credentials, MiB | {:.1} | {:.1} | {:.1} for each worker |\n\
+            | process start to the first `200`, ms | {:.0} | {:.0} | {:+.0} |\n\
+            | authentik's answer with the keys to the answer of a request that waits, ms | – | {:.1} | |\n\n",
+            mib(once.noop[0]),
+            mib(once.ours[0]),
+            mib(once.noop[1]),
+            mib(once.ours[1]),
+            once.bytes_per_worker() as f64 / 1048576.0,
+            ms(once.noop_start),
+            ms(once.our_start),
+            ms(once.our_start) - ms(once.noop_start),
+            ms(once.keys_to_answer),
+        )
+    }
+
+    fn method(&self) -> String {
+        let instructions = if self.plan.has_callgrind {
+            format!(
+                "Instructions are user-space instructions of all threads of Envoy, V8's code included, counted by valgrind's callgrind: one connection, \
+                one request after the other, after a warm-up; the median of three counts that agree (largest spread: {:.2} %).",
+                self.spread * 100.0
+            )
+        } else {
+            "There was no valgrind: costs are CPU time, which varies by 10–15 % on a shared machine."
+                .to_owned()
+        };
+        let time = if self.plan.rounds == 0 {
+            "Time was not measured in this run.".to_owned()
+        } else {
+            format!(
+                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} × {} s for each variant, all variants in turn, medians. CPU µs is what the \
+                kernel counts for all threads of Envoy. It varies by 10–15 % on a shared machine: compare instructions, and time only within one run.",
+                self.plan.rounds, self.plan.seconds
+            )
+        };
+        format!(
+            "## How\n\n{instructions}\n\n{time}\n\n\
+            Each Envoy is `envoy.yaml` with another filter, `direct_response: 200` in the place of an application and no access log; each is checked first \
+            (200 for a good credential, 401 for a bad one). The token is RS256 with about 1 KiB, the same for all. First sight: 2,048 tokens in turn, of which \
+            the filter remembers 1,024. No client keeps cookies, so with sessions every response sets one. `jwt_authn` has the keys inline and checks issuer \
+            and audience; six headers are five claims and the payload. The authorization server of `ext_authz` runs on the load's core: its own cost is not in \
+            the figures.\n"
+        )
+    }
+}
+
+fn budget(what: &str, figure: f64, most: f64, unit: &str) -> String {
+    let verdict = if figure <= most { "met" } else { "**NOT met**" };
+    format!("| {what} | {figure:.2}{unit} | {most:.2}{unit} | {verdict} |\n")
+}
+
+fn output(command: &str, arguments: &[&str]) -> String {
+    let output = Command::new(command).args(arguments).current_dir(module::root()).output();
+    output.map_or("unknown".to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
+}
+
+/// `envoy  version: <commit>/1.40.0/…` becomes `Envoy 1.40.0`.
+fn envoy_version() -> String {
+    let binary = envoy::binary().expect("it has run").display().to_string();
+    let text = output(&binary, &["--version"]);
+    let version = text.rsplit(": ").next().and_then(|it| it.split('/').nth(1));
+    format!("Envoy {}", version.unwrap_or("of unknown version"))
+}
+
+fn machine() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" of unknown model");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores of {}", model.trim_start_matches([' ', '\t', ':']))
+}
