@@ -15,6 +15,13 @@
     clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::panic_in_result_fn,
+    clippy::significant_drop_in_scrutinee,
+    clippy::unwrap_in_result,
     reason = "it shares the tests' surroundings, and it talks to a terminal"
 )]
 
