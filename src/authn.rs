@@ -26,6 +26,7 @@ pub mod headers;
 pub mod identity;
 mod inquiry;
 pub mod jwks;
+mod jws;
 mod keyring;
 mod login;
 mod memory;

@@ -10,7 +10,7 @@ use std::cell::{OnceCell, RefCell};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::headers::{self, Header, HeaderValue, IdentityHeader};
@@ -29,6 +29,15 @@ pub struct Claims {
     /// Audience: one or several.
     #[serde(default)]
     pub aud: Option<Audience>,
+    /// From then on the token is worth nothing.
+    #[serde(default)]
+    pub exp: Option<NumericDate>,
+    /// Before that it is worth nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<NumericDate>,
+    /// When it was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<NumericDate>,
     /// Subject: authentik's user identifier in the provider's subject mode.
     #[serde(default)]
     pub sub: Option<String>,
@@ -53,6 +62,28 @@ pub struct Claims {
     /// What only proxies get; in scope `ak_proxy`.
     #[serde(default)]
     pub ak_proxy: Option<ProxyClaims>,
+}
+
+/// Seconds since 1970 (RFC 7519 §2). A fraction is cut off, and all that lies before is 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct NumericDate(pub Timestamp);
+
+impl Serialize for NumericDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0.seconds())
+    }
+}
+
+impl<'de> Deserialize<'de> for NumericDate {
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and JSON has no NaN"
+    )]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(|seconds| Self(Timestamp::from_seconds(seconds as u64)))
+    }
 }
 
 /// `aud` of RFC 7519 §4.1.3.

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::Surroundings;
 use super::cache::Weigh;
 use super::identity::Identity;
+use super::jws;
 use super::sealing::{Purpose, SealingKeys};
 use super::secret::Secret;
 use super::time::Timestamp;
@@ -149,7 +150,7 @@ pub(super) fn open(
     let vouched = Timestamp::from_seconds(content.c);
     let verified = match content.j {
         Some(claims) => verifier::restored(content.t, claims.get().as_bytes(), vouched, now),
-        None => verifier::restored(content.t, &verifier::payload(content.t)?, vouched, now),
+        None => verifier::restored(content.t, &jws::payload(content.t)?, vouched, now),
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
     let origin = match content.f {

@@ -1,13 +1,13 @@
 //! Signature algorithms of JWS (RFC 7518 §3) and the two roads to check one.
 //!
 //! Owns: which algorithms exist here, public keys in both forms (for the host and for Wasm), the check itself: the
-//! host's where it has one (BoringSSL, sixty times as fast), RustCrypto's otherwise. HS256 is jwt-compact's.
+//! host's where it has one (BoringSSL, sixty times as fast), RustCrypto's otherwise, and for HS256 always.
 //! Must not: choose a key or an algorithm by what a token says. That is [`super::jwks`]'s, by the key.
 
-use core::convert::Infallible;
 use std::borrow::Cow;
 
-use jwt_compact::{Algorithm as JwsAlgorithm, AlgorithmSignature};
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac as _};
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::signature::Verifier as _;
 use rsa::traits::PublicKeyParts as _;
@@ -144,6 +144,14 @@ impl PublicKey {
         })
     }
 
+    /// Checks a signature in the form that a JWS has it: by the host, which says yes or no, or in Wasm.
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8], surroundings: &dyn Surroundings) -> bool {
+        let Some(for_host) = self.signature_for_host(signature) else { return false };
+        surroundings
+            .verify_signature(self.algorithm().hash(), &self.spki, &for_host, message)
+            .unwrap_or_else(|| self.verify_in_wasm(message, signature))
+    }
+
     fn verify_in_wasm(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             Material::Rs256(key) => rsa::pkcs1v15::Signature::try_from(signature)
@@ -158,48 +166,10 @@ impl PublicKey {
     }
 }
 
-/// One asymmetric algorithm, for jwt-compact's validator: asks the host, then itself.
-pub(super) struct Asymmetric<'a> {
-    pub(super) algorithm: Algorithm,
-    pub(super) surroundings: &'a dyn Surroundings,
-}
-
-impl JwsAlgorithm for Asymmetric<'_> {
-    /// The filter signs nothing.
-    type SigningKey = Infallible;
-    type VerifyingKey = PublicKey;
-    type Signature = RawSignature;
-
-    fn name(&self) -> Cow<'static, str> {
-        Cow::Borrowed(self.algorithm.name())
-    }
-
-    fn sign(&self, signing_key: &Infallible, _message: &[u8]) -> RawSignature {
-        match *signing_key {}
-    }
-
-    fn verify_signature(&self, signature: &RawSignature, key: &PublicKey, message: &[u8]) -> bool {
-        if key.algorithm() != self.algorithm {
-            return false;
-        }
-        let Some(for_host) = key.signature_for_host(&signature.0) else { return false };
-        self.surroundings
-            .verify_signature(self.algorithm.hash(), &key.spki, &for_host, message)
-            .unwrap_or_else(|| key.verify_in_wasm(message, &signature.0))
-    }
-}
-
-/// The bytes of a JWS signature; what they mean is the key's business.
-pub(super) struct RawSignature(Vec<u8>);
-
-impl AlgorithmSignature for RawSignature {
-    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
-        Ok(Self(slice.to_vec()))
-    }
-
-    fn as_bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.0)
-    }
+/// HMAC with SHA-256 (RFC 7518 §3.2), compared in constant time. The host has no such check.
+pub(super) fn verify_hs256(secret: &str, message: &[u8], signature: &[u8]) -> bool {
+    <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes())
+        .is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
 }
 
 #[cfg(test)]
@@ -283,8 +253,7 @@ mod tests {
     }
 
     fn check(host: &Host, key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
-        let algorithm = Asymmetric { algorithm: key.algorithm(), surroundings: host };
-        algorithm.verify_signature(&RawSignature(signature.to_vec()), key, message)
+        key.verify(message, signature, host)
     }
 
     #[test]

@@ -6,27 +6,21 @@
 
 use core::fmt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jwt_compact::alg::{Hs256, Hs256Key};
-use jwt_compact::{AlgorithmExt as _, UntrustedToken, ValidationError};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::Env;
-use super::identity::Claims;
+use super::identity::{Claims, NumericDate};
 use super::jwks::{Choice, KeySet, NoChoice};
+use super::jws::{self, Jws};
 use super::secret::Secret;
-use super::signature::Asymmetric;
+use super::signature;
 use super::time::Timestamp;
 use crate::config::{Config, Provider};
 
-/// jwt-compact's claims: ours, with the times of RFC 7519.
-type TimedClaims = jwt_compact::Claims<Claims>;
-
 /// Proof that authentik vouches for these claims now. Only this file makes one.
 pub struct VerifiedIdentity {
-    claims: Box<TimedClaims>,
+    claims: Box<Claims>,
     /// Length of the claims where the token does not have them in it, in bytes.
     claims_beside: usize,
     token: Secret<String>,
@@ -48,7 +42,7 @@ impl VerifiedIdentity {
 
     /// What authentik says of the user.
     pub const fn claims(&self) -> &Claims {
-        &self.claims.custom
+        &self.claims
     }
 
     /// The token that says so.
@@ -161,20 +155,7 @@ pub(super) fn shape(token: &str) -> Shape {
     }
 }
 
-#[derive(Deserialize)]
-struct HeaderExtensions {
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
-}
-
-// jwt-compact hands the header back with the token; what is ignored can be copied.
-impl Clone for HeaderExtensions {
-    fn clone(&self) -> Self {
-        Self { crit: self.crit.as_ref().map(|_| IgnoredAny) }
-    }
-}
-
-/// Checks a token locally.
+/// Checks a token locally. What it claims is looked at first: a token of others, or an old one, costs no cryptography.
 pub(super) fn verify(
     token: &str,
     keys: &KeySet,
@@ -187,39 +168,25 @@ pub(super) fn verify(
         Shape::Jwe => return Err(TokenRejection::Encrypted),
         Shape::Opaque => return Err(TokenRejection::NotJws),
     }
-    let untrusted =
-        UntrustedToken::<HeaderExtensions>::try_from(token).map_err(|_| TokenRejection::NotJws)?;
-    if untrusted.header().other_fields.crit.is_some() {
+    let jws = Jws::parse(token).ok_or(TokenRejection::NotJws)?;
+    if jws.header.has_critical_extension {
         return Err(TokenRejection::CriticalExtension);
     }
-    // Before any cryptography: tokens of others are common, and cost next to nothing this way.
-    if unverified_issuer(token).as_deref() != Some(provider.issuer.as_str()) {
-        return Err(TokenRejection::Issuer);
-    }
-    let choice =
-        keys.choose(untrusted.header().key_id.as_deref(), untrusted.algorithm()).map_err(|no| match no {
-            NoChoice::Algorithm => TokenRejection::Algorithm,
-            NoChoice::Key => TokenRejection::UnknownKey,
-        })?;
-    let validated = match choice {
-        Choice::ClientSecret => {
-            let key = Hs256Key::new(provider.client_secret.expose());
-            Hs256.validator::<Claims>(&key).validate(&untrusted)
-        }
-        Choice::Key(key) => {
-            let algorithm = Asymmetric { algorithm: key.algorithm(), surroundings: env.surroundings };
-            algorithm.validator::<Claims>(key).validate(&untrusted)
-        }
-    };
-    let (_, claims) = validated.map_err(rejection_of)?.into_parts();
-    let is_ours = claims.custom.iss.as_deref() == Some(provider.issuer.as_str());
-    if !is_ours {
-        return Err(TokenRejection::Issuer);
-    }
-    if !claims.custom.aud.as_ref().is_some_and(|audience| audience.includes(&provider.client_id)) {
-        return Err(TokenRejection::Audience);
-    }
+    let claims = claims_for(provider, &jws.payload)?;
     let expires = check_times(&claims, config.clock_skew_seconds, env.now)?;
+    let choice = keys.choose(jws.header.kid.as_deref(), &jws.header.alg).map_err(|no| match no {
+        NoChoice::Algorithm => TokenRejection::Algorithm,
+        NoChoice::Key => TokenRejection::UnknownKey,
+    })?;
+    let is_genuine = match choice {
+        Choice::ClientSecret => {
+            signature::verify_hs256(provider.client_secret.expose(), jws.message, &jws.signature)
+        }
+        Choice::Key(key) => key.verify(jws.message, &jws.signature, env.surroundings),
+    };
+    if !is_genuine {
+        return Err(TokenRejection::Signature);
+    }
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
         claims_beside: 0,
@@ -228,6 +195,24 @@ pub(super) fn verify(
         vouched: env.now,
         expires,
     })
+}
+
+/// The claims of a token that says that it comes from this provider's issuer, for this provider.
+fn claims_for(provider: &Provider, payload: &[u8]) -> Result<Claims, TokenRejection> {
+    let issuer = Some(provider.issuer.as_str());
+    let Ok(claims) = serde_json::from_slice::<Claims>(payload) else {
+        // Others may mean something else by the same names.
+        let is_ours =
+            serde_json::from_slice::<Issuer>(payload).is_ok_and(|it| Some(it.iss.as_str()) == issuer);
+        return Err(if is_ours { TokenRejection::Claims } else { TokenRejection::Issuer });
+    };
+    if claims.iss.as_deref() != issuer {
+        return Err(TokenRejection::Issuer);
+    }
+    if !claims.aud.as_ref().is_some_and(|audience| audience.includes(&provider.client_id)) {
+        return Err(TokenRejection::Audience);
+    }
+    Ok(claims)
 }
 
 /// Reads an introspection answer (RFC 7662 §2.2) whose `active` is true: authentik has checked everything, and
@@ -260,7 +245,7 @@ fn from_claims_json(
     skew: u64,
     now: Timestamp,
 ) -> Result<VerifiedIdentity, TokenRejection> {
-    let claims: TimedClaims = serde_json::from_slice(json).map_err(|_| TokenRejection::Claims)?;
+    let claims: Claims = serde_json::from_slice(json).map_err(|_| TokenRejection::Claims)?;
     let expires = check_times(&claims, skew, now)?;
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
@@ -273,32 +258,19 @@ fn from_claims_json(
 }
 
 /// `exp` is required and has no grace; `nbf` and `iat` have `skew` seconds of it.
-fn check_times(claims: &TimedClaims, skew: u64, now: Timestamp) -> Result<Timestamp, TokenRejection> {
-    let seconds = |time: i64| Timestamp::from_seconds(u64::try_from(time).unwrap_or(0));
-    let expires = seconds(claims.expiration.ok_or(TokenRejection::NoExpiry)?.timestamp());
+fn check_times(claims: &Claims, skew: u64, now: Timestamp) -> Result<Timestamp, TokenRejection> {
+    let NumericDate(expires) = claims.exp.ok_or(TokenRejection::NoExpiry)?;
     if expires <= now {
         return Err(TokenRejection::Expired);
     }
-    let latest = now.plus(skew);
-    if claims.not_before.is_some_and(|time| seconds(time.timestamp()) > latest) {
+    let is_to_come = |date: Option<NumericDate>| date.is_some_and(|NumericDate(time)| time > now.plus(skew));
+    if is_to_come(claims.nbf) {
         return Err(TokenRejection::NotYetValid);
     }
-    if claims.issued_at.is_some_and(|time| seconds(time.timestamp()) > latest) {
+    if is_to_come(claims.iat) {
         return Err(TokenRejection::IssuedInFuture);
     }
     Ok(expires)
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "jwt-compact's enum is non-exhaustive; all else is a bad signature"
-)]
-fn rejection_of(error: ValidationError) -> TokenRejection {
-    match error {
-        ValidationError::MalformedClaims(_) => TokenRejection::Claims,
-        ValidationError::AlgorithmMismatch { .. } => TokenRejection::Algorithm,
-        _ => TokenRejection::Signature,
-    }
 }
 
 /// Whether a token is a JWT that says that it comes from another issuer.
@@ -306,12 +278,13 @@ pub(super) fn is_issued_elsewhere(token: &str, issuer: &str) -> bool {
     shape(token) == Shape::Jws && unverified_issuer(token).is_some_and(|other| other != issuer)
 }
 
+#[derive(Deserialize)]
+struct Issuer {
+    iss: String,
+}
+
 /// The `iss` that a token claims to have. To be compared, never to be believed.
 fn unverified_issuer(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Issuer {
-        iss: String,
-    }
     unverified_claims::<Issuer>(token).map(|claims| claims.iss)
 }
 
@@ -319,27 +292,13 @@ fn unverified_issuer(token: &str) -> Option<String> {
 pub(super) fn unverified_expiry(token: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Expiry {
-        exp: f64,
+        exp: NumericDate,
     }
-    let Expiry { exp } = unverified_claims(token)?;
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "`as` saturates, and NaN is 0"
-    )]
-    Some(Timestamp::from_seconds(exp as u64))
+    unverified_claims::<Expiry>(token).map(|claims| claims.exp.0)
 }
 
 fn unverified_claims<T: DeserializeOwned>(token: &str) -> Option<T> {
-    serde_json::from_slice(&payload(token)?).ok()
-}
-
-/// The claims of a JWS as they are written, unverified.
-pub(super) fn payload(token: &str) -> Option<Vec<u8>> {
-    let mut parts = token.split('.');
-    let (_header, payload) = (parts.next()?, parts.next()?);
-    BASE64_URL_SAFE_NO_PAD.decode(payload).ok()
+    serde_json::from_slice(&jws::payload(token)?).ok()
 }
 
 /// Whether a token says that it comes from any application of the authentik at `base` (no trailing slash). Such a
@@ -351,6 +310,10 @@ pub(super) fn is_issued_below(base: &str, token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use jwt_compact::AlgorithmExt as _;
+    use jwt_compact::alg::{Hs256, Hs256Key};
     use serde_json::{Value, json};
 
     use super::*;
