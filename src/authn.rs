@@ -227,8 +227,17 @@ impl Authenticator {
 
     /// The truth table: what is sent × the session × interception.
     fn judge(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Option<Decision> {
+        let is_unauthenticated = self.is_unauthenticated(request);
+        // What comes in number, and needs no second look: a known token, and nothing beside it.
+        if session.is_none()
+            && !is_unauthenticated
+            && let Some(verdict) = self.known_token(request)
+        {
+            let purpose = Purpose::Credential(Some(AuthScheme::Bearer), None);
+            return self.conclude(request, purpose, Ok(verdict));
+        }
         let credential = credential::read(request.view.authorization);
-        if self.is_unauthenticated(request) {
+        if is_unauthenticated {
             return Some(self.pass_unauthenticated(request, credential.ok().flatten(), session));
         }
         let credential = match (credential, session.clone()) {

@@ -34,8 +34,8 @@ enum Kind {
 }
 
 impl<'a> Name<'a> {
-    pub(super) const fn token(provider: ProviderId, token: &'a str) -> Self {
-        Self { kind: Kind::Token, provider, content: token.as_bytes() }
+    pub(super) const fn token(provider: ProviderId, token: &'a [u8]) -> Self {
+        Self { kind: Kind::Token, provider, content: token }
     }
 
     pub(super) const fn cookie(provider: ProviderId, value: &'a [u8]) -> Self {
@@ -61,6 +61,11 @@ pub(super) struct CacheKey {
 }
 
 impl CacheKey {
+    /// The token, cookie or fingerprint.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
     fn name(&self) -> Name<'_> {
         Name { kind: self.kind, provider: self.provider, content: &self.content }
     }
@@ -218,7 +223,7 @@ mod tests {
     }
 
     fn key(number: u32) -> CacheKey {
-        Name::token(0, &format!("token-{number}")).to_key()
+        Name::token(0, format!("token-{number}").as_bytes()).to_key()
     }
 
     fn until(seconds: u64) -> Lifetime {
@@ -316,8 +321,8 @@ mod tests {
         let token = "x".repeat(32);
         let fingerprint = Fingerprint([b'x'; 32]);
         let names = [
-            Name::token(0, &token),
-            Name::token(1, &token),
+            Name::token(0, token.as_bytes()),
+            Name::token(1, token.as_bytes()),
             Name::cookie(0, token.as_bytes()),
             Name::fingerprint(0, &fingerprint),
         ];
@@ -333,8 +338,8 @@ mod tests {
     fn one_byte_more_less_or_other_is_another_token() {
         let token = "0123456789abcdef.".repeat(3);
         let mut cache = Cache::new(4);
-        cache.insert(Name::token(0, &token).to_key(), Heavy(1, 10), until(100));
-        assert!(cache.fresh(Name::token(0, &token), at(0)).is_some());
+        cache.insert(Name::token(0, token.as_bytes()).to_key(), Heavy(1, 10), until(100));
+        assert!(cache.fresh(Name::token(0, token.as_bytes()), at(0)).is_some());
         let mut others =
             vec![format!("{token}0"), token[1..].to_owned(), token[..50].to_owned(), String::new()];
         others.extend((0..token.len()).map(|place| {
@@ -345,7 +350,7 @@ mod tests {
         // Asked of the comparison as well: the hash alone would mostly tell them apart.
         for other in others {
             assert!(!is_same(token.as_bytes(), other.as_bytes()), "{other}");
-            assert!(cache.fresh(Name::token(0, &other), at(0)).is_none(), "{other}");
+            assert!(cache.fresh(Name::token(0, other.as_bytes()), at(0)).is_none(), "{other}");
         }
     }
 }

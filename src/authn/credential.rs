@@ -162,13 +162,6 @@ pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, 
         return Err(Unusable::TooLong);
     }
     let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
-    // The one value that comes in number, and that needs no second look: its characters are all ASCII.
-    if let Some((scheme, token)) = value.split_once(' ')
-        && scheme.eq_ignore_ascii_case("bearer")
-        && is_token(token)
-    {
-        return Ok(Some(Credential::Bearer(BearerToken::InHeader(token))));
-    }
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(Unusable::NotAscii);
     }
@@ -183,6 +176,14 @@ pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, 
         return Err(Unusable::Scheme);
     };
     Ok(Some(credential))
+}
+
+/// What follows `Bearer ` where nothing else is there, unread: good for a look-up among tokens that were read before, and
+/// for nothing else.
+pub fn bearer_token(authorization: Authorization<'_>) -> Option<&[u8]> {
+    let Authorization::One(value) = authorization else { return None };
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
 fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {

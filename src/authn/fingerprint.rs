@@ -44,7 +44,7 @@ impl ProviderKeys {
             Credential::Basic { username, password } => {
                 update(&mut mac, &[b"basic", username.as_bytes(), password.expose().as_bytes()]);
             }
-            Credential::Bearer(token) => update(&mut mac, &[b"bearer", token.expose().as_bytes()]),
+            Credential::Bearer(token) => return self.fingerprint_of_token(token.expose().as_bytes()),
             Credential::Session(token) => update(&mut mac, &[b"session", token.expose().as_bytes()]),
             Credential::Code(code) => {
                 update(
@@ -53,6 +53,13 @@ impl ProviderKeys {
                 );
             }
         }
+        Fingerprint(mac.finalize().into_bytes().into())
+    }
+
+    /// The fingerprint of a Bearer token.
+    pub(super) fn fingerprint_of_token(&self, token: &[u8]) -> Fingerprint {
+        let mut mac = self.fingerprints.clone();
+        update(&mut mac, &[b"bearer", token]);
         Fingerprint(mac.finalize().into_bytes().into())
     }
 

@@ -115,19 +115,27 @@ impl Authenticator {
             Some(Err(case)) => case,
             None => return Known::Verdict(Err(Fault::Host)),
         };
-        let name = (provider, case.fingerprint());
+        let progress = match self.with_facts(env, provider, |facts| inquiry::begin(credential, facts)) {
+            Some(Progress::Done(outcome)) => return Known::Verdict(self.settle(env, &case, outcome)),
+            Some(progress) => progress,
+            None => return Known::Verdict(Err(Fault::Host)),
+        };
+        let Some(fingerprint) = self.fingerprint(&case) else {
+            return Known::Verdict(Err(Fault::Host));
+        };
         if self.flights.waiters() >= MAX_WAITERS {
             return Known::Verdict(Err(Fault::TooManyWaiting));
         }
         let waiter = Waiter { id, provider, purpose, block: block.clone() };
+        let name = (provider, fingerprint);
         if let Some(flight) = self.flights.inquiries.get_mut(&name) {
             flight.waiters.push(waiter);
             return Known::Waiting;
         }
-        let mut progress = self.with_facts(env, provider, |facts| inquiry::begin(credential, facts));
-        if let Some(Progress::AwaitKeys(stage)) = progress {
-            progress = self.seek_keys(env, provider, stage);
-        }
+        let progress = match progress {
+            Progress::AwaitKeys(stage) => self.seek_keys(env, provider, stage),
+            progress @ (Progress::Done(_) | Progress::Ask(..)) => Some(progress),
+        };
         let (stage, call) = match progress {
             Some(Progress::Done(outcome)) => return Known::Verdict(self.settle(env, &case, outcome)),
             Some(Progress::Ask(call, stage)) => (stage, Some(call)),
@@ -148,11 +156,15 @@ impl Authenticator {
                 }
                 guesser = Some(suspect);
             }
-            self.flights.outbox.push((Ticket(Subject::Credential(provider, case.fingerprint())), call));
+            self.flights.outbox.push((Ticket(Subject::Credential(provider, fingerprint)), call));
         }
         let flight = Flight { stage, since: env.now, case, guesser, waiters: vec![waiter] };
         self.flights.inquiries.insert(name, flight);
         Known::Waiting
+    }
+
+    fn fingerprint(&self, case: &Case) -> Option<Fingerprint> {
+        Some(case.fingerprint(&self.providers.get(case.provider())?.keys))
     }
 
     /// The verdict on a credential as far as nobody need be asked.
@@ -367,6 +379,9 @@ impl Authenticator {
         step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
     ) -> Vec<(RequestId, Decision)> {
         let Flight { stage, since, case, guesser, waiters } = flight;
+        let Some(fingerprint) = self.fingerprint(&case) else {
+            return self.decide_all(env, waiters, &Err(Fault::Host));
+        };
         let mut progress = self.with_facts(env, provider, |facts| step(stage, facts));
         let is_late = env.now.since(since) >= self.config.authentik.timeout.as_secs();
         if let Some(Progress::AwaitKeys(stage)) = progress {
@@ -383,13 +398,13 @@ impl Authenticator {
                 return self.decide_all(env, waiters, &outcome);
             }
             Some(Progress::Ask(call, stage)) => {
-                self.flights.outbox.push((Ticket(Subject::Credential(provider, case.fingerprint())), call));
+                self.flights.outbox.push((Ticket(Subject::Credential(provider, fingerprint)), call));
                 stage
             }
             Some(Progress::AwaitKeys(stage)) => stage,
             None => return self.decide_all(env, waiters, &Err(Fault::Host)),
         };
-        let name = (provider, case.fingerprint());
+        let name = (provider, fingerprint);
         self.flights.inquiries.insert(name, Flight { stage, since, case, guesser, waiters });
         Vec::new()
     }
@@ -488,7 +503,8 @@ mod tests {
     /// A token of the provider with a key that nobody has yet.
     fn bearer(slug: &str) -> String {
         let issuer = format!("https://auth.example.test/application/o/{slug}/");
-        let parts = [json!({"alg": "ES256", "kid": "new"}), json!({"iss": issuer})];
+        let claims = json!({"iss": issuer, "aud": slug, "exp": 4_000_000_000_u64});
+        let parts = [json!({"alg": "ES256", "kid": "new"}), claims];
         let [header, claims] = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
         format!("Bearer {header}.{claims}.{}", "A".repeat(86))
     }

@@ -4,27 +4,29 @@
 //! lifetime. Only a verdict is remembered; a fault never is.
 //! Must not: judge, or ask.
 
+use core::cell::OnceCell;
 use std::rc::Rc;
 
 use super::cache::{CacheKey, Lifetime, Name};
-use super::credential::Credential;
+use super::credential::{self, Credential};
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, ProviderKeys};
 use super::identity::Identity;
 use super::inquiry::Outcome;
 use super::slots::SharedVerdict;
 use super::time::Timestamp;
 use super::verdict::Verdict;
 use super::verifier::{self, VerifiedIdentity};
-use super::{Authenticator, Env, ProviderState};
+use super::{Authenticator, Env, ProviderState, Request};
 use crate::config::{BearerVerification, Provider};
 
 /// A credential about which nothing is remembered: all that is needed to remember what comes of it.
 pub(super) struct Case {
     provider: ProviderId,
     key: CacheKey,
-    fingerprint: Fingerprint,
+    /// Of a token only when it is needed: most are judged on the spot.
+    fingerprint: OnceCell<Fingerprint>,
     kind: Kind,
     /// The end that a token claims for itself: nothing that is granted for it lasts longer.
     not_after: Option<Timestamp>,
@@ -40,8 +42,13 @@ enum Kind {
 }
 
 impl Case {
-    pub(super) const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+    pub(super) const fn provider(&self) -> ProviderId {
+        self.provider
+    }
+
+    /// What stands for the credential where it must not be itself: among flights, in tickets and shared slots.
+    pub(super) fn fingerprint(&self, keys: &ProviderKeys) -> Fingerprint {
+        *self.fingerprint.get_or_init(|| keys.fingerprint_of_token(self.key.content()))
     }
 }
 
@@ -53,31 +60,41 @@ impl Authenticator {
         provider: ProviderId,
         credential: &Credential<'_>,
     ) -> Option<Result<Verdict, Case>> {
-        let keys = &self.providers.get(provider)?.keys;
+        let (settings, state) = (self.config.providers.get(provider)?, self.providers.get(provider)?);
         let fingerprint = match credential {
+            Credential::Bearer(_) => OnceCell::new(),
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
-                Some(keys.fingerprint(credential))
+                OnceCell::from(state.keys.fingerprint(credential))
             }
-            Credential::Bearer(_) => None,
         };
-        let name = match (credential, &fingerprint) {
-            (Credential::Bearer(token), _) => Name::token(provider, token.expose()),
+        let name = match (credential, fingerprint.get()) {
+            (Credential::Bearer(token), _) => Name::token(provider, token.expose().as_bytes()),
             (_, Some(fingerprint)) => Name::fingerprint(provider, fingerprint),
             (_, None) => return None,
         };
         if let Some(verdict) = self.cache.fresh(name, env.now) {
             return Some(Ok(verdict));
         }
-        let key = name.to_key();
         let (kind, not_after) = match credential {
             Credential::Basic { .. } => (Kind::Basic, None),
-            Credential::Bearer(token) => (Kind::Bearer, verifier::unverified_expiry(token.expose())),
+            // What is verified here has its end from there.
+            Credential::Bearer(token) if is_shared(settings, Kind::Bearer) => {
+                (Kind::Bearer, verifier::unverified_expiry(token.expose()))
+            }
+            Credential::Bearer(_) => (Kind::Bearer, None),
             Credential::Session(_) => (Kind::Session, None),
             Credential::Code(_) => (Kind::Code, None),
         };
-        let fingerprint = fingerprint.unwrap_or_else(|| keys.fingerprint(credential));
+        let key = name.to_key();
         let case = Case { provider, key, fingerprint, kind, not_after };
         Some(self.shared_verdict(env, &case).ok_or(case))
+    }
+
+    /// The verdict on a token that stands alone in the header and is known: it is looked up as it is, nothing of it is
+    /// read. What is remembered was read when it came first.
+    pub(super) fn known_token(&mut self, request: Request<'_>) -> Option<Verdict> {
+        let token = credential::bearer_token(request.view.authorization)?;
+        self.cache.fresh(Name::token(request.provider, token), request.env.now)
     }
 
     /// What another worker found out; from now on this one knows it too.
@@ -86,8 +103,8 @@ impl Authenticator {
         if !is_shared(settings, case.kind) {
             return None;
         }
-        let (shared, fresh_until) =
-            self.slots.read(&case.fingerprint, &state.keys, env.surroundings, env.now)?;
+        let fingerprint = case.fingerprint(&state.keys);
+        let (shared, fresh_until) = self.slots.read(&fingerprint, &state.keys, env.surroundings, env.now)?;
         let verdict = match shared {
             SharedVerdict::Vouched(verified) => self.vouched(verified, settings),
             SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
@@ -108,7 +125,7 @@ impl Authenticator {
                 if is_shared {
                     let slots = &self.slots;
                     slots.write_vouched(
-                        &case.fingerprint,
+                        &case.fingerprint(&state.keys),
                         &state.keys,
                         env.surroundings,
                         &verified,
@@ -123,7 +140,7 @@ impl Authenticator {
                 if is_shared {
                     let slots = &self.slots;
                     slots.write_refused(
-                        &case.fingerprint,
+                        &case.fingerprint(&state.keys),
                         &state.keys,
                         env.surroundings,
                         rejection,

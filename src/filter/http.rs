@@ -64,12 +64,14 @@ impl HttpFilter {
     }
 }
 
-impl Context for HttpFilter {
-    fn on_done(&mut self) -> bool {
+impl Context for HttpFilter {}
+
+/// With `proxy_on_delete`. Envoy would call `proxy_on_done` just before it, which costs and says the same.
+impl Drop for HttpFilter {
+    fn drop(&mut self) {
         if self.stream.phase.get() == Phase::Undecided {
             self.worker.forget(self.id);
         }
-        true
     }
 }
 
