@@ -14,7 +14,7 @@ MAX_BYTES := 1048576
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
 # make bench: rounds of load, seconds of each; see examples/bench/main.rs
-export BENCH_ROUNDS BENCH_SECONDS BENCH_QUICK BENCH_MODULE
+export BENCH_ROUNDS BENCH_SECONDS BENCH_QUICK BENCH_MODULE BENCH_ONLY BENCH_WITHOUT_CALLGRIND
 
 # Seconds for each fuzz target, and which: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS=jwt
 FUZZ_SECONDS ?= 60

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use super::counters::{Sample, cpu_time};
+use super::counters::{Sample, cpu_time, perf_launcher, read_perf};
 use super::support::envoy::{Envoy, Folder};
 
 /// The application's host.
@@ -117,9 +117,12 @@ impl Wrk {
         Self { folder, turn: 0 }
     }
 
-    pub(crate) fn run(&mut self, envoy: &Envoy, seconds: u64, status: u16) -> Sample {
+    pub(crate) fn run(&mut self, envoy: &Envoy, seconds: u64, status: u16, has_perf: bool) -> Sample {
         let before = cpu_time(envoy.pid());
-        let output = Command::new("taskset")
+        let mut command = if has_perf { perf_launcher(envoy.pid(), "perf") } else { Vec::new() };
+        command.push("taskset".to_owned());
+        let output = Command::new(&command[0])
+            .args(&command[1..])
             .args(["-c", "1", "wrk", "-t1", "-c", CONNECTIONS, &format!("-d{seconds}s"), "-s", "script.lua"])
             .args([&envoy.url("/"), "--", "lines", HOST, &self.turn.to_string()])
             .current_dir(&self.folder.0)
@@ -137,11 +140,13 @@ impl Wrk {
         assert_eq!(broken, 0, "{text}");
         assert_eq!(refused, if status < 400 { 0 } else { requests }, "{text}");
         self.turn += requests + 16;
+        let counted = has_perf.then(|| fs::read_to_string(self.folder.0.join("perf")).expect("perf's count"));
         Sample {
             cpu_us: cpu as f64 / 1e3 / requests as f64,
             per_second: requests as f64 * 1e6 / duration as f64,
             p50_us: p50 as f64,
             p99_us: p99 as f64,
+            instructions: counted.map(|text| read_perf(&text).expect("a number") / requests as f64),
         }
     }
 }

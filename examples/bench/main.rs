@@ -1,9 +1,10 @@
 //! What `make bench` runs: this filter beside Envoy's own, in the real Envoy with one worker. Owns the order of events;
 //! what is compared is in `variants`, who asks in `load`, what is counted in `counters`, what is written in `report`.
 //!
-//! Environment: `BENCH_ROUNDS` (3; 0 counts instructions only) and `BENCH_SECONDS` (4) of load for each variant;
+//! Environment: `BENCH_ROUNDS` (7; 0 counts instructions only) and `BENCH_SECONDS` (2) of load for each variant;
 //! `BENCH_QUICK=1`: one round of a second, fewer requests, nothing is written; `BENCH_MODULE=/path`: that module instead
-//! of the one built here, its variants only, nothing is written; `BENCH_WITHOUT_CALLGRIND=1`: CPU time only.
+//! of the one built here, its variants only, nothing is written; `BENCH_WITHOUT_CALLGRIND=1`: no counts by callgrind;
+//! `BENCH_ONLY=text`: only variants with this in their name, nothing is written.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -59,6 +60,10 @@ pub(crate) struct Plan {
     is_quick: bool,
     /// Of the module that is compared; only its variants are measured.
     module: Option<PathBuf>,
+    /// Of variants.
+    only: Option<String>,
+    has_perf: bool,
+    /// Where the processor itself does not count.
     has_callgrind: bool,
 }
 
@@ -70,17 +75,20 @@ impl Plan {
         };
         let is_set = |name: &str| text(name).is_some_and(|text| text != "0");
         let is_quick = is_set("BENCH_QUICK");
+        let has_perf = counters::has_perf();
         Self {
-            rounds: number("BENCH_ROUNDS", if is_quick { 1 } else { 3 }) as usize,
-            seconds: number("BENCH_SECONDS", if is_quick { 1 } else { 4 }),
+            rounds: number("BENCH_ROUNDS", if is_quick { 1 } else { 7 }) as usize,
+            seconds: number("BENCH_SECONDS", if is_quick { 1 } else { 2 }),
             is_quick,
             module: text("BENCH_MODULE").map(PathBuf::from),
-            has_callgrind: !is_set("BENCH_WITHOUT_CALLGRIND") && Callgrind::is_there(),
+            only: text("BENCH_ONLY"),
+            has_perf,
+            has_callgrind: !has_perf && !is_set("BENCH_WITHOUT_CALLGRIND") && Callgrind::is_there(),
         }
     }
 
     fn is_written(&self) -> bool {
-        !self.is_quick && self.module.is_none()
+        !self.is_quick && self.module.is_none() && self.only.is_none()
     }
 }
 
@@ -92,11 +100,9 @@ fn main() {
     let mut results = Results::default();
     if plan.has_callgrind {
         count(&world, &variants, &plan, &mut results);
-    } else {
-        println!("valgrind is missing: CPU time only");
     }
     time(&world, &variants, &plan, &mut results);
-    let once = (plan.module.is_none() && !plan.is_quick).then(|| once::measure(&world));
+    let once = plan.is_written().then(|| once::measure(&world));
     let report = Report::new(&plan, &variants, results, once);
     let text = report.markdown();
     println!("{text}");
@@ -104,8 +110,22 @@ fn main() {
         std::fs::create_dir_all(module::root().join("docs")).expect("docs/ can be made");
         std::fs::write(module::root().join("docs/performance.md"), text).expect("docs/ can be written");
         std::fs::write(module::root().join("docs/performance.svg"), chart::svg(&report)).expect("docs/ too");
+        write_summary(&report.summary());
     }
 }
+
+/// Between its marks in the README.
+fn write_summary(summary: &str) {
+    let path = module::root().join("README.md");
+    let text = std::fs::read_to_string(&path).expect("a README");
+    let (before, rest) = text.split_once(BEGIN).expect("the first mark");
+    let (_, after) = rest.split_once(END).expect("the last mark");
+    std::fs::write(path, format!("{before}{BEGIN}\n{summary}{END}{after}"))
+        .expect("the README can be written");
+}
+
+const BEGIN: &str = "<!-- make bench -->";
+const END: &str = "<!-- end of make bench -->";
 
 /// The variants of each Envoy, in the order of the list.
 fn by_site(variants: &[Variant]) -> BTreeMap<Site, Vec<usize>> {
@@ -202,7 +222,7 @@ fn time(world: &World, variants: &[Variant], plan: &Plan, results: &mut Results)
                 Client::open(envoy.port(), variant.site.workers()).warm_up(&lines, variant.status());
                 Wrk::new(&lines)
             });
-            let sample: Sample = wrk.run(envoy, plan.seconds, variant.status());
+            let sample: Sample = wrk.run(envoy, plan.seconds, variant.status(), plan.has_perf);
             println!("round {round}: {:>7.1} us CPU  {}", sample.cpu_us, variant.name);
             results.samples.entry(index).or_default().push(sample);
         }

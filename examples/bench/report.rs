@@ -13,6 +13,7 @@ use super::variants::{Asks, Site, Variant};
 
 const MAX_MODULE_BYTES: f64 = 1_048_576.0;
 const MAX_WORKER_BYTES: f64 = 20.0 * 1_048_576.0;
+const MAX_KEYS_MS: f64 = 100.0;
 
 /// By the place of the variant in the list.
 #[derive(Default)]
@@ -26,7 +27,7 @@ pub(crate) struct Results {
 /// One row with its figures.
 pub(crate) struct Row<'a> {
     pub(crate) variant: &'a Variant,
-    /// Instructions per request; CPU time in nanoseconds without callgrind.
+    /// Instructions per request; CPU time in nanoseconds where nothing counts them.
     pub(crate) cost: f64,
     /// The same of the same requests without a filter.
     pub(crate) plain: f64,
@@ -55,11 +56,15 @@ impl<'a> Report<'a> {
                 per_second: of(|it| it.per_second),
                 p50_us: of(|it| it.p50_us),
                 p99_us: of(|it| it.p99_us),
+                instructions: samples[0].instructions.map(|_| of(|it| it.instructions.unwrap_or_default())),
             })
         };
-        let cost = |index: usize| match results.instructions.get(&index) {
-            Some((instructions, _)) => *instructions,
-            None => median(index).expect("one of both was measured").cpu_us * 1e3,
+        let cost = |index: usize| {
+            let counted = results.instructions.get(&index).map(|(instructions, _)| *instructions);
+            counted.unwrap_or_else(|| {
+                let median = median(index).expect("one of both was measured");
+                median.instructions.unwrap_or(median.cpu_us * 1e3)
+            })
         };
         let plain =
             |asks: Asks| variants.iter().position(|it| it.site == Site::Plain && it.asks == asks).map(cost);
@@ -79,74 +84,113 @@ impl<'a> Report<'a> {
 
     /// What the costs are thousands of.
     pub(crate) fn unit(&self) -> &'static str {
-        if self.plan.has_callgrind { "k instructions" } else { "µs of CPU time" }
+        if self.plan.has_callgrind || self.plan.has_perf { "k instructions" } else { "µs of CPU time" }
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let parts =
-            [self.head(), self.main_table(), self.budgets(), self.growth(), self.single(), self.method()];
+        let parts = [
+            self.head(),
+            self.figures(),
+            "## Ratios\n\n".to_owned(),
+            self.ratios(),
+            self.budgets(),
+            self.growth(),
+            self.single(),
+            self.method(),
+        ];
         parts.concat()
     }
 
+    /// What stands in the README.
+    pub(crate) fn summary(&self) -> String {
+        format!("{}\n{}", self.origin(), self.ratios())
+    }
+
     fn head(&self) -> String {
-        let which = self
-            .plan
-            .module
-            .as_ref()
-            .map_or(String::new(), |path| format!(" The module is `{}`.", path.display()));
         format!(
-            "# What a request costs\n\n\
-            This filter beside Envoy's own, in one Envoy worker, as `make bench` measured it: commit {}, {}, {}, {}.{which}\n\n\
-            ![Cost of a request over no filter](performance.svg)\n\n",
+            "# What a request costs\n\n{}\n![Cost of a request over no filter](performance.svg)\n\n",
+            self.origin()
+        )
+    }
+
+    fn origin(&self) -> String {
+        let module = self.plan.module.as_ref();
+        format!(
+            "This filter beside Envoy's own, in one Envoy worker, as `make bench` measured it in one run: commit {}, {}, {}, {}.{}\n",
             output("git", &["describe", "--always", "--dirty", "--abbrev=10"]),
             envoy_version(),
             machine(),
             output("date", &["-u", "+%F"]),
+            module.map_or(String::new(), |path| format!(" The module is `{}`.", path.display())),
         )
     }
 
-    fn main_table(&self) -> String {
-        let unit = self.unit();
+    fn main_rows(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.rows.iter().filter(|row| !row.variant.is_growth)
+    }
+
+    fn figures(&self) -> String {
         let mut text = format!(
-            "\"Over none\" and \"× none\" compare with the same requests without a filter; \"× jwt_authn\" with its cached (first sight: \
-            uncached) verification of the same request with six headers.\n\n\
-            | filter | {unit} | over none | × none | × jwt_authn | CPU µs | requests/s | p50 µs | p99 µs |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+            "| filter | {} | over none | CPU µs | requests/s | p50 µs | p99 µs |\n|---|--:|--:|--:|--:|--:|--:|\n",
+            self.unit()
         );
-        for row in self.rows.iter().filter(|row| !row.variant.is_growth) {
-            let jwt = self
-                .peer(row.variant.asks)
-                .map_or("–".to_owned(), |peer| format!("{:.2}", row.cost / peer));
+        for row in self.main_rows() {
             let time = row.median.map_or("– | – | – | –".to_owned(), |it| {
                 format!("{:.1} | {:.0} | {:.0} | {:.0}", it.cpu_us, it.per_second, it.p50_us, it.p99_us)
             });
-            let Row { cost, plain, .. } = row;
+            let (name, over) = (&row.variant.name, row.cost - row.plain);
+            writeln!(text, "| {name} | {:.1} | {:.1} | {time} |", row.cost / 1e3, over / 1e3)
+                .expect("a string");
+        }
+        text + "\n\"Over none\": over the same requests without a filter.\n\n"
+    }
+
+    /// Each figure twice: to no filter, and to `jwt_authn`.
+    fn ratios(&self) -> String {
+        let unit = if self.unit().contains("instructions") { "instructions" } else { "CPU time" };
+        let mut text =
+            format!("| filter | {unit} | CPU time | requests/s | p50 | p99 |\n|---|--:|--:|--:|--:|--:|\n");
+        for row in self.main_rows().filter(|row| row.variant.site != Site::Plain) {
+            let (Some(plain), Some(peer)) = (self.plain_of(row), self.peer_of(row)) else { continue };
+            let pair = |one: f64, plain: f64, peer: f64| format!("{:.2} · {:.2}", one / plain, one / peer);
+            let time = |of: fn(&Sample) -> f64| match (row.median, plain.median, peer.median) {
+                (Some(one), Some(plain), Some(peer)) => pair(of(&one), of(&plain), of(&peer)),
+                _ => "–".to_owned(),
+            };
             writeln!(
                 text,
-                "| {} | {:.1} | {:.1} | {:.2} | {jwt} | {time} |",
+                "| {} | {} | {} | {} | {} | {} |",
                 row.variant.name,
-                cost / 1e3,
-                (cost - plain) / 1e3,
-                cost / plain
+                pair(row.cost, plain.cost, peer.cost),
+                time(|it| it.cpu_us),
+                time(|it| it.per_second),
+                time(|it| it.p50_us),
+                time(|it| it.p99_us),
             )
             .expect("a string");
         }
-        text + "\n"
+        text + "\nLeft: × the same requests without a filter. Right: × `jwt_authn` with six headers, cached (first sight: uncached, same algorithm).\n\n"
     }
 
-    /// `jwt_authn` with six headers for the same request.
-    fn peer(&self, asks: Asks) -> Option<f64> {
-        let is_peer = |row: &&Row<'_>| {
-            row.variant.asks == asks && matches!(row.variant.site, Site::Jwt { has_headers: true, .. })
+    fn plain_of(&self, row: &Row<'_>) -> Option<&Row<'a>> {
+        self.rows.iter().find(|it| it.variant.site == Site::Plain && it.variant.asks == row.variant.asks)
+    }
+
+    /// `jwt_authn` with six headers for the same request, or for the cached Bearer token where it knows no such request.
+    fn peer_of(&self, row: &Row<'_>) -> Option<&Row<'a>> {
+        let find = |asks: Asks| {
+            self.rows.iter().find(|it| {
+                it.variant.asks == asks && matches!(it.variant.site, Site::Jwt { has_headers: true, .. })
+            })
         };
-        self.rows.iter().find(is_peer).map(|row| row.cost)
+        find(row.variant.asks).or_else(|| find(Asks::Bearer))
     }
 
-    fn cost_of(&self, name: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.variant.name == name).map(|row| row.cost)
+    fn row(&self, name: &str) -> Option<&Row<'a>> {
+        self.rows.iter().find(|row| row.variant.name == name)
     }
 
     fn budgets(&self) -> String {
-        let ratio = |ours: &str, peer: &str| Some(self.cost_of(ours)? / self.cost_of(peer)?);
         let cached = "jwt_authn, cached, six headers";
         let fresh = "jwt_authn, RS256 first sight, six headers";
         let ask_out = "ext_authz to an Envoy that says yes";
@@ -158,27 +202,61 @@ impl<'a> Report<'a> {
             ("this filter, Bearer cached, six headers, no sessions", cached, 1.0),
             ("this filter, RS256 first sight", fresh, 0.8),
             ("this filter, RS256 first sight, no sessions", fresh, 0.8),
+            ("this filter, session cookie", cached, 1.25),
             ("this filter, Bearer cached, twelve headers", ask_out, 0.5),
+            ("this filter, Bearer cached, twelve headers, no sessions", ask_out, 0.5),
             ("this filter, Basic cached", ask_out, 0.5),
             ("this filter, session cookie", ask_out, 0.5),
         ] {
-            lines.extend(ratio(ours, peer).map(|it| budget(&format!("{ours} ÷ {peer}"), it, most, " ×")));
-        }
-        if let Some(once) = &self.once {
-            let bytes = fs::metadata(module::path()).expect("the module is built").len();
-            lines.push(budget("the module", bytes as f64 / 1e3, MAX_MODULE_BYTES / 1e3, " kB"));
-            let bytes = once.bytes_per_worker() as f64;
-            lines.push(budget(
-                "memory per worker over the no-op",
-                bytes / 1048576.0,
-                MAX_WORKER_BYTES / 1048576.0,
-                " MiB",
+            let (Some(one), Some(other)) = (self.row(ours), self.row(peer)) else { continue };
+            let instructions = one.cost / other.cost;
+            let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
+            // The processor's own count where there is one, else CPU time.
+            let judged = if self.plan.has_perf { instructions } else { time.unwrap_or(instructions) };
+            let counted = if self.unit().contains("instructions") {
+                format!("{instructions:.2} ×")
+            } else {
+                "–".to_owned()
+            };
+            let time = time.map_or("–".to_owned(), |it| format!("{it:.2} ×"));
+            lines.push(format!(
+                "| {ours} ÷ {peer} | {counted} | {time} | {most:.2} × | {} |\n",
+                verdict(judged <= most)
             ));
         }
-        if lines.is_empty() {
-            return String::new();
+        let judge = if self.plan.has_perf { "instructions" } else { "CPU time" };
+        let mut text = format!(
+            "## Budgets\n\nJudged by {judge}.\n\n| what | instructions | CPU time | at most | |\n|---|--:|--:|--:|---|\n{}\n",
+            lines.concat()
+        );
+        if let Some(once) = &self.once {
+            let module = fs::metadata(module::path()).expect("the module is built").len() as f64;
+            let worker = once.bytes_per_worker() as f64;
+            let mib = 1_048_576.0;
+            let keys = once.keys_to_answer.as_secs_f64() * 1e3;
+            text.push_str("| what | figure | at most | |\n|---|--:|--:|---|\n");
+            for (what, figure, most, unit) in [
+                ("the module", module / mib, MAX_MODULE_BYTES / mib, "MiB"),
+                (
+                    "memory per worker over the no-op, 10,000 credentials",
+                    worker / mib,
+                    MAX_WORKER_BYTES / mib,
+                    "MiB",
+                ),
+                (
+                    "authentik's answer with the keys to the answer of a request that waits",
+                    keys,
+                    MAX_KEYS_MS,
+                    "ms",
+                ),
+            ] {
+                let verdict = verdict(figure <= most);
+                writeln!(text, "| {what} | {figure:.2} {unit} | {most:.2} {unit} | {verdict} |")
+                    .expect("a string");
+            }
+            text.push('\n');
         }
-        format!("## Budgets\n\n| what | figure | at most | |\n|---|--:|--:|---|\n{}\n", lines.concat())
+        text
     }
 
     fn growth(&self) -> String {
@@ -224,14 +302,17 @@ impl<'a> Report<'a> {
     }
 
     fn method(&self) -> String {
-        let instructions = if self.plan.has_callgrind {
+        let instructions = if self.plan.has_perf {
+            "Instructions are the processor's own count for the Envoy process in user space (`perf stat`), under load; medians.".to_owned()
+        } else if self.plan.has_callgrind {
             format!(
                 "Instructions are user-space instructions of all threads of Envoy, V8's code included, counted by valgrind's callgrind: one connection, \
-                one request after the other, after a warm-up; the median of three counts that agree (largest spread: {:.2} %).",
+                one request after the other, after a warm-up; the median of three counts that agree (largest spread: {:.2} %). The processor that valgrind imitates lacks ADX, which BoringSSL multiplies with: \
+                an RSA signature counts for more than it takes.",
                 self.spread * 100.0
             )
         } else {
-            "There was no valgrind: costs are CPU time, which varies by 10–15 % on a shared machine."
+            "Nothing counted instructions: costs are CPU time, which varies by 10–15 % on a shared machine."
                 .to_owned()
         };
         let time = if self.plan.rounds == 0 {
@@ -239,7 +320,7 @@ impl<'a> Report<'a> {
         } else {
             format!(
                 "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} × {} s for each variant, all variants in turn, medians. CPU µs is what the \
-                kernel counts for all threads of Envoy. It varies by 10–15 % on a shared machine: compare instructions, and time only within one run.",
+                kernel counts for all threads of Envoy. It varies by 10–15 % on a shared machine: compare it within one run only.",
                 self.plan.rounds, self.plan.seconds
             )
         };
@@ -254,9 +335,8 @@ impl<'a> Report<'a> {
     }
 }
 
-fn budget(what: &str, figure: f64, most: f64, unit: &str) -> String {
-    let verdict = if figure <= most { "met" } else { "**NOT met**" };
-    format!("| {what} | {figure:.2}{unit} | {most:.2}{unit} | {verdict} |\n")
+const fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "**NOT met**" }
 }
 
 fn output(command: &str, arguments: &[&str]) -> String {

@@ -188,6 +188,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
             Site::Filter(Filter::new(Es256).without_sessions()),
             Asks::Fresh(Es256),
         ),
+        ("jwt_authn, HS256 first sight, six headers", jwt(Hs256, false, true), Asks::Fresh(Hs256)),
         ("this filter, HS256 first sight, no sessions", Site::Filter(hs), Asks::Fresh(Hs256)),
     ];
     let growth = [
@@ -212,10 +213,14 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
     if plan.module.is_some() {
         variants.retain(Variant::is_ours);
     }
+    if let Some(only) = &plan.only {
+        variants.retain(|it| it.name.contains(only));
+    }
     // What the same requests cost without a filter.
+    let has_plain = variants.iter().any(|it| it.site == Site::Plain);
     let mut asked: Vec<_> = variants
         .iter()
-        .filter(|it| it.asks != Asks::Bearer || plan.module.is_some())
+        .filter(|it| it.asks != Asks::Bearer || !has_plain)
         .map(|it| (it.asks, it.is_growth))
         .collect();
     asked.sort();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::Plan;
@@ -24,13 +24,13 @@ const LIFETIME_SECONDS: i64 = 6 * 3600;
 /// authentik's claims that the filter has no use for; without them an RS256 token has about 1 KiB.
 const UNUSED: [&str; 9] =
     ["acr", "auth_time", "given_name", "nickname", "email_verified", "roles", "azp", "uid", "scope"];
-/// `jwt_authn` sets these and the payload; the filter these and the token.
+/// `jwt_authn` sets these and the payload; the filter, told to set [`SIX`], these and the token.
 const CLAIMS: [(&str, &str); 5] = [
     ("x-jwt-username", "preferred_username"),
     ("x-jwt-email", "email"),
     ("x-jwt-name", "name"),
     ("x-jwt-uid", "sub"),
-    ("x-jwt-id", "jti"),
+    ("x-jwt-groups", "groups"),
 ];
 const SIX: [&str; 6] = ["username", "groups", "email", "name", "uid", "jwt"];
 
@@ -119,10 +119,17 @@ impl World {
     /// It knows the keys from the start, and checks issuer and audience too.
     fn jwt_authn(&self, alg: Alg, has_cache: bool, has_headers: bool) -> Value {
         let slug = alg.slug();
+        let keys = match alg {
+            Alg::Hs256 => {
+                let secret = BASE64_URL_SAFE_NO_PAD.encode(self.authentik.client_secret(slug));
+                json!({"keys": [{"kty": "oct", "alg": "HS256", "k": secret}]})
+            }
+            Alg::Rs256 | Alg::Es256 => self.authentik.jwks(slug),
+        };
         let mut provider = json!({
             "issuer": format!("{}/application/o/{slug}/", self.authentik.public_base()),
             "audiences": [format!("{slug}-client-id")],
-            "local_jwks": {"inline_string": self.authentik.jwks(slug).to_string()},
+            "local_jwks": {"inline_string": keys.to_string()},
         });
         if has_cache {
             provider["jwt_cache_config"] = json!({"jwt_cache_size": 1000});
