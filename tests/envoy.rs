@@ -9,6 +9,7 @@ mod bodies;
 mod brake;
 mod cache;
 mod configuration;
+mod differential;
 mod faults;
 mod federated;
 mod flood;

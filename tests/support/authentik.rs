@@ -32,7 +32,7 @@ use self::logins::{Code, Logins};
 use super::server::{Cut, Server};
 
 pub(crate) use self::fault::{Fault, Gate};
-pub(crate) use self::keys::{Generation, Key};
+pub(crate) use self::keys::{Generation, Key, url};
 pub(crate) use self::mint::TokenSpec;
 pub(crate) use self::request::Call;
 

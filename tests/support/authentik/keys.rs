@@ -143,7 +143,7 @@ impl Key {
         STANDARD.decode(base64).unwrap()
     }
 
-    fn rsa(&self) -> rsa::RsaPrivateKey {
+    pub(crate) fn rsa(&self) -> rsa::RsaPrivateKey {
         rsa::RsaPrivateKey::from_pkcs8_der(&self.der()).unwrap()
     }
 

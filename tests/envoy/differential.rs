@@ -1,0 +1,197 @@
+//! Two roads lead to a verdict on a signature: Envoy's own cryptography (BoringSSL), and RustCrypto where the host has
+//! none. Ten thousand tokens, of every algorithm and changed in every way that is told in [`kinds`], are judged on both:
+//! by the built module in the real Envoy, and by the core without a host. Both must decide as each other, and as is true
+//! by construction.
+//!
+//! Nothing that was changed may pass, but for two changes that make other good tokens ([`Kind::WithoutKid`],
+//! [`Kind::NegatedS`]). The same seed makes the same changes at the same places; the times in the tokens, and so the
+//! signatures, are of the moment. No token is sent twice, so that none is known from before.
+
+mod changes;
+mod forgeries;
+mod kinds;
+mod numbers;
+mod public_key;
+mod roads;
+mod tokens;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+use self::changes::Workshop;
+use self::kinds::{Kind, PLAN};
+use self::roads::{Core, Decision, Judged, Settings};
+use self::tokens::Algorithm;
+use super::place::{Place, jwks, provider};
+use crate::support::authentik::Authentik;
+
+/// Another seed, other changes.
+const SEED: u64 = 20_261_124;
+const TOKENS: usize = 10_000;
+/// Of each algorithm, and of each kind of change to each algorithm that it is done to.
+const MIN_OF_ALGORITHM: usize = 1_000;
+const MIN_OF_KIND: usize = 10;
+/// Signatures of each public-key algorithm that come as far as the check itself, and are not refused by their form.
+const MIN_CHECKED: usize = 400;
+const CONNECTIONS: usize = 8;
+const CORES: usize = 2;
+
+/// One token, and what must become of it.
+pub(super) struct Case {
+    algorithm: Algorithm,
+    kind: Kind,
+    /// Where and how, without any of the token.
+    place: String,
+    token: String,
+    truth: Decision,
+}
+
+#[test]
+fn host_and_wasm_decide_ten_thousand_tokens_alike_and_rightly() {
+    let mut settings = Settings::default();
+    let place = Place::new(|options| {
+        let providers = Algorithm::ALL.map(|one| provider(one.slug(), &one.host(), json!({})));
+        let mut options = options
+            .concurrency(2)
+            .configure("/providers", providers.to_vec())
+            .configure("/session", json!({"enabled": false}))
+            // However long it takes: keys are fetched once, and a token that names an unknown one is refused at once.
+            .configure("/jwks", json!({"refresh_seconds": 86_400, "min_refresh_interval_seconds": 3600}));
+        options.set_manager("access_log", json!([]));
+        settings.configuration = options.configuration.clone();
+        settings.environment = options.environment.clone();
+        options
+    });
+    for algorithm in Algorithm::ALL {
+        place.await_keys(algorithm.slug());
+    }
+    let cases = make_all(&place.authentik);
+    let (in_envoy, in_core) = judge_all(&place, &settings, &cases);
+    compare(&cases, &in_envoy, &in_core);
+    count(&cases, &in_core);
+
+    // The application's word, and authentik's: who passed went on, and nobody but the keys was asked for.
+    let passing = cases.iter().filter(|case| case.truth != Decision::Refused).count();
+    assert_eq!(place.app.count(), passing);
+    let mut calls: Vec<_> = place.authentik.calls().into_iter().map(|call| call.path).collect();
+    calls.sort();
+    let mut expected = Algorithm::ALL.map(|one| jwks(one.slug()));
+    expected.sort();
+    assert_eq!(calls, expected);
+}
+
+/// As [`PLAN`] has them. Each algorithm's come from a generator of its own: threads change nothing.
+fn make_all(authentik: &Authentik) -> Vec<Case> {
+    thread::scope(|scope| {
+        let made = Algorithm::ALL.map(|algorithm| scope.spawn(move || make(authentik, algorithm)));
+        made.into_iter().flat_map(|one| one.join().expect("the tokens are made")).collect()
+    })
+}
+
+fn make(authentik: &Authentik, algorithm: Algorithm) -> Vec<Case> {
+    let column = algorithm as usize;
+    let random = StdRng::seed_from_u64(SEED + column as u64);
+    let mut workshop = Workshop::new(authentik, algorithm, random);
+    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+    for (kind, counts) in PLAN {
+        let (mut made, mut tries) = (0, 0);
+        while made < counts[column] {
+            tries += 1;
+            assert!(tries < 50 + 20 * counts[column], "{algorithm:?} {kind:?}: too few that are distinct");
+            let Some(change) = workshop.make(kind, made) else { continue };
+            if known.insert(change.token.clone()) {
+                let (place, token, truth) = (change.place, change.token, change.truth);
+                cases.push(Case { algorithm, kind, place, token, truth });
+                made += 1;
+            }
+        }
+    }
+    cases
+}
+
+/// What became of each of them, on the one road and the other, at the same time.
+fn judge_all(place: &Place, settings: &Settings, cases: &[Case]) -> (Vec<Judged>, Vec<Judged>) {
+    thread::scope(|scope| {
+        let in_envoy = scope.spawn(|| {
+            each(cases, CONNECTIONS, || {
+                |case: &Case| Judged { decision: roads::of_envoy(place, case), checked: None }
+            })
+        });
+        let in_core = each(cases, CORES, || {
+            let mut core = Core::new(settings, &place.authentik);
+            move |case: &Case| core.judge(case)
+        });
+        (in_envoy.join().expect("Envoy judges"), in_core)
+    })
+}
+
+/// Spreads the cases over so many judges, each in a thread of its own.
+fn each<J: FnMut(&Case) -> Judged>(
+    cases: &[Case],
+    judges: usize,
+    judge: impl Fn() -> J + Sync,
+) -> Vec<Judged> {
+    let judge = &judge;
+    let mut all: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..judges)
+            .map(|first| {
+                scope.spawn(move || {
+                    let mut judge = judge();
+                    let own = cases.iter().enumerate().skip(first).step_by(judges);
+                    own.map(|(number, case)| (number, judge(case))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a judge")).collect()
+    });
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, judged)| judged).collect()
+}
+
+/// Of what is wrong, one of each kind is shown, and how many there are.
+fn compare(cases: &[Case], in_envoy: &[Judged], in_core: &[Judged]) {
+    assert_eq!((cases.len(), in_envoy.len(), in_core.len()), (TOKENS, TOKENS, TOKENS));
+    let mut wrong: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for (case, (host, wasm)) in cases.iter().zip(in_envoy.iter().zip(in_core)) {
+        let Case { algorithm, kind, place, truth, .. } = case;
+        if host.decision != *truth || wasm.decision != *truth {
+            let (host, wasm) = (&host.decision, &wasm.decision);
+            let line = format!("{place}: Envoy {host:?}, core {wasm:?}, true is {truth:?}");
+            wrong.entry((algorithm, kind)).or_default().push(line);
+        }
+    }
+    let shown: String = wrong
+        .iter()
+        .map(|((algorithm, kind), all)| {
+            format!("{algorithm:?}, {kind:?} ({} times), {}\n", all.len(), all[0])
+        })
+        .collect();
+    let count: usize = wrong.values().map(Vec::len).sum();
+    assert_eq!(count, 0, "not decided alike and rightly:\n{shown}");
+}
+
+/// That these were the tokens that the test is about, whatever became of the generator.
+fn count(cases: &[Case], in_core: &[Judged]) {
+    let (mut kinds, mut algorithms, mut checked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut distinct = BTreeSet::new();
+    for (case, judged) in cases.iter().zip(in_core) {
+        *kinds.entry((case.algorithm, case.kind)).or_insert(0) += 1;
+        *algorithms.entry(case.algorithm).or_insert(0) += 1;
+        *checked.entry(case.algorithm).or_insert(0) += usize::from(judged.checked == Some(true));
+        distinct.insert((case.algorithm, &case.token));
+    }
+    assert_eq!(distinct.len(), TOKENS);
+    for algorithm in Algorithm::ALL {
+        assert!(algorithms[&algorithm] >= MIN_OF_ALGORITHM, "{algorithm:?}: {}", algorithms[&algorithm]);
+        let least = if algorithm == Algorithm::Hs256 { 0 } else { MIN_CHECKED };
+        assert!(checked[&algorithm] >= least, "{algorithm:?}: {} were checked", checked[&algorithm]);
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_done_to(algorithm)) {
+            let count = kinds.get(&(algorithm, kind)).copied().unwrap_or(0);
+            assert!(count >= MIN_OF_KIND, "{algorithm:?}, {kind:?}: {count}");
+        }
+    }
+}
