@@ -112,7 +112,7 @@ fn with_lengths(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use core::cell::Cell;
 
     use serde_json::json;
@@ -126,10 +126,10 @@ mod tests {
     const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::State];
 
     /// Randomness that counts, as long as there is some.
-    struct Counter(Cell<Option<u8>>);
+    pub(in crate::authn) struct Counter(Cell<Option<u8>>);
 
     impl Counter {
-        fn new() -> Self {
+        pub(in crate::authn) fn new() -> Self {
             Self(Cell::new(Some(0)))
         }
     }

@@ -50,6 +50,8 @@ impl Session {
 pub(super) enum Origin {
     /// A browser went through the login flow.
     Login,
+    /// A client kept the cookie that it got for the session's own token.
+    Token,
     /// A client kept the cookie that it got for a credential with this fingerprint.
     Credential([u8; 32]),
 }
@@ -61,7 +63,7 @@ struct Content<'a> {
     e: u64,
     /// When authentik last vouched for the token.
     c: u64,
-    /// Fingerprint of the credential, base64; none: of a login.
+    /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     f: Option<String>,
     /// The token.
@@ -123,6 +125,7 @@ pub(super) fn seal_until(
         c: verified.vouched().seconds(),
         f: match origin {
             Origin::Login => None,
+            Origin::Token => Some(String::new()),
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
         },
         t: verified.token(),
@@ -154,6 +157,7 @@ pub(super) fn open(
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
     let origin = match content.f {
         None => Origin::Login,
+        Some(fingerprint) if fingerprint.is_empty() => Origin::Token,
         Some(fingerprint) => {
             Origin::Credential(BASE64_URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()?)
         }
