@@ -6,7 +6,7 @@
 
 use core::fmt;
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 
 use super::headers::{self, Header, HeaderValue, IdentityHeader};
 use super::origin::Host;
-use super::session::SealedSession;
 use super::time::Timestamp;
 use super::verifier::VerifiedIdentity;
 use crate::config::{BasicAuth, Config, Provider};
@@ -120,8 +119,14 @@ pub struct Identity {
     identity_headers: Vec<Header>,
     overriding_headers: Vec<Header>,
     backend_override: Option<String>,
-    sealed: OnceCell<Option<SealedSession>>,
-    set_cookies: RefCell<Option<(u64, Vec<HeaderValue>)>>,
+    cookie: OnceCell<Option<NewCookie>>,
+}
+
+/// The session cookie for the credential that an identity came from.
+pub(super) struct NewCookie {
+    /// As [`super::cookies::Cookie::begin`] makes them.
+    pub(super) lines: Vec<HeaderValue>,
+    pub(super) expires: Timestamp,
 }
 
 impl Identity {
@@ -163,32 +168,14 @@ impl Identity {
             identity_headers,
             overriding_headers: overriding_headers(claims, provider),
             backend_override: backend_override(claims),
-            sealed: OnceCell::new(),
-            set_cookies: RefCell::default(),
+            cookie: OnceCell::new(),
             verified,
         })
     }
 
-    /// The session cookie's value for the credential that this identity came from: sealed once, sent often.
-    pub(super) fn sealed_once(&self, seal: impl FnOnce() -> Option<SealedSession>) -> Option<&SealedSession> {
-        self.sealed.get_or_init(seal).as_ref()
-    }
-
-    /// The `Set-Cookie` lines with this `Max-Age`, for a client that brings no cookie: long, and the same for all requests
-    /// of one second.
-    pub(super) fn set_cookies(
-        &self,
-        max_age: u64,
-        make: impl FnOnce() -> Option<Vec<HeaderValue>>,
-    ) -> Option<Vec<HeaderValue>> {
-        if let Some((_, lines)) =
-            self.set_cookies.borrow().as_ref().filter(|(made_for, _)| *made_for == max_age)
-        {
-            return Some(lines.clone());
-        }
-        let lines = make()?;
-        self.set_cookies.replace(Some((max_age, lines.clone())));
-        Some(lines)
+    /// Its session cookie: sealed once, sent often. `None`: there cannot be one.
+    pub(super) fn cookie_once(&self, make: impl FnOnce() -> Option<NewCookie>) -> Option<&NewCookie> {
+        self.cookie.get_or_init(make).as_ref()
     }
 
     /// The proof that this identity stands on.

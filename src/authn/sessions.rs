@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::cache::{self, Lifetime, Name};
 use super::credential::{self, Credential};
 use super::headers::HeaderValue;
-use super::identity::Identity;
+use super::identity::{Identity, NewCookie};
 use super::sealing::SealingKeys;
 use super::session::{self, Origin, Session};
 use super::{Authenticator, Request};
@@ -68,18 +68,19 @@ impl Authenticator {
         let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
         let context = (&self.config, self.config.providers.get(request.provider)?, keys);
-        let sealed = identity.sealed_once(|| {
+        let cookie = identity.cookie_once(|| {
             let credential = credential::read(request.view.authorization).ok()??;
             let origin = origin(identity, &credential, keys);
-            session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)
+            let sealed =
+                session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)?;
+            let lines = state.session_cookie.begin(&sealed.value);
+            if lines.is_none() {
+                log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
+            }
+            Some(NewCookie { lines: lines?, expires: sealed.expires })
         })?;
-        let (max_age, cookies) = (sealed.expires.since(request.env.now), &request.view.cookies);
-        let make = || state.session_cookie.set(&sealed.value, max_age, cookies);
-        let set = if cookies.is_empty() { identity.set_cookies(max_age, make) } else { make() };
-        if set.is_none() {
-            log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
-        }
-        set
+        let max_age = cookie.expires.since(request.env.now);
+        Some(state.session_cookie.complete(&cookie.lines, max_age, &request.view.cookies))
     }
 
     /// The cookie for a session that authentik has confirmed since it was sealed: it need not be asked again so soon.
