@@ -157,11 +157,12 @@ impl Authenticator {
             })
         };
         let providers = config.providers.iter().map(state).collect::<Option<_>>()?;
+        let bytes = if has_sessions { cache::MAX_BYTES / 2 } else { cache::MAX_BYTES };
         Some(Self {
             directory: Directory::new(&config.providers),
             providers,
-            cache: Cache::new(config.cache.local_entries),
-            sessions: Cache::new(config.cache.local_entries),
+            cache: Cache::new(config.cache.local_entries, bytes),
+            sessions: Cache::new(config.cache.local_entries, bytes),
             slots: Slots::new(&config),
             flights: Flights::default(),
             throttle: Throttle::new(&config.throttle),

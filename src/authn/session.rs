@@ -151,7 +151,7 @@ pub(super) fn open(
 ) -> Option<Session> {
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
     let (head, token) = core::str::from_utf8(content.expose()).ok()?.split_once('\n')?;
-    let head: Head<'_> = serde_json::from_str(head).ok()?;
+    let head: Head<'_> = serde_json::from_slice(head.as_bytes()).ok()?;
     let expires = Timestamp::from_seconds(head.e);
     if expires <= now {
         return None;
@@ -180,7 +180,8 @@ pub(super) fn open(
 
 impl Weigh for Rc<Session> {
     fn weight(&self) -> usize {
-        self.identity.weight()
+        let id_token = self.id_token.as_ref().map_or(0, |token| token.expose().len());
+        self.identity.weight().saturating_add(id_token).saturating_add(size_of::<Session>())
     }
 }
 

@@ -137,6 +137,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::authn::cookies::Cookie;
     use crate::authn::credential::BearerToken;
     use crate::authn::sealing::tests::Counter;
     use crate::authn::secret::Secret;
@@ -218,6 +219,35 @@ mod tests {
             for other in others.iter().chain([&bearer(&issued), &basic("Password"), &basic(&issued)]) {
                 assert!(!is_from(&session, other, &keys), "{other:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_cookie_of_an_identity_takes_no_more_than_it_weighs_before_it_is_made() {
+        let config = config();
+        let provider = &config.providers[0];
+        let keys = SealingKeys::derive(provider).unwrap();
+        for (token, name) in [
+            (token("alice"), 0),
+            (token(&"a".repeat(4_000)), 0),
+            (token(&"a".repeat(16_000)), 0),
+            ("opaque".to_owned(), 0),
+            ("opaque".to_owned(), 8_000),
+        ] {
+            let claims = json!({
+                "sub": "7", "preferred_username": "alice", "name": "n".repeat(name), "exp": at(100).seconds(),
+            });
+            let claims = verifier::payload(&token).unwrap_or_else(|| claims.to_string().into_bytes());
+            let verified = verifier::restored(&token, &claims, at(0), at(0)).unwrap();
+            let identity = Identity::new(verified, provider, &config).unwrap();
+            let origin = Origin::Credential([7; 32]);
+            let context = (&config, provider, &keys);
+            let sealed = session::seal(&identity, &origin, None, context, at(0), &Counter::new()).unwrap();
+            let lines = Cookie::session(provider).begin(&sealed.value).unwrap();
+            let taken: usize =
+                lines.iter().map(|line| line.as_bytes().len() + size_of::<HeaderValue>()).sum();
+            let weight = identity.cookie_weight();
+            assert!((taken..taken + 2_048).contains(&weight), "{taken} bytes weigh {weight}");
         }
     }
 
