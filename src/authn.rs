@@ -158,11 +158,13 @@ impl Authenticator {
             })
         };
         let providers = config.providers.iter().map(state).collect::<Option<_>>()?;
+        let bytes = config.cache.local_entries.saturating_mul(cache::BYTES_PER_ENTRY);
+        let bytes = if has_sessions { bytes / 2 } else { bytes };
         Some(Self {
             directory: Directory::new(&config.providers),
             providers,
-            cache: Cache::new(config.cache.local_entries),
-            sessions: Cache::new(config.cache.local_entries),
+            cache: Cache::new(config.cache.local_entries, bytes),
+            sessions: Cache::new(config.cache.local_entries, bytes),
             slots: Slots::new(&config),
             flights: Flights::default(),
             throttle: Throttle::new(&config.throttle),

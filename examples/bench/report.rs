@@ -275,7 +275,7 @@ impl<'a> Report<'a> {
             )
             .expect("a string");
         }
-        text + "\nA worker remembers `cache.local_entries` verdicts and at most 8 MiB of them: where more credentials come in turn, as \
+        text + "\nA worker remembers `cache.local_entries` verdicts and at most 6 MiB of them: where more credentials come in turn, as \
             10,000 do here, each is verified anew with every request.\n\n"
     }
 

@@ -6,7 +6,6 @@
 
 use core::borrow::Borrow;
 use core::hash::{Hash, Hasher};
-use core::num::NonZeroUsize;
 
 use lru::LruCache;
 use zeroize::Zeroize;
@@ -15,8 +14,23 @@ use super::directory::ProviderId;
 use super::fingerprint::Fingerprint;
 use super::time::Timestamp;
 
-/// Most that all entries of one cache may take, in bytes, roughly.
-const MAX_BYTES: usize = 8 << 20;
+/// Most that the entries of a worker may take, in bytes, roughly, for each entry that it may have: verdicts and sessions
+/// together, half of it for each; all of it for verdicts where there are no sessions.
+///
+/// A worker may take 20 MiB more than one with a filter that does nothing. The module takes 8 without entries, 1,024
+/// entries (the default) may take 10, and the rest is for what is not weighed: requests that wait, the brake's counts,
+/// the allocator's gaps.
+///
+/// The verdict on a token of 1 KiB, with twelve headers, takes 4.7 KiB: the token three times (key, proof, header), its
+/// claims, the other headers. Its session's cookie takes 1.5 KiB more.
+pub(super) const BYTES_PER_ENTRY: usize = 10 << 10;
+
+/// What the allocator adds to each block.
+pub(super) const BLOCK_BYTES: usize = 8;
+
+/// What an entry takes in list and table, beside itself and its key: two links, up to three places of the table, two
+/// blocks.
+const PLACE_BYTES: usize = 2 * size_of::<usize>() + 3 * (2 * size_of::<usize>() + 1) + 2 * BLOCK_BYTES;
 
 /// What a value is found by: the provider, and the token or cookie itself or the fingerprint.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +124,9 @@ impl PartialEq for dyn Named + '_ {
 
 impl Eq for dyn Named + '_ {}
 
-/// `==` goes byte by byte in Wasm; this is six times as fast for a token.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+/// `==` goes byte by byte in Wasm; this is six times as fast for a token. What its time could tell is where eight bytes at
+/// a time first differ: too many at once to be guessed.
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     let is_equal =
         |(word, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) == u64::from_le_bytes(*other);
@@ -163,12 +178,15 @@ struct Entry<V> {
 /// Values of one worker under one configuration.
 pub(super) struct Cache<V> {
     entries: LruCache<CacheKey, Entry<V>>,
+    max_entries: usize,
     bytes: usize,
+    max_bytes: usize,
 }
 
 impl<V: Clone + Weigh> Cache<V> {
-    pub(super) fn new(entries: usize) -> Self {
-        Self { entries: LruCache::new(NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)), bytes: 0 }
+    /// With room for so many entries, and for so many bytes of them. The room is taken as it is needed.
+    pub(super) fn new(max_entries: usize, max_bytes: usize) -> Self {
+        Self { entries: LruCache::unbounded(), max_entries, bytes: 0, max_bytes }
     }
 
     /// A verdict that is still fresh.
@@ -190,12 +208,13 @@ impl<V: Clone + Weigh> Cache<V> {
     }
 
     pub(super) fn insert(&mut self, key: CacheKey, value: V, lifetime: Lifetime) {
-        let weight = key.content.len().saturating_add(value.weight());
+        let itself = size_of::<CacheKey>().saturating_add(size_of::<Entry<V>>()).saturating_add(PLACE_BYTES);
+        let weight = key.content.len().saturating_add(value.weight()).saturating_add(itself);
         self.bytes = self.bytes.saturating_add(weight);
-        if let Some((_, evicted)) = self.entries.push(key, Entry { value, lifetime, weight }) {
-            self.bytes = self.bytes.saturating_sub(evicted.weight);
+        if let Some((_, replaced)) = self.entries.push(key, Entry { value, lifetime, weight }) {
+            self.bytes = self.bytes.saturating_sub(replaced.weight);
         }
-        while self.bytes > MAX_BYTES {
+        while self.bytes > self.max_bytes || self.entries.len() > self.max_entries {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
             self.bytes = self.bytes.saturating_sub(evicted.weight);
         }
@@ -212,6 +231,8 @@ impl<V: Clone + Weigh> Cache<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX_BYTES: usize = 6 << 20;
 
     #[derive(Clone, Debug, PartialEq)]
     struct Heavy(u32, usize);
@@ -240,7 +261,7 @@ mod tests {
     #[test]
     fn a_million_credentials_stay_within_both_bounds() {
         for (weight, most) in [(1_000, 1024), (100_000, MAX_BYTES / 100_000)] {
-            let mut cache = Cache::new(1024);
+            let mut cache = Cache::new(1024, MAX_BYTES);
             for number in 0..1_000_000 {
                 cache.insert(key(number), Heavy(number, weight), until(100));
             }
@@ -262,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_what_is_replaced_is_counted_once() {
-        let mut cache = Cache::new(2);
+        let mut cache = Cache::new(2, MAX_BYTES);
         cache.insert(key(1), Heavy(1, 10), until(100));
         cache.insert(key(2), Heavy(2, 10), until(100));
         assert!(cache.fresh(key(1).name(), at(0)).is_some());
@@ -278,8 +299,10 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_as_well_and_the_bound_may_be_reached() {
-        let mut cache = Cache::new(1024);
-        let weight = MAX_BYTES / 4 - key(0).content.len();
+        let mut cache = Cache::new(1024, MAX_BYTES);
+        cache.insert(key(0), Heavy(0, 0), until(100));
+        assert!(cache.bytes > key(0).content.len(), "key and place, whatever the value weighs");
+        let weight = MAX_BYTES / 4 - cache.bytes;
         for number in 0..4 {
             cache.insert(key(number), Heavy(number, weight), until(100));
         }
@@ -297,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_out_is_not_even_stale() {
-        let mut cache = Cache::new(2);
+        let mut cache = Cache::new(2, MAX_BYTES);
         cache.insert(key(1), Heavy(1, 10), until(100));
         cache.insert(key(2), Heavy(2, 10), until(100));
         cache.remove(&key(1));
@@ -307,7 +330,7 @@ mod tests {
 
     #[test]
     fn fresh_and_stale_end_when_they_must() {
-        let mut cache = Cache::new(2);
+        let mut cache = Cache::new(2, MAX_BYTES);
         cache.insert(key(1), Heavy(1, 10), until(100));
         assert!(
             cache.fresh(key(1).name(), at(99)).is_some() && cache.fresh(key(1).name(), at(100)).is_none()
@@ -327,7 +350,7 @@ mod tests {
             Name::fingerprint(0, &fingerprint),
         ];
         for (index, name) in names.iter().enumerate() {
-            let mut cache = Cache::new(4);
+            let mut cache = Cache::new(4, MAX_BYTES);
             cache.insert(name.to_key(), Heavy(1, 10), until(100));
             let found = names.map(|name| cache.fresh(name, at(0)).is_some());
             assert_eq!(found, core::array::from_fn(|other| other == index));
@@ -337,7 +360,7 @@ mod tests {
     #[test]
     fn one_byte_more_less_or_other_is_another_token() {
         let token = "0123456789abcdef.".repeat(3);
-        let mut cache = Cache::new(4);
+        let mut cache = Cache::new(4, MAX_BYTES);
         cache.insert(Name::token(0, token.as_bytes()).to_key(), Heavy(1, 10), until(100));
         assert!(cache.fresh(Name::token(0, token.as_bytes()), at(0)).is_some());
         let mut others =

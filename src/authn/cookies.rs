@@ -20,6 +20,7 @@ const MAX_CANDIDATES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Cookie {
     name: String,
+    /// The last is `Max-Age`, without its number.
     attributes: String,
 }
 
@@ -47,6 +48,7 @@ impl Cookie {
             attributes.push_str("; Domain=");
             attributes.push_str(domain);
         }
+        attributes.push_str("; Max-Age=");
         Self { name: format!("{prefix}authentik_proxy_{digits}{suffix}"), attributes }
     }
 
@@ -75,41 +77,51 @@ impl Cookie {
     /// `Set-Cookie` lines for a value, in parts if it must be; those of ours that the client sent and that are no longer
     /// used are cleared. `None`: the value is too long for any number of parts.
     pub(super) fn set(&self, value: &str, max_age: u64, lines: &[&[u8]]) -> Option<Vec<HeaderValue>> {
-        let attributes = format!("{}; Max-Age={max_age}", self.attributes);
-        let chunks: Vec<&[u8]> = value.as_bytes().chunks(MAX_VALUE_BYTES).collect();
-        if chunks.len() > MAX_PARTS {
-            return None;
-        }
-        let names: Vec<String> = match chunks.len() {
-            1 => vec![self.name.clone()],
-            count => (0..count).map(|number| format!("{}_{number}", self.name)).collect(),
+        Some(self.complete(&self.begin(value)?, max_age, lines))
+    }
+
+    /// The lines for a value, each complete but for the number at its end.
+    pub(super) fn begin(&self, value: &str) -> Option<Vec<HeaderValue>> {
+        let line = |number: &str, value: &[u8]| {
+            let (name, number, attributes) =
+                (self.name.as_bytes(), number.as_bytes(), self.attributes.as_bytes());
+            HeaderValue::cleaned([name, number, b"=", value, attributes].concat())
         };
-        let mut set: Vec<_> = names
-            .iter()
-            .zip(&chunks)
-            .map(|(name, chunk)| {
-                HeaderValue::cleaned([name.as_bytes(), b"=", chunk, attributes.as_bytes()].concat())
-            })
-            .collect();
-        set.extend(self.clear_but(lines, &names));
-        Some(set)
+        if value.len() <= MAX_VALUE_BYTES {
+            return Some(vec![line("", value.as_bytes())]);
+        }
+        let parts = value.as_bytes().chunks(MAX_VALUE_BYTES);
+        let is_too_long = parts.len() > MAX_PARTS;
+        let numbered = parts.enumerate().map(|(number, part)| line(&format!("_{number}"), part));
+        (!is_too_long).then(|| numbered.collect())
+    }
+
+    /// Lines that were begun, with their number; the rest is as [`Self::set`] has it.
+    pub(super) fn complete(&self, begun: &[HeaderValue], max_age: u64, lines: &[&[u8]]) -> Vec<HeaderValue> {
+        let mut set: Vec<_> = begun.iter().map(|line| line.followed_by(max_age)).collect();
+        set.extend(self.clear_but(lines, begun.len()));
+        set
     }
 
     /// `Set-Cookie` lines that take away all of ours that the client sent.
     pub(super) fn clear(&self, lines: &[&[u8]]) -> Vec<HeaderValue> {
-        self.clear_but(lines, &[])
+        self.clear_but(lines, 0).collect()
     }
 
-    fn clear_but(&self, lines: &[&[u8]], kept: &[String]) -> Vec<HeaderValue> {
+    /// But for those of a value in so many lines.
+    fn clear_but(&self, lines: &[&[u8]], kept: usize) -> impl Iterator<Item = HeaderValue> {
+        let is_kept = |part: Part| match part {
+            Part::Whole => kept == 1,
+            Part::Number(number) => kept > 1 && number < kept,
+        };
         let mut names: Vec<&[u8]> = pairs(lines)
             .map(|(name, _)| name)
-            .filter(|name| self.part(name).is_some() && !kept.iter().any(|kept| kept.as_bytes() == *name))
+            .filter(|name| self.part(name).is_some_and(|part| !is_kept(part)))
             .collect();
         names.sort_unstable();
         names.dedup();
-        let attributes = format!("{}; Max-Age=0", self.attributes);
-        let clear = |name: &[u8]| HeaderValue::cleaned([name, b"=", attributes.as_bytes()].concat());
-        names.into_iter().map(clear).collect()
+        let clear = |name: &[u8]| [name, b"=", self.attributes.as_bytes(), b"0"].concat();
+        names.into_iter().map(move |name| HeaderValue::cleaned(clear(name)))
     }
 
     fn part(&self, name: &[u8]) -> Option<Part> {
@@ -186,7 +198,7 @@ mod tests {
     use super::*;
 
     fn cookie() -> Cookie {
-        Cookie { name: "__Host-own".to_owned(), attributes: "; Path=/".to_owned() }
+        Cookie { name: "__Host-own".to_owned(), attributes: "; Path=/; Max-Age=".to_owned() }
     }
 
     fn text(values: &[HeaderValue]) -> Vec<String> {
@@ -256,5 +268,13 @@ mod tests {
             ]
         );
         assert_eq!(text(&cookie().clear(&sent)).len(), 2);
+        let (whole, parts) = ("x".repeat(MAX_VALUE_BYTES), "x".repeat(MAX_VALUE_BYTES * 2));
+        let sent: [&[u8]; 1] = [b"__Host-own=w; __Host-own_0=a; __Host-own_1=b; __Host-own_2=c"];
+        let cleared = |value: &str| {
+            let set = text(&cookie().set(value, 60, &sent).unwrap());
+            set.into_iter().filter_map(|line| Some(line.strip_suffix("=; Path=/; Max-Age=0")?.to_owned()))
+        };
+        assert!(cleared(&whole).eq(["__Host-own_0", "__Host-own_1", "__Host-own_2"]));
+        assert!(cleared(&parts).eq(["__Host-own", "__Host-own_2"]));
     }
 }

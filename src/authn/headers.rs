@@ -5,6 +5,7 @@
 //! Must not: decide whether a request goes on.
 
 use core::fmt;
+use std::io::Write as _;
 
 /// Where authentik's identity headers begin; see [`is_owned`].
 const OWNED_PREFIX: &str = "x-authentik-";
@@ -143,6 +144,9 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
+/// Digits of the longest number.
+const LONGEST_NUMBER: usize = 20;
+
 /// A header value without control bytes: what is written cannot be split into two headers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeaderValue(Vec<u8>);
@@ -151,9 +155,21 @@ impl HeaderValue {
     /// Replaces every control byte (CR, LF, NUL, TAB, DEL, …) by a space.
     pub fn cleaned(value: impl Into<Vec<u8>>) -> Self {
         let mut bytes = value.into();
-        for byte in bytes.iter_mut().filter(|byte| byte.is_ascii_control()) {
-            *byte = b' ';
+        if !is_clean(&bytes) {
+            for byte in bytes.iter_mut().filter(|byte| byte.is_ascii_control()) {
+                *byte = b' ';
+            }
         }
+        Self(bytes)
+    }
+
+    /// The same with a number behind it: there is nothing to clean in one.
+    #[must_use]
+    pub fn followed_by(&self, number: u64) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len().saturating_add(LONGEST_NUMBER));
+        bytes.extend_from_slice(&self.0);
+        // Writing to a Vec cannot fail.
+        let _ = write!(bytes, "{number}");
         Self(bytes)
     }
 
@@ -161,6 +177,22 @@ impl HeaderValue {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Whether there is no control byte among them: nearly always, so eight are looked at together.
+fn is_clean(bytes: &[u8]) -> bool {
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // Of seven bits, the first sum has its eighth bit set from 0x20 on, the second only for 0x7f; neither carries over.
+    let is_plain = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let low = word & all(0x7f);
+        let plain = low.wrapping_add(all(0x60)) & !low.wrapping_add(all(0x01));
+        (word | plain) & all(0x80) == all(0x80)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(is_plain) && !rest.iter().any(u8::is_ascii_control)
 }
 
 /// Lossy and without the content of a token or credential: shows the length only.
@@ -237,6 +269,29 @@ mod tests {
     fn a_value_cannot_be_split() {
         let value = HeaderValue::cleaned("a\r\nset-cookie: x\0\t\u{7f}ü");
         assert_eq!(value.as_bytes(), "a  set-cookie: x   ü".as_bytes());
+    }
+
+    #[test]
+    fn any_byte_at_any_place_is_looked_at() {
+        for around in [b'~', b' ', b'\0', 0x7f, 0x80, 0xff] {
+            for (byte, length) in (0..=u8::MAX).flat_map(|byte| (1..=17).map(move |length| (byte, length))) {
+                for place in 0..length {
+                    let mut value = vec![around; length];
+                    value[place] = byte;
+                    let expected: Vec<_> =
+                        value.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }).collect();
+                    assert_eq!(is_clean(&value), expected == value, "{value:?}");
+                    assert_eq!(HeaderValue::cleaned(value).as_bytes(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_whole() {
+        let written = |number| HeaderValue::cleaned("a=").followed_by(number);
+        assert_eq!(written(0).as_bytes(), b"a=0");
+        assert_eq!(written(u64::MAX).as_bytes(), b"a=18446744073709551615");
     }
 
     #[test]

@@ -6,19 +6,20 @@
 
 use core::fmt;
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::cache;
 use super::headers::{self, Header, HeaderValue, IdentityHeader};
 use super::origin::Host;
-use super::session::SealedSession;
 use super::time::Timestamp;
 use super::verifier::VerifiedIdentity;
-use crate::config::{BasicAuth, Config, Provider};
+use crate::config::{BasicAuth, Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub struct Claims {
     pub ak_proxy: Option<ProxyClaims>,
 }
 
-/// Seconds since 1970 (RFC 7519 §2). A fraction is cut off, and all that lies before is 1970.
+/// Seconds since 1970 (RFC 7519 §2), below 2^53. A fraction is cut off, and all that lies before is 1970.
 #[derive(Debug, Clone, Copy)]
 pub struct NumericDate(pub Timestamp);
 
@@ -82,9 +83,15 @@ impl<'de> Deserialize<'de> for NumericDate {
         reason = "`as` saturates, and JSON has no NaN"
     )]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        f64::deserialize(deserializer).map(|seconds| Self(Timestamp::from_seconds(seconds as u64)))
+        match f64::deserialize(deserializer)? {
+            seconds if seconds < END_OF_TIME => Ok(Self(Timestamp::from_seconds(seconds as u64))),
+            _ => Err(D::Error::custom("no date")),
+        }
     }
 }
+
+/// 2^53 seconds; beyond that JSON's numbers skip some.
+const END_OF_TIME: f64 = 9_007_199_254_740_992.0;
 
 /// `aud` of RFC 7519 §4.1.3.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,8 +158,16 @@ pub struct Identity {
     identity_headers: Vec<Header>,
     overriding_headers: Vec<Header>,
     backend_override: Option<String>,
-    sealed: OnceCell<Option<SealedSession>>,
-    set_cookies: RefCell<Option<(u64, Vec<HeaderValue>)>>,
+    /// Whether it may have a cookie.
+    has_cookie: bool,
+    cookie: OnceCell<Option<NewCookie>>,
+}
+
+/// The session cookie for the credential that an identity came from.
+pub(super) struct NewCookie {
+    /// As [`super::cookies::Cookie::begin`] makes them.
+    pub(super) lines: Vec<HeaderValue>,
+    pub(super) expires: Timestamp,
 }
 
 impl Identity {
@@ -194,32 +209,15 @@ impl Identity {
             identity_headers,
             overriding_headers: overriding_headers(claims, provider),
             backend_override: backend_override(claims),
-            sealed: OnceCell::new(),
-            set_cookies: RefCell::default(),
+            has_cookie: config.session.issue == Some(SessionIssue::Always),
+            cookie: OnceCell::new(),
             verified,
         })
     }
 
-    /// The session cookie's value for the credential that this identity came from: sealed once, sent often.
-    pub(super) fn sealed_once(&self, seal: impl FnOnce() -> Option<SealedSession>) -> Option<&SealedSession> {
-        self.sealed.get_or_init(seal).as_ref()
-    }
-
-    /// The `Set-Cookie` lines with this `Max-Age`, for a client that brings no cookie: long, and the same for all requests
-    /// of one second.
-    pub(super) fn set_cookies(
-        &self,
-        max_age: u64,
-        make: impl FnOnce() -> Option<Vec<HeaderValue>>,
-    ) -> Option<Vec<HeaderValue>> {
-        if let Some((_, lines)) =
-            self.set_cookies.borrow().as_ref().filter(|(made_for, _)| *made_for == max_age)
-        {
-            return Some(lines.clone());
-        }
-        let lines = make()?;
-        self.set_cookies.replace(Some((max_age, lines.clone())));
-        Some(lines)
+    /// Its session cookie: sealed once, sent often. `None`: there cannot be one.
+    pub(super) fn cookie_once(&self, make: impl FnOnce() -> Option<NewCookie>) -> Option<&NewCookie> {
+        self.cookie.get_or_init(make).as_ref()
     }
 
     /// The proof that this identity stands on.
@@ -252,14 +250,99 @@ impl Identity {
         self.backend_override.as_deref()
     }
 
-    /// What this takes in a cache, in bytes, roughly.
+    /// What this takes in a cache, in bytes, roughly, without [`Self::cookie_weight`].
     pub fn weight(&self) -> usize {
-        let of = |headers: &[Header]| -> usize {
-            headers.iter().map(|(name, value)| name.len().saturating_add(value.as_bytes().len())).sum()
+        let header = |(name, value): &Header| {
+            let name = match name {
+                Cow::Borrowed(_) => 0,
+                Cow::Owned(name) => block(name.len()),
+            };
+            size_of::<Header>().saturating_add(name).saturating_add(block(value.as_bytes().len()))
         };
-        // Claims, token and sealed session are about that size again, each.
-        let verified = self.verified.size().saturating_mul(4);
-        of(&self.identity_headers).saturating_add(of(&self.overriding_headers)).saturating_add(verified)
+        let headers = self.identity_headers.iter().chain(&self.overriding_headers).map(header);
+        let others =
+            self.username.len().saturating_add(self.backend_override.as_ref().map_or(0, String::len));
+        let tokens = [self.verified.token(), self.verified.id_token().unwrap_or_default()];
+        let tokens = tokens.map(|token| block(token.len()));
+        let fixed = [block(size_of::<Self>()), others, claims_weight(self.verified.claims())];
+        fixed.into_iter().chain(tokens).chain(headers).fold(0, usize::saturating_add)
+    }
+
+    /// What its cookie takes, or will: it is made when the identity is in a cache already.
+    pub(super) fn cookie_weight(&self) -> usize {
+        const BESIDE: usize = 512;
+        // Base64 makes four bytes of three; each 3,800 of them are a line, with name and attributes.
+        let sealed = self.verified.size().div_ceil(3).saturating_mul(4);
+        let lines = sealed.saturating_add(sealed / 16).saturating_add(BESIDE);
+        if self.has_cookie { lines } else { 0 }
+    }
+}
+
+fn block(length: usize) -> usize {
+    length.saturating_add(cache::BLOCK_BYTES)
+}
+
+fn claims_weight(claims: &Claims) -> usize {
+    /// The times, beside the claims.
+    const BESIDE: usize = 64;
+    let text = |text: &Option<String>| text.as_ref().map_or(0, |text| block(text.len()));
+    let list = |list: &Option<Vec<String>>| {
+        let texts = list.iter().flatten().map(|text| size_of::<String>().saturating_add(block(text.len())));
+        texts.fold(0, usize::saturating_add)
+    };
+    let Claims {
+        iss,
+        aud,
+        exp: _,
+        nbf: _,
+        iat: _,
+        sub,
+        preferred_username,
+        name,
+        email,
+        groups,
+        entitlements,
+        nonce,
+        ak_proxy,
+    } = claims;
+    let audience = match aud {
+        None => 0,
+        Some(Audience::One(audience)) => block(audience.len()),
+        Some(Audience::Many(audiences)) => {
+            let one = |audience: &String| size_of::<String>().saturating_add(block(audience.len()));
+            audiences.iter().map(one).fold(0, usize::saturating_add)
+        }
+    };
+    let proxy =
+        ak_proxy.as_ref().map_or(0, |ProxyClaims { user_attributes, backend_override, host_header }| {
+            let attributes = user_attributes.as_ref().map_or(0, object_weight);
+            attributes.saturating_add(text(backend_override)).saturating_add(text(host_header))
+        });
+    let texts = [iss, sub, preferred_username, name, email, nonce].map(text);
+    let others = [block(size_of::<Claims>()), BESIDE, audience, list(groups), list(entitlements), proxy];
+    texts.into_iter().chain(others).fold(0, usize::saturating_add)
+}
+
+/// serde_json's limit of depth is this one's.
+fn object_weight(object: &Map<String, Value>) -> usize {
+    /// Pairs that a node of the tree has room for, and that it has at least.
+    const ROOM: usize = 11;
+    const LEAST: usize = 5;
+    let pair = size_of::<String>().saturating_add(size_of::<Value>());
+    let nodes = object.len().div_ceil(LEAST).saturating_mul(block(pair.saturating_mul(ROOM)));
+    let inside = |(name, value): (&String, &Value)| block(name.len()).saturating_add(value_weight(value));
+    object.iter().map(inside).fold(nodes, usize::saturating_add)
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => block(text.len()),
+        Value::Array(values) => {
+            let one = |value: &Value| size_of::<Value>().saturating_add(value_weight(value));
+            values.iter().map(one).fold(cache::BLOCK_BYTES, usize::saturating_add)
+        }
+        Value::Object(object) => object_weight(object),
     }
 }
 
@@ -346,7 +429,6 @@ mod tests {
 
     use super::*;
     use crate::authn::cache::Weigh as _;
-    use crate::authn::fault::Rejection;
     use crate::authn::session::{Origin, Session};
     use crate::authn::verdict::Verdict;
     use crate::authn::verifier;
@@ -399,10 +481,29 @@ mod tests {
         let plain = Rc::new(identity(&json!({})));
         assert!(plain.weight() >= 4_000);
         assert_eq!(Verdict::Vouched(Rc::clone(&plain)).weight(), plain.weight());
-        assert!(Verdict::Refused(Rejection::Refused).weight() > 1);
         let expires = plain.expires();
         let session =
             Session { origin: Origin::Login, identity: plain, expires, is_renewed: false, id_token: None };
         assert!(Rc::new(session).weight() >= 4_000);
+    }
+
+    #[test]
+    fn claims_weigh_what_their_lists_and_trees_take() {
+        let heavier = |claims: Claims| claims_weight(&claims) - claims_weight(&Claims::default());
+        let names = || Some(vec!["ab".to_owned(); 100]);
+        let least = 100 * (size_of::<String>() + 2);
+        assert!(heavier(Claims { groups: names(), ..Claims::default() }) >= least);
+        assert!(heavier(Claims { entitlements: names(), ..Claims::default() }) >= least);
+        let audience = names().map(Audience::Many);
+        assert!(heavier(Claims { aud: audience, ..Claims::default() }) >= least);
+        let attributes = |attributes: Value| {
+            let user_attributes = Some(attributes.as_object().unwrap().clone());
+            let proxy = ProxyClaims { user_attributes, ..ProxyClaims::default() };
+            heavier(Claims { ak_proxy: Some(proxy), ..Claims::default() })
+        };
+        let node = 11 * (size_of::<String>() + size_of::<Value>());
+        assert!(attributes(json!({"a": "x".repeat(1_000)})) >= node + 1_000);
+        assert!(attributes(json!({"a": vec![1; 100]})) >= node + 100 * size_of::<Value>());
+        assert!(attributes(json!({"a": [{"b": {"c": 1}}]})) >= 3 * node);
     }
 }

@@ -6,8 +6,8 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use chacha20poly1305::aead::{AeadInPlace as _, KeyInit as _};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -16,6 +16,7 @@ use super::credential::Credential;
 use crate::config::Provider;
 
 const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
 
 /// What a box is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,16 @@ pub enum Purpose {
 pub struct SealingKeys {
     /// The first seals, all open.
     ciphers: Vec<XChaCha20Poly1305>,
+    /// Has the provider's names in it.
     fingerprints: Hmac<Sha256>,
-    provider: Vec<u8>,
+    bound_to: BoundTo,
+}
+
+/// What a box is bound to, for each purpose.
+struct BoundTo {
+    session: Vec<u8>,
+    login: Vec<u8>,
+    state: Vec<u8>,
 }
 
 impl SealingKeys {
@@ -49,37 +58,52 @@ impl SealingKeys {
         let first = provider.cookie_secrets.first()?;
         let ciphers =
             provider.cookie_secrets.iter().map(|secret| cipher(secret.expose())).collect::<Option<_>>()?;
-        let fingerprints =
+        let mut fingerprints =
             <Hmac<Sha256> as Mac>::new_from_slice(&derive(first.expose(), b"fingerprint")?).ok()?;
         let provider = with_lengths(&[provider.client_id.as_bytes(), provider.issuer.as_bytes()]);
-        Some(Self { ciphers, fingerprints, provider })
+        fingerprints.update(&provider);
+        let bound_to = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
+        let bound_to =
+            BoundTo { session: bound_to(b"session"), login: bound_to(b"login"), state: bound_to(b"state") };
+        Some(Self { ciphers, fingerprints, bound_to })
     }
 
     /// A box that any replica can open. `None`: there is no randomness to be had.
     pub fn seal(&self, purpose: Purpose, content: &[u8], surroundings: &dyn Surroundings) -> Option<String> {
-        let mut nonce = [0; NONCE_BYTES];
-        if !surroundings.random(&mut nonce) {
+        let mut sealed = Vec::with_capacity(content.len().saturating_add(NONCE_BYTES + TAG_BYTES));
+        sealed.resize(NONCE_BYTES, 0);
+        if !surroundings.random(&mut sealed) {
             return None;
         }
-        let payload = Payload { msg: content, aad: &self.bound_to(purpose) };
-        let ciphertext = self.ciphers.first()?.encrypt(&XNonce::from(nonce), payload).ok()?;
-        Some(BASE64_URL_SAFE_NO_PAD.encode([&nonce[..], &ciphertext].concat()))
+        sealed.extend_from_slice(content);
+        let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
+        let (cipher, nonce) = (self.ciphers.first()?, XNonce::from(*nonce));
+        let tag = cipher.encrypt_in_place_detached(&nonce, self.bound_to(purpose), content).ok()?;
+        sealed.extend_from_slice(&tag);
+        Some(BASE64_URL_SAFE_NO_PAD.encode(&sealed))
     }
 
     /// What is in a box. `None`: it is not ours, not for this, or not whole.
     pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let nonce = XNonce::from(*nonce);
+        let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
+        let (content, tag) = content.split_last_chunk_mut::<TAG_BYTES>()?;
+        let (nonce, tag, length) = (XNonce::from(*nonce), Tag::from(*tag), content.len());
         let aad = self.bound_to(purpose);
-        let payload = || Payload { msg: ciphertext, aad: &aad };
-        self.ciphers.iter().find_map(|cipher| cipher.decrypt(&nonce, payload()).ok())
+        // A cipher checks the tag before it changes anything: the next one finds the box as it was.
+        let opens =
+            |cipher: &XChaCha20Poly1305| cipher.decrypt_in_place_detached(&nonce, aad, content, &tag).is_ok();
+        if !self.ciphers.iter().any(opens) {
+            return None;
+        }
+        sealed.drain(..NONCE_BYTES);
+        sealed.truncate(length);
+        Some(sealed)
     }
 
     /// The fingerprint of a credential as a session keeps it: the same on every replica and after every restart.
     pub fn fingerprint(&self, credential: &Credential<'_>) -> [u8; 32] {
         let mut mac = self.fingerprints.clone();
-        mac.update(&self.provider);
         let parts: [&[u8]; 3] = match credential {
             Credential::Basic { username, password } => {
                 [b"basic", username.as_bytes(), password.expose().as_bytes()]
@@ -88,31 +112,32 @@ impl SealingKeys {
             Credential::Session(token) => [b"bearer", token.expose().as_bytes(), b""],
             Credential::Code(code) => [b"code", code.code.expose().as_bytes(), b""],
         };
-        mac.update(&with_lengths(&parts));
+        for part in parts {
+            mac.update(&length(part));
+            mac.update(part);
+        }
         mac.finalize().into_bytes().into()
     }
 
-    fn bound_to(&self, purpose: Purpose) -> Vec<u8> {
-        let purpose: &[u8] = match purpose {
-            Purpose::Session => b"session",
-            Purpose::Login => b"login",
-            Purpose::State => b"state",
-        };
-        with_lengths(&[purpose, &self.provider])
+    fn bound_to(&self, purpose: Purpose) -> &[u8] {
+        match purpose {
+            Purpose::Session => &self.bound_to.session,
+            Purpose::Login => &self.bound_to.login,
+            Purpose::State => &self.bound_to.state,
+        }
     }
 }
 
 fn with_lengths(parts: &[&[u8]]) -> Vec<u8> {
-    let mut all = Vec::new();
-    for part in parts {
-        all.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        all.extend_from_slice(part);
-    }
-    all
+    parts.iter().flat_map(|part| [&length(part)[..], part].concat()).collect()
+}
+
+fn length(part: &[u8]) -> [u8; 8] {
+    u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use core::cell::Cell;
 
     use serde_json::json;
@@ -126,10 +151,10 @@ mod tests {
     const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::State];
 
     /// Randomness that counts, as long as there is some.
-    struct Counter(Cell<Option<u8>>);
+    pub(in crate::authn) struct Counter(Cell<Option<u8>>);
 
     impl Counter {
-        fn new() -> Self {
+        pub(in crate::authn) fn new() -> Self {
             Self(Cell::new(Some(0)))
         }
     }

@@ -51,22 +51,23 @@ impl Session {
 pub(super) enum Origin {
     /// A browser went through the login flow.
     Login,
+    /// A client kept the cookie that it got for the session's own token.
+    Token,
     /// A client kept the cookie that it got for a credential with this fingerprint.
     Credential([u8; 32]),
 }
 
-/// What is inside the box. Short names: every byte goes to and fro with every request.
+/// What is inside the box: this as JSON, a line feed, and the token. JSON has no line feed of its own, and a token in it
+/// would be looked at byte by byte. Short names: every byte goes to and fro with every request.
 #[derive(Serialize, Deserialize)]
-struct Content<'a> {
+struct Head<'a> {
     /// `expires`
     e: u64,
     /// When authentik last vouched for the token.
     c: u64,
-    /// Fingerprint of the credential, base64; none: of a login.
+    /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     f: Option<String>,
-    /// The token.
-    t: &'a str,
     /// The claims, where the token does not show them itself.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     j: Option<&'a RawValue>,
@@ -74,6 +75,9 @@ struct Content<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     i: Option<&'a str>,
 }
+
+/// Room for the head where the token shows the claims itself and there is no ID token.
+const USUAL_HEAD_BYTES: usize = 128;
 
 /// A session as it is sent to a client.
 #[derive(Debug, Clone)]
@@ -119,18 +123,23 @@ pub(super) fn seal_until(
             Some(RawValue::from_string(String::from_utf8(verified.claims_json()?).ok()?).ok()?)
         }
     };
-    let content = Content {
+    let head = Head {
         e: expires.seconds(),
         c: verified.vouched().seconds(),
         f: match origin {
             Origin::Login => None,
+            Origin::Token => Some(String::new()),
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
         },
-        t: verified.token(),
         j: claims.as_deref(),
         i: id_token,
     };
-    let content = Secret::new(serde_json::to_vec(&content).ok()?);
+    let token = verified.token().as_bytes();
+    let mut content = Vec::with_capacity(token.len().saturating_add(USUAL_HEAD_BYTES));
+    serde_json::to_writer(&mut content, &head).ok()?;
+    content.push(b'\n');
+    content.extend_from_slice(token);
+    let content = Secret::new(content);
     let value = keys.seal(Purpose::Session, content.expose(), surroundings)?;
     Some(SealedSession { value, expires })
 }
@@ -142,19 +151,21 @@ pub(super) fn open(
     now: Timestamp,
 ) -> Option<Session> {
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
-    let content: Content<'_> = serde_json::from_slice(content.expose()).ok()?;
-    let expires = Timestamp::from_seconds(content.e);
+    let (head, token) = core::str::from_utf8(content.expose()).ok()?.split_once('\n')?;
+    let head: Head<'_> = serde_json::from_slice(head.as_bytes()).ok()?;
+    let expires = Timestamp::from_seconds(head.e);
     if expires <= now {
         return None;
     }
-    let vouched = Timestamp::from_seconds(content.c);
-    let verified = match content.j {
-        Some(claims) => verifier::restored(content.t, claims.get().as_bytes(), vouched, now),
-        None => verifier::restored(content.t, &jws::payload(content.t)?, vouched, now),
+    let vouched = Timestamp::from_seconds(head.c);
+    let verified = match head.j {
+        Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
+        None => verifier::restored(token, &jws::payload(token)?, vouched, now),
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
-    let origin = match content.f {
+    let origin = match head.f {
         None => Origin::Login,
+        Some(fingerprint) if fingerprint.is_empty() => Origin::Token,
         Some(fingerprint) => {
             Origin::Credential(BASE64_URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()?)
         }
@@ -164,12 +175,73 @@ pub(super) fn open(
         identity: Rc::new(identity),
         expires,
         is_renewed: false,
-        id_token: content.i.map(|token| Secret::new(token.to_owned())),
+        id_token: head.i.map(|token| Secret::new(token.to_owned())),
     })
 }
 
 impl Weigh for Rc<Session> {
     fn weight(&self) -> usize {
-        self.identity.weight()
+        let id_token = self.id_token.as_ref().map_or(0, |token| token.expose().len());
+        self.identity.weight().saturating_add(id_token).saturating_add(size_of::<Session>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::sealing::tests::Counter;
+    use crate::authn::slots::tests::at;
+
+    /// What comes out of a box with this token, these claims beside it, origin and ID token: those four, as text.
+    fn through_a_box(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "providers": [{
+                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
+                "cookie_secret": "0123456789abcdef0123456789abcdef",
+                "external_host": "https://app.example.test",
+            }],
+        });
+        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+        let keys = SealingKeys::derive(&config.providers[0]).unwrap();
+        let context = (&config, &config.providers[0], &keys);
+        let verified = verifier::restored(token, claims.as_bytes(), at(5), at(10)).unwrap();
+        let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
+        let sealed = seal(&identity, origin, id_token, context, at(10), &Counter::new()).unwrap();
+        assert!(open(sealed.value.as_bytes(), context, sealed.expires).is_none(), "it has ended");
+        let session = open(sealed.value.as_bytes(), context, at(10)).unwrap();
+        let verified = session.identity.verified();
+        assert_eq!((verified.vouched(), session.expires), (at(5), sealed.expires));
+        let id_token = session.id_token.as_ref().map(|token| token.expose().clone());
+        [
+            verified.token().to_owned(),
+            session.identity.username().to_owned(),
+            format!("{:?}", session.origin),
+            id_token.unwrap_or_default(),
+        ]
+    }
+
+    #[test]
+    fn what_goes_into_a_box_comes_out() {
+        // Line feeds wherever authentik could put one: they do not end the head.
+        let claims = json!({
+            "sub": "7", "preferred_username": "alice", "name": "A\nB", "groups": ["\n{}\n"], "exp": at(100).seconds(),
+        });
+        let claims = claims.to_string();
+        let jws = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(&claims));
+        for token in [&*jws, "opaque", "a.b.c.d.e", "", "\n", "two\nlines", "\"quoted\\", "é"] {
+            for origin in [Origin::Login, Origin::Token, Origin::Credential([7; 32])] {
+                for id_token in [None, Some("a.b.c")] {
+                    assert_eq!(
+                        through_a_box(token, &claims, &origin, id_token),
+                        [token, "alice", &format!("{origin:?}"), id_token.unwrap_or_default()]
+                    );
+                }
+            }
+        }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::rc::Rc;
 
-use super::cache::{Lifetime, Name};
+use super::cache::{self, Lifetime, Name};
 use super::credential::{self, Credential};
 use super::headers::HeaderValue;
-use super::identity::Identity;
+use super::identity::{Identity, NewCookie};
+use super::sealing::SealingKeys;
 use super::session::{self, Origin, Session};
 use super::{Authenticator, Request};
 use crate::config::SessionIssue;
@@ -49,7 +50,7 @@ impl Authenticator {
         credential: &Credential<'_>,
     ) -> bool {
         let keys = self.providers.get(request.provider).and_then(|state| state.sealing.as_ref());
-        keys.is_some_and(|keys| session.origin == Origin::Credential(keys.fingerprint(credential)))
+        keys.is_some_and(|keys| is_from(session, credential, keys))
     }
 
     /// Whether authentik is to be asked whether the session's token still stands (`revalidate_seconds`).
@@ -67,18 +68,19 @@ impl Authenticator {
         let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
         let context = (&self.config, self.config.providers.get(request.provider)?, keys);
-        let sealed = identity.sealed_once(|| {
+        let cookie = identity.cookie_once(|| {
             let credential = credential::read(request.view.authorization).ok()??;
-            let origin = Origin::Credential(keys.fingerprint(&credential));
-            session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)
+            let origin = origin(identity, &credential, keys);
+            let sealed =
+                session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)?;
+            let lines = state.session_cookie.begin(&sealed.value);
+            if lines.is_none() {
+                log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
+            }
+            Some(NewCookie { lines: lines?, expires: sealed.expires })
         })?;
-        let (max_age, cookies) = (sealed.expires.since(request.env.now), &request.view.cookies);
-        let make = || state.session_cookie.set(&sealed.value, max_age, cookies);
-        let set = if cookies.is_empty() { identity.set_cookies(max_age, make) } else { make() };
-        if set.is_none() {
-            log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
-        }
-        set
+        let max_age = cookie.expires.since(request.env.now);
+        Some(state.session_cookie.complete(&cookie.lines, max_age, &request.view.cookies))
     }
 
     /// The cookie for a session that authentik has confirmed since it was sealed: it need not be asked again so soon.
@@ -97,5 +99,164 @@ impl Authenticator {
         let sealed =
             session::seal_until(identity, origin, id_token, *expires, keys, request.env.surroundings)?;
         state.session_cookie.set(&sealed.value, sealed.expires.since(request.env.now), &request.view.cookies)
+    }
+}
+
+/// What a session for this identity, vouched for because of this credential, comes from. The token is in the session
+/// anyway: a fingerprint of it would say nothing more, and cost as much as checking its signature.
+fn origin(identity: &Identity, credential: &Credential<'_>, keys: &SealingKeys) -> Origin {
+    if is_token_of(identity, credential) {
+        Origin::Token
+    } else {
+        Origin::Credential(keys.fingerprint(credential))
+    }
+}
+
+fn is_from(session: &Session, credential: &Credential<'_>, keys: &SealingKeys) -> bool {
+    match session.origin {
+        Origin::Login => false,
+        Origin::Token => is_token_of(&session.identity, credential),
+        Origin::Credential(fingerprint) => fingerprint == keys.fingerprint(credential),
+    }
+}
+
+/// Whether the credential is the very token that the identity stands on. One that authentik exchanged for it is not.
+fn is_token_of(identity: &Identity, credential: &Credential<'_>) -> bool {
+    match credential {
+        Credential::Bearer(token) => {
+            cache::is_same(token.expose().as_bytes(), identity.verified().token().as_bytes())
+        }
+        Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::cookies::Cookie;
+    use crate::authn::credential::BearerToken;
+    use crate::authn::jws;
+    use crate::authn::sealing::tests::Counter;
+    use crate::authn::secret::Secret;
+    use crate::authn::slots::tests::at;
+    use crate::authn::verifier;
+    use crate::config::Config;
+
+    fn config() -> Config {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "providers": [{
+                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
+                "cookie_secret": "0123456789abcdef0123456789abcdef",
+                "external_host": "https://app.example.test",
+            }],
+        });
+        Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()
+    }
+
+    fn token(username: &str) -> String {
+        let claims = json!({"sub": "7", "preferred_username": username, "exp": at(100).seconds()});
+        format!("eyJhbGciOiJIUzI1NiJ9.{}.c2lnbmF0dXJl", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn bearer(token: &str) -> Credential<'_> {
+        Credential::Bearer(BearerToken::InHeader(token))
+    }
+
+    fn decoded(token: &str) -> Credential<'static> {
+        Credential::Bearer(BearerToken::Decoded(Secret::new(token.to_owned())))
+    }
+
+    fn basic(password: &str) -> Credential<'static> {
+        Credential::Basic { username: "alice".to_owned(), password: Secret::new(password.to_owned()) }
+    }
+
+    /// What a replica opens that another one has sealed for this credential, when authentik vouched for this token.
+    fn session(credential: &Credential<'_>, token: &str) -> (Session, SealingKeys) {
+        let config = config();
+        let provider = &config.providers[0];
+        let keys = SealingKeys::derive(provider).unwrap();
+        let context = (&config, provider, &keys);
+        let verified = verifier::restored(token, &jws::payload(token).unwrap(), at(0), at(0)).unwrap();
+        let identity = Identity::new(verified, provider, &config).unwrap();
+        let origin = origin(&identity, credential, &keys);
+        let sealed = session::seal(&identity, &origin, None, context, at(0), &Counter::new()).unwrap();
+        let session = session::open(sealed.value.as_bytes(), context, at(0)).unwrap();
+        assert_eq!(session.origin, origin);
+        (session, SealingKeys::derive(provider).unwrap())
+    }
+
+    #[test]
+    fn a_session_of_a_token_is_that_token_s_and_no_other_s() {
+        let own = token("alice");
+        for credential in [bearer(&own), decoded(&own)] {
+            let (session, keys) = session(&credential, &own);
+            assert_eq!(session.origin, Origin::Token);
+            assert!(is_from(&session, &bearer(&own), &keys) && is_from(&session, &decoded(&own), &keys));
+            for place in 0..own.len() {
+                let mut other = own.clone();
+                other.replace_range(place..=place, "~");
+                assert!(!is_from(&session, &bearer(&other), &keys), "at {place}");
+                assert!(!is_from(&session, &bearer(&own[..place]), &keys), "cut at {place}");
+            }
+            for other in [bearer(&token("sam")), bearer(&format!("{own}.")), basic(&own), basic("")] {
+                assert!(!is_from(&session, &other, &keys), "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_of_what_was_exchanged_for_a_token_is_not_that_token_s() {
+        let (issued, foreign) = (token("alice"), token("repo:x"));
+        let credentials = [basic("password"), bearer(&foreign), decoded(&foreign)];
+        for (own, others) in [(0, &credentials[1..]), (1, &credentials[..1]), (2, &credentials[..1])] {
+            let (session, keys) = session(&credentials[own], &issued);
+            assert_eq!(session.origin, Origin::Credential(keys.fingerprint(&credentials[own])));
+            assert!(is_from(&session, &credentials[own], &keys));
+            for other in others.iter().chain([&bearer(&issued), &basic("Password"), &basic(&issued)]) {
+                assert!(!is_from(&session, other, &keys), "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_cookie_of_an_identity_takes_no_more_than_it_weighs_before_it_is_made() {
+        let config = config();
+        let provider = &config.providers[0];
+        let keys = SealingKeys::derive(provider).unwrap();
+        for (token, name) in [
+            (token("alice"), 0),
+            (token(&"a".repeat(4_000)), 0),
+            (token(&"a".repeat(16_000)), 0),
+            ("opaque".to_owned(), 0),
+            ("opaque".to_owned(), 8_000),
+        ] {
+            let claims = json!({
+                "sub": "7", "preferred_username": "alice", "name": "n".repeat(name), "exp": at(100).seconds(),
+            });
+            let claims = jws::payload(&token).unwrap_or_else(|| claims.to_string().into_bytes());
+            let verified = verifier::restored(&token, &claims, at(0), at(0)).unwrap();
+            let identity = Identity::new(verified, provider, &config).unwrap();
+            let origin = Origin::Credential([7; 32]);
+            let context = (&config, provider, &keys);
+            let sealed = session::seal(&identity, &origin, None, context, at(0), &Counter::new()).unwrap();
+            let lines = Cookie::session(provider).begin(&sealed.value).unwrap();
+            let taken: usize =
+                lines.iter().map(|line| line.as_bytes().len() + size_of::<HeaderValue>()).sum();
+            let weight = identity.cookie_weight();
+            assert!((taken..taken + 2_048).contains(&weight), "{taken} bytes weigh {weight}");
+        }
+    }
+
+    #[test]
+    fn a_session_of_a_login_is_nobody_s_credential() {
+        let own = token("alice");
+        let (session, keys) = session(&bearer(&own), &own);
+        let session = Session { origin: Origin::Login, ..session };
+        assert!(!is_from(&session, &bearer(&own), &keys) && !is_from(&session, &basic("password"), &keys));
     }
 }

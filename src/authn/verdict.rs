@@ -18,8 +18,9 @@ pub enum Verdict {
 impl Weigh for Verdict {
     fn weight(&self) -> usize {
         match self {
-            Self::Vouched(identity) => identity.weight(),
-            Self::Refused(_) => size_of::<Self>(),
+            Self::Vouched(identity) => identity.weight().saturating_add(identity.cookie_weight()),
+            // What is in it by itself is in the entry.
+            Self::Refused(_) => 0,
         }
     }
 }

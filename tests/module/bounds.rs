@@ -1,6 +1,6 @@
 //! What very many distinct credentials cost: memory of the worker and shared data reach a level and stay there.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{
     Told, basic, bearer, configuration, get, granted, only_call, passed_as, refused, send, token, token_with,
@@ -72,6 +72,43 @@ fn a_workers_memory_is_flat_under_many_users() {
     };
     let warm = flood(0, 400);
     assert_eq!(flood(400, 1_200), warm);
+}
+
+/// What `authn/cache.rs` weighs is what is taken, whatever the tokens are made of.
+#[test]
+fn what_a_worker_remembers_takes_no_more_memory_than_it_may() {
+    const ENTRIES: usize = 512;
+    const MAX_BYTES: usize = ENTRIES * 10 * 1024;
+    let short: Vec<_> = (0..200).map(|number| format!("{number:03}")).collect();
+    let nested: Value = (0..60).map(|number| (format!("{number}"), json!({"a": [{"b": 1}]}))).collect();
+    for (issue, share, count, claims) in [
+        ("never", MAX_BYTES, 600, json!({"nickname": "a".repeat(3_000)})),
+        ("always", MAX_BYTES / 2, 800, json!({"nickname": "a".repeat(500)})),
+        ("always", MAX_BYTES / 2, 400, json!({"groups": short})),
+        ("always", MAX_BYTES / 2, 400, json!({"ak_proxy": {"user_attributes": nested}})),
+    ] {
+        let mut configuration = configuration("hs");
+        configuration["cache"] = json!({"local_entries": ENTRIES});
+        configuration["session"] = json!({"issue": issue});
+        let world = world();
+        let mut vm = worker(&world, &configuration);
+        let mut flood = |from: u32, to: u32| {
+            for number in from..to {
+                let mut claims = claims.clone();
+                claims["jti"] = json!(format!("{number:040}"));
+                let stream = vm.send(get(bearer(token_with("hs", claims))));
+                assert_eq!(told(&vm, stream), passed_as("alice"));
+                vm.respond(stream, &[(":status", "200")], "");
+                vm.forget_finished();
+            }
+            vm.memory_size()
+        };
+        let before = flood(0, 1);
+        flood(1, count);
+        let taken = flood(count, count + count / 4) - before;
+        // What the allocator cannot fill is not weighed.
+        assert!((share / 4 * 3..=share / 8 * 9).contains(&taken), "{issue}, {claims}: {taken} bytes");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::core::Core;
 use super::{
     NOW, PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, on_both,
-    refusing, request,
+    refusing, request, signed, token,
 };
 
 const SECRETS: [&str; 2] = ["demo-cookie-secret-0123456789abcdef", "another-cookie-secret-0123456789abcdef"];
@@ -293,6 +293,40 @@ fn a_session_is_of_one_credential_only() {
         assert_eq!(told(&cookie, &own), Some(200), "its own credential: nobody is asked");
         for other in [basic("alicep", "ass"), basic("alicepass", ""), "Bearer alicepass".to_owned()] {
             assert_eq!(told(&cookie, &other), None, "{other}: authentik, or its keys, are asked");
+        }
+    });
+}
+
+/// The token that a client brings stands for itself, whatever the session's own token is.
+#[test]
+fn a_session_of_a_token_is_of_the_token_that_the_client_brought() {
+    on_both(|start| {
+        let configuration = configuration(&json!({"federated_bearer": true}), &json!({}));
+        let told = |cookie: &str, credential: &str| {
+            let headers = request(&[("cookie", cookie), ("authorization", credential)]);
+            let told = start(&configuration).send(&headers)?;
+            assert_eq!((told.status(), told.header("authorization")), (200, None));
+            Some(())
+        };
+        let issued = token(&json!({}));
+        let foreign = signed(&json!({"iss": "https://ci.example.test"}), "of the CI");
+        let cookie_for = |sent: &str| {
+            let mut replica = start(&configuration);
+            let given =
+                ask(&mut *replica, &[("authorization", &format!("Bearer {sent}"))], &granting(json!({})));
+            assert_eq!((given.status(), given.header("x-authentik-jwt")), (200, Some(issued.as_str())));
+            jar(&replica.respond(&[]))
+        };
+        for (own, other) in [(&issued, &foreign), (&foreign, &issued)] {
+            let cookie = cookie_for(own);
+            assert_eq!(told(&cookie, &format!("Bearer {own}")), Some(()), "nobody is asked");
+            assert_eq!(
+                told(&cookie, &basic("goauthentik.io/token", own)),
+                Some(()),
+                "nor for the token user"
+            );
+            assert_eq!(told(&cookie, &format!("Bearer {other}")), None, "authentik, or its keys, are asked");
+            assert_eq!(told(&cookie, &basic("alice", own)), None, "nor is it a password");
         }
     });
 }
