@@ -31,13 +31,13 @@ pub struct Claims {
     #[serde(default)]
     pub aud: Option<Audience>,
     /// From then on the token is worth nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
     pub exp: Option<NumericDate>,
     /// Before that it is worth nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
     pub nbf: Option<NumericDate>,
     /// When it was issued.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
     pub iat: Option<NumericDate>,
     /// Subject: authentik's user identifier in the provider's subject mode.
     #[serde(default)]
@@ -88,6 +88,11 @@ impl<'de> Deserialize<'de> for NumericDate {
             _ => Err(D::Error::custom("no date")),
         }
     }
+}
+
+/// `null` is no date; what is not there is none.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate>, D::Error> {
+    NumericDate::deserialize(deserializer).map(Some)
 }
 
 /// 2^53 seconds; beyond that JSON's numbers skip some.
