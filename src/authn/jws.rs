@@ -39,9 +39,12 @@ impl<'a> Jws<'a> {
     pub(super) fn parse(token: &'a str) -> Option<Self> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
+        let (header, payload) = (decode(header)?, decode(payload)?);
+        // Both are UTF-8 throughout; serde looks only at what it reads.
+        core::str::from_utf8(&payload).ok()?;
         Some(Self {
-            header: serde_json::from_slice(&decode(header)?).ok()?,
-            payload: decode(payload)?,
+            header: serde_json::from_str(core::str::from_utf8(&header).ok()?).ok()?,
+            payload,
             signature: decode(signature)?,
             message: message.as_bytes(),
         })
