@@ -470,6 +470,21 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_a_number_or_not_there() {
+        let claims = |json: &str| serde_json::from_str::<Claims>(json);
+        for name in ["exp", "nbf", "iat"] {
+            for value in ["null", "true", "\"7\"", "[7]", "{}", "9007199254740992", "1e300", "1e999"] {
+                assert!(claims(&format!("{{\"{name}\": {value}}}")).is_err(), "{name}: {value}");
+            }
+        }
+        let read = claims(r#"{"exp": 7.9, "nbf": -1, "iat": 9007199254740991}"#).unwrap();
+        let seconds = [read.exp, read.nbf, read.iat].map(|date| date.unwrap().0.seconds());
+        assert_eq!(seconds, [7, 0, 9_007_199_254_740_991]);
+        let none = claims("{}").unwrap();
+        assert!(none.exp.is_none() && none.nbf.is_none() && none.iat.is_none());
+    }
+
+    #[test]
     fn what_ends_up_in_filter_state_is_what_authentik_said_or_nothing() {
         let backend = |url: &str| identity(&json!({"backend_override": url}));
         assert_eq!(backend("http://other:8080").backend_override(), Some("http://other:8080"));

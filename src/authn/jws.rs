@@ -94,6 +94,25 @@ mod tests {
         }
     }
 
+    /// Also where it stands in a member that nobody reads.
+    #[test]
+    fn header_and_claims_are_utf_8_throughout() {
+        let token = |header: &[u8], payload: &[u8]| {
+            let parts = [header, payload, &b"signature"[..]];
+            parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".")
+        };
+        let (header, payload) = (br#"{"alg":"RS256","typ":"JWT"}"#, br#"{"sub":"7","jti":"x"}"#);
+        let spoilt = |part: &[u8]| {
+            let mut part = part.to_vec();
+            let place = part.len() - 3;
+            part[place] = 0xff;
+            part
+        };
+        assert!(Jws::parse(&token(header, payload)).is_some());
+        assert!(Jws::parse(&token(&spoilt(header), payload)).is_none());
+        assert!(Jws::parse(&token(header, &spoilt(payload))).is_none());
+    }
+
     #[test]
     fn what_is_not_in_this_form_is_nothing() {
         let good = with_header(r#"{"alg":"RS256"}"#);
