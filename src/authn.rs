@@ -47,6 +47,7 @@ pub mod time;
 pub mod verdict;
 pub mod verifier;
 
+use core::cell::LazyCell;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -434,7 +435,7 @@ impl Authenticator {
     /// The client's `Authorization` is the application's own, unless it is a token of this authentik.
     fn with_foreign_authorization(&self, request: Request<'_>) -> Forward {
         let mut forward = self.base_forward(request);
-        let base = self.config.authentik.base.to_string();
+        let base = LazyCell::new(|| self.config.authentik.base.to_string());
         if credential::mentions_token(request.view.authorization, |token| {
             verifier::is_issued_below(&base, token)
         }) {

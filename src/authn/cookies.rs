@@ -3,6 +3,10 @@
 //! Owns: the names of a provider's cookies, finding, splitting, setting and clearing them, and taking our own out of what
 //! the application gets. Must not: find a cookie by substring, or know what is in one.
 
+use core::iter;
+use std::borrow::Cow;
+
+use memchr::memchr;
 use sha2::{Digest as _, Sha256};
 
 use super::headers::HeaderValue;
@@ -53,12 +57,12 @@ impl Cookie {
     }
 
     /// The values that the client sent: under the name itself, and put together from its parts.
-    pub(super) fn values(&self, lines: &[&[u8]]) -> Vec<Vec<u8>> {
+    pub(super) fn values<'a>(&self, sent: &[&'a [u8]]) -> Vec<Cow<'a, [u8]>> {
         let mut values = Vec::new();
         let mut parts: [Option<&[u8]>; MAX_PARTS] = [None; MAX_PARTS];
-        for (name, value) in pairs(lines) {
+        for (name, value) in sent.iter().map(|pair| split(pair)) {
             match self.part(name) {
-                Some(Part::Whole) if values.len() < MAX_CANDIDATES => values.push(value.to_vec()),
+                Some(Part::Whole) if values.len() < MAX_CANDIDATES => values.push(Cow::Borrowed(value)),
                 Some(Part::Number(number)) => {
                     if let Some(part @ None) = parts.get_mut(number) {
                         *part = Some(value);
@@ -69,15 +73,15 @@ impl Cookie {
         }
         let joined: Vec<u8> = parts.iter().map_while(|part| *part).collect::<Vec<_>>().concat();
         if !joined.is_empty() {
-            values.push(joined);
+            values.push(Cow::Owned(joined));
         }
         values
     }
 
     /// `Set-Cookie` lines for a value, in parts if it must be; those of ours that the client sent and that are no longer
     /// used are cleared. `None`: the value is too long for any number of parts.
-    pub(super) fn set(&self, value: &str, max_age: u64, lines: &[&[u8]]) -> Option<Vec<HeaderValue>> {
-        Some(self.complete(&self.begin(value)?, max_age, lines))
+    pub(super) fn set(&self, value: &str, max_age: u64, sent: &[&[u8]]) -> Option<Vec<HeaderValue>> {
+        Some(self.complete(&self.begin(value)?, max_age, sent))
     }
 
     /// The lines for a value, each complete but for the number at its end.
@@ -97,25 +101,26 @@ impl Cookie {
     }
 
     /// Lines that were begun, with their number; the rest is as [`Self::set`] has it.
-    pub(super) fn complete(&self, begun: &[HeaderValue], max_age: u64, lines: &[&[u8]]) -> Vec<HeaderValue> {
+    pub(super) fn complete(&self, begun: &[HeaderValue], max_age: u64, sent: &[&[u8]]) -> Vec<HeaderValue> {
         let mut set: Vec<_> = begun.iter().map(|line| line.followed_by(max_age)).collect();
-        set.extend(self.clear_but(lines, begun.len()));
+        set.extend(self.clear_but(sent, begun.len()));
         set
     }
 
     /// `Set-Cookie` lines that take away all of ours that the client sent.
-    pub(super) fn clear(&self, lines: &[&[u8]]) -> Vec<HeaderValue> {
-        self.clear_but(lines, 0).collect()
+    pub(super) fn clear(&self, sent: &[&[u8]]) -> Vec<HeaderValue> {
+        self.clear_but(sent, 0).collect()
     }
 
     /// But for those of a value in so many lines.
-    fn clear_but(&self, lines: &[&[u8]], kept: usize) -> impl Iterator<Item = HeaderValue> {
+    fn clear_but(&self, sent: &[&[u8]], kept: usize) -> impl Iterator<Item = HeaderValue> {
         let is_kept = |part: Part| match part {
             Part::Whole => kept == 1,
             Part::Number(number) => kept > 1 && number < kept,
         };
-        let mut names: Vec<&[u8]> = pairs(lines)
-            .map(|(name, _)| name)
+        let mut names: Vec<&[u8]> = sent
+            .iter()
+            .map(|pair| split(pair).0)
             .filter(|name| self.part(name).is_some_and(|part| !is_kept(part)))
             .collect();
         names.sort_unstable();
@@ -152,31 +157,37 @@ pub(super) enum Remaining {
     Value(HeaderValue),
 }
 
-/// Takes these cookies and their parts out of all `cookie` lines.
-pub(super) fn without(own: &[&Cookie], lines: &[&[u8]]) -> Remaining {
-    let mut kept: Vec<&[u8]> = Vec::new();
-    let mut found = false;
-    for pair in lines.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
-        let pair = trim(pair);
-        if own.iter().any(|cookie| cookie.part(split(pair).0).is_some()) {
-            found = true;
-        } else if !pair.is_empty() {
-            kept.push(pair);
-        }
-    }
-    match (found, kept.is_empty()) {
-        (false, _) => Remaining::Untouched,
-        (true, true) => Remaining::Nothing,
-        (true, false) => Remaining::Value(HeaderValue::cleaned(kept.join(&b"; "[..]))),
+/// Takes these cookies and their parts out of what was sent.
+pub(super) fn without(own: &[&Cookie], sent: &[&[u8]]) -> Remaining {
+    let is_own = |pair: &[u8]| {
+        let (name, _) = split(pair);
+        own.iter().any(|cookie| cookie.part(name).is_some())
+    };
+    let kept: Vec<_> = sent.iter().copied().filter(|pair| !is_own(pair)).collect();
+    match (kept.len() == sent.len(), kept.is_empty()) {
+        (true, _) => Remaining::Untouched,
+        (false, true) => Remaining::Nothing,
+        (false, false) => Remaining::Value(HeaderValue::cleaned(kept.join(&b"; "[..]))),
     }
 }
 
-fn pairs<'a>(lines: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    lines.iter().flat_map(|line| line.split(|byte| *byte == b';')).map(|pair| split(trim(pair)))
+/// The cookies of a `cookie` line, each still with its name. Most of a line is one long value, so its end is looked for
+/// once, and not byte by byte.
+pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    let between_semicolons = iter::from_fn(move || {
+        let line = rest?;
+        let Some((pair, after)) = memchr(b';', line).and_then(|end| line.split_at_checked(end)) else {
+            return rest.take();
+        };
+        rest = after.strip_prefix(b";");
+        Some(pair)
+    });
+    between_semicolons.map(trim).filter(|pair| !pair.is_empty())
 }
 
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
-    let length = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+    let length = memchr(b'=', pair).unwrap_or(pair.len());
     let (name, value) = pair.split_at_checked(length).unwrap_or((pair, b""));
     (trim(name), trim(value.strip_prefix(b"=").unwrap_or(value)))
 }
@@ -205,9 +216,12 @@ mod tests {
         values.iter().map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap()).collect()
     }
 
+    fn sent<'a>(lines: &[&'a str]) -> Vec<&'a [u8]> {
+        lines.iter().flat_map(|line| pairs(line.as_bytes())).collect()
+    }
+
     fn remaining(lines: &[&str]) -> Option<String> {
-        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
-        match without(&[&cookie()], &lines) {
+        match without(&[&cookie()], &sent(lines)) {
             Remaining::Untouched => None,
             Remaining::Nothing => Some(String::new()),
             Remaining::Value(value) => Some(text(&[value]).remove(0)),
@@ -236,7 +250,10 @@ mod tests {
 
     #[test]
     fn values_are_found_whole_and_in_parts() {
-        let values = |line: &str| cookie().values(&[line.as_bytes()]);
+        let values = |line| {
+            let sent = sent(&[line]);
+            cookie().values(&sent).into_iter().map(Cow::into_owned).collect::<Vec<_>>()
+        };
         assert_eq!(values("a=1; __Host-own=x; __Host-own=y"), [b"x", b"y"]);
         assert_eq!(values("__Host-own_1=b; __Host-own_0=a; __Host-own_0=z"), [b"ab"]);
         assert!(values("__Host-own_1=b").is_empty(), "the first part is missing");
@@ -249,27 +266,27 @@ mod tests {
             let value: String =
                 (0..length).map(|index| char::from(b'a' + u8::try_from(index % 26).unwrap())).collect();
             let set = text(&cookie().set(&value, 60, &[]).unwrap());
-            let sent: Vec<_> = set.iter().map(|line| line.split(';').next().unwrap()).collect();
+            let line: Vec<_> = set.iter().map(|line| line.split(';').next().unwrap()).collect();
             assert!(set.iter().all(|line| line.len() <= 4096 && line.ends_with("; Path=/; Max-Age=60")));
-            assert_eq!(cookie().values(&[sent.join("; ").as_bytes()]), [value.as_bytes()]);
+            assert_eq!(cookie().values(&sent(&[&line.join("; ")])), [value.as_bytes()]);
         }
         assert!(cookie().set(&"x".repeat(MAX_VALUE_BYTES * MAX_PARTS + 1), 60, &[]).is_none());
     }
 
     #[test]
     fn what_is_no_longer_used_is_cleared() {
-        let sent: [&[u8]; 1] = [b"__Host-own_0=a; __Host-own_1=b; other=c"];
+        let other = sent(&["__Host-own_0=a; __Host-own_1=b; other=c"]);
         assert_eq!(
-            text(&cookie().set("x", 60, &sent).unwrap()),
+            text(&cookie().set("x", 60, &other).unwrap()),
             [
                 "__Host-own=x; Path=/; Max-Age=60",
                 "__Host-own_0=; Path=/; Max-Age=0",
                 "__Host-own_1=; Path=/; Max-Age=0",
             ]
         );
-        assert_eq!(text(&cookie().clear(&sent)).len(), 2);
+        assert_eq!(text(&cookie().clear(&other)).len(), 2);
         let (whole, parts) = ("x".repeat(MAX_VALUE_BYTES), "x".repeat(MAX_VALUE_BYTES * 2));
-        let sent: [&[u8]; 1] = [b"__Host-own=w; __Host-own_0=a; __Host-own_1=b; __Host-own_2=c"];
+        let sent = sent(&["__Host-own=w; __Host-own_0=a; __Host-own_1=b; __Host-own_2=c"]);
         let cleared = |value: &str| {
             let set = text(&cookie().set(value, 60, &sent).unwrap());
             set.into_iter().filter_map(|line| Some(line.strip_suffix("=; Path=/; Max-Age=0")?.to_owned()))

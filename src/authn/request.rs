@@ -4,7 +4,7 @@
 //! as a navigation, a gRPC call, a CORS preflight, and which kind of body a client wants to read.
 //! Must not: interpret the credential, or trust a header to say where the request came from.
 
-use super::headers;
+use super::{cookies, headers};
 
 /// The host's serialised header map: a count, the lengths of all names and values, then each followed by NUL
 /// (Proxy-Wasm ABI 0.2.1). Owned, so that a paused request can be looked at again.
@@ -115,7 +115,7 @@ pub struct RequestView<'a> {
     pub authority: &'a [u8],
     /// The credential, unread.
     pub authorization: Authorization<'a>,
-    /// Every `cookie` line.
+    /// Every cookie of every `cookie` line, each `name=value`.
     pub cookies: Vec<&'a [u8]>,
     /// Names of the owned headers that the client sent, as it spelt them.
     pub owned: Vec<&'a [u8]>,
@@ -174,7 +174,7 @@ impl<'a> RequestView<'a> {
                     Authorization::One(_) | Authorization::Several => Authorization::Several,
                 }
             }
-            b"cookie" => self.cookies.push(value),
+            b"cookie" => self.cookies.extend(cookies::pairs(value)),
             b"accept" => self.accept = value,
             b"content-type" => self.content_type = value,
             b"sec-fetch-mode" => self.sec_fetch_mode = value,
