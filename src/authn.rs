@@ -31,6 +31,7 @@ mod keyring;
 mod login;
 mod memory;
 pub mod origin;
+mod packed;
 mod page;
 pub mod provider;
 pub mod request;

@@ -22,7 +22,7 @@ use super::time::Timestamp;
 /// the allocator's gaps.
 ///
 /// The verdict on a token of 1 KiB, with twelve headers, takes 4.7 KiB: the token three times (key, proof, header), its
-/// claims, the other headers. Its session's cookie takes 1.5 KiB more.
+/// claims, the other headers. Its session's cookie takes 1.1 KiB more.
 pub(super) const BYTES_PER_ENTRY: usize = 10 << 10;
 
 /// What the allocator adds to each block.

@@ -18,7 +18,7 @@ use super::cache;
 use super::headers::{self, Header, HeaderValue, IdentityHeader};
 use super::origin::Host;
 use super::time::Timestamp;
-use super::verifier::VerifiedIdentity;
+use super::verifier::{self, Shape, VerifiedIdentity};
 use crate::config::{BasicAuth, Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
@@ -276,8 +276,15 @@ impl Identity {
     /// What its cookie takes, or will: it is made when the identity is in a cache already.
     pub(super) fn cookie_weight(&self) -> usize {
         const BESIDE: usize = 512;
-        // Base64 makes four bytes of three; each 3,800 of them are a line, with name and attributes.
-        let sealed = self.verified.size().div_ceil(3).saturating_mul(4);
+        // A JWS is packed. Base64 makes four bytes of three of the rest; each 3,800 of them are a line, with name and
+        // attributes.
+        let size = self.verified.size();
+        let packed = match verifier::shape(self.verified.token()) {
+            Shape::Jws => self.verified.token().len(),
+            Shape::Jwe | Shape::Opaque => 0,
+        };
+        let rest = size.saturating_sub(packed).div_ceil(3).saturating_mul(4);
+        let sealed = packed.saturating_add(rest);
         let lines = sealed.saturating_add(sealed / 16).saturating_add(BESIDE);
         if self.has_cookie { lines } else { 0 }
     }

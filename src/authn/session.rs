@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use memchr::memrchr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,6 +16,7 @@ use super::Surroundings;
 use super::cache::Weigh;
 use super::identity::Identity;
 use super::jws;
+use super::packed::Packed;
 use super::sealing::{Purpose, SealingKeys};
 use super::secret::Secret;
 use super::time::Timestamp;
@@ -57,10 +59,10 @@ pub(super) enum Origin {
     Credential([u8; 32]),
 }
 
-/// What is inside the box: this as JSON, a line feed, and the token. JSON has no line feed of its own, and a token in it
-/// would be looked at byte by byte. Short names: every byte goes to and fro with every request.
+/// What is inside the box, behind the tokens, packed, and a line feed: this as JSON, which has no line feed of its own. Short
+/// names: every byte goes to and fro with every request.
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct Legend<'a> {
     /// `expires`
     e: u64,
     /// When authentik last vouched for the token.
@@ -71,13 +73,15 @@ struct Head<'a> {
     /// The claims, where the token does not show them itself.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     j: Option<&'a RawValue>,
-    /// The ID token.
+    /// The token.
+    t: Packed,
+    /// The ID token, behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    i: Option<&'a str>,
+    i: Option<Packed>,
 }
 
-/// Room for the head where the token shows the claims itself and there is no ID token.
-const USUAL_HEAD_BYTES: usize = 128;
+/// Room for the legend where the token shows the claims itself.
+const USUAL_LEGEND_BYTES: usize = 128;
 
 /// A session as it is sent to a client.
 #[derive(Debug, Clone)]
@@ -123,7 +127,10 @@ pub(super) fn seal_until(
             Some(RawValue::from_string(String::from_utf8(verified.claims_json()?).ok()?).ok()?)
         }
     };
-    let head = Head {
+    let room =
+        verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_LEGEND_BYTES);
+    let mut content = Vec::with_capacity(room);
+    let legend = Legend {
         e: expires.seconds(),
         c: verified.vouched().seconds(),
         f: match origin {
@@ -132,13 +139,11 @@ pub(super) fn seal_until(
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
         },
         j: claims.as_deref(),
-        i: id_token,
+        t: Packed::append(verified.token(), &mut content),
+        i: id_token.map(|token| Packed::append(token, &mut content)),
     };
-    let token = verified.token().as_bytes();
-    let mut content = Vec::with_capacity(token.len().saturating_add(USUAL_HEAD_BYTES));
-    serde_json::to_writer(&mut content, &head).ok()?;
     content.push(b'\n');
-    content.extend_from_slice(token);
+    serde_json::to_writer(&mut content, &legend).ok()?;
     let content = Secret::new(content);
     let value = keys.seal(Purpose::Session, content.expose(), surroundings)?;
     Some(SealedSession { value, expires })
@@ -151,32 +156,31 @@ pub(super) fn open(
     now: Timestamp,
 ) -> Option<Session> {
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
-    let (head, token) = core::str::from_utf8(content.expose()).ok()?.split_once('\n')?;
-    let head: Head<'_> = serde_json::from_slice(head.as_bytes()).ok()?;
-    let expires = Timestamp::from_seconds(head.e);
+    let (mut tokens, legend) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
+    let legend: Legend<'_> = serde_json::from_slice(legend).ok()?;
+    let expires = Timestamp::from_seconds(legend.e);
     if expires <= now {
         return None;
     }
-    let vouched = Timestamp::from_seconds(head.c);
-    let verified = match head.j {
+    let token = Secret::new(legend.t.unpack(&mut tokens)?);
+    let id_token = match legend.i {
+        Some(packed) => Some(Secret::new(packed.unpack(&mut tokens)?)),
+        None => None,
+    };
+    let (token, vouched) = (token.expose(), Timestamp::from_seconds(legend.c));
+    let verified = match legend.j {
         Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
         None => verifier::restored(token, &jws::payload(token)?, vouched, now),
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
-    let origin = match head.f {
+    let origin = match legend.f {
         None => Origin::Login,
         Some(fingerprint) if fingerprint.is_empty() => Origin::Token,
         Some(fingerprint) => {
             Origin::Credential(BASE64_URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()?)
         }
     };
-    Some(Session {
-        origin,
-        identity: Rc::new(identity),
-        expires,
-        is_renewed: false,
-        id_token: head.i.map(|token| Secret::new(token.to_owned())),
-    })
+    Some(Session { origin, identity: Rc::new(identity), expires, is_renewed: false, id_token })
 }
 
 impl Weigh for Rc<Session> {
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_goes_into_a_box_comes_out() {
-        // Line feeds wherever authentik could put one: they do not end the head.
+        // Line feeds wherever authentik could put one: they do not end the legend.
         let claims = json!({
             "sub": "7", "preferred_username": "alice", "name": "A\nB", "groups": ["\n{}\n"], "exp": at(100).seconds(),
         });
