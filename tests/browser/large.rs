@@ -50,6 +50,7 @@ fn a_large_session_is_split_and_comes_back_whole() {
 #[test]
 fn a_session_that_became_small_leaves_no_parts_behind() {
     let place = Place::new(|options| options);
+    groups(&place, 40);
     let mut browser = place.alice();
     // The parts are there and no longer good: one is lost.
     browser.lose(&format!("{SESSION}_0"));
@@ -62,7 +63,7 @@ fn a_session_that_became_small_leaves_no_parts_behind() {
 #[test]
 fn what_is_too_large_for_cookies_is_said_and_credentials_work_without() {
     let place = Place::new(|options| options);
-    groups(&place, 600);
+    groups(&place, 700);
     let mut browser = Navigator::default();
     let answer = place.log_in(&mut browser, "/", "alice");
     assert_eq!(answer.status, 400, "{answer:?}");
