@@ -45,6 +45,7 @@ mod skip;
 mod slots;
 mod throttle;
 pub mod time;
+pub mod token;
 pub mod verdict;
 pub mod verifier;
 
@@ -65,7 +66,6 @@ use self::identity::Identity;
 use self::keyring::KeyRing;
 use self::request::{HeaderBlock, RequestView};
 use self::sealing::SealingKeys;
-use self::secret::Secret;
 use self::session::{Origin, Session};
 use self::slots::Slots;
 use self::throttle::Throttle;
@@ -219,7 +219,7 @@ impl Authenticator {
             // Nothing is asked of authentik there, so a session that it would have to confirm is none.
             _ if is_due && self.is_unauthenticated(request) => self.judge(request, None),
             Some(session) if is_due => {
-                let token = Secret::new(session.identity.verified().token().to_owned());
+                let token = session.identity.verified().token().clone();
                 match self.verdict_on(request, Purpose::Confirmation, &Credential::Session(token)) {
                     Known::Verdict(outcome) => self.conclude(request, Purpose::Confirmation, outcome),
                     Known::Waiting => None,

@@ -214,7 +214,7 @@ impl Story {
             match decision {
                 Decision::Forward(forward) => {
                     let identity = forward.identity.as_ref().expect("forwarded without identity");
-                    let token = identity.verified().token();
+                    let token = identity.verified().token().expose();
                     let is_issued = self.has_issued && is_minted(token);
                     assert!(
                         self.was_active || is_issued || token == authentik::good_token(),

@@ -114,7 +114,7 @@ pub fn run(data: &[u8]) -> Seen {
         (Decision::Forward(forward), expected) => {
             let identity = forward.identity.as_ref().expect("every path needs an identity");
             assert!(expected == Some(Expected::Passes), "{name}: passes as {}", identity.username());
-            assert_eq!(identity.verified().token(), token);
+            assert_eq!(identity.verified().token().expose(), token);
             let claims = claims_of(&token);
             let claim = |name: &str| claims[name].as_str().unwrap_or_default();
             assert_eq!(identity.username(), claim("preferred_username"));

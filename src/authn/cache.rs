@@ -8,11 +8,12 @@ use core::borrow::Borrow;
 use core::hash::{Hash, Hasher};
 
 use lru::LruCache;
-use zeroize::Zeroize;
 
 use super::directory::ProviderId;
 use super::fingerprint::Fingerprint;
+use super::secret::Secret;
 use super::time::Timestamp;
+use super::token::Token;
 
 /// Most that the entries of a worker may take, in bytes, roughly, for each entry that it may have: verdicts and sessions
 /// together, half of it for each; all of it for verdicts where there are no sessions.
@@ -21,8 +22,8 @@ use super::time::Timestamp;
 /// entries (the default) may take 10, and the rest is for what is not weighed: requests that wait, the brake's counts,
 /// the allocator's gaps.
 ///
-/// The verdict on a token of 1 KiB, with twelve headers, takes 4.7 KiB: the token three times (key, proof, header), its
-/// claims, the other headers. Its session's cookie takes 1.1 KiB more.
+/// The verdict on a token of 1 KiB, with twelve headers, takes about 3 KiB: the token, its claims, the other headers. Its
+/// session's cookie takes 1 KiB more.
 pub(super) const BYTES_PER_ENTRY: usize = 10 << 10;
 
 /// What the allocator adds to each block.
@@ -60,34 +61,53 @@ impl<'a> Name<'a> {
         Self { kind: Kind::Fingerprint, provider, content: &fingerprint.0 }
     }
 
-    /// A key of it, to be kept.
-    pub(super) fn to_key(self) -> CacheKey {
-        CacheKey { kind: self.kind, provider: self.provider, content: self.content.to_vec() }
+    /// The token, cookie or fingerprint.
+    pub(super) const fn content(self) -> &'a [u8] {
+        self.content
     }
 }
 
 /// A [`Name`] that is kept; wiped when dropped.
 #[derive(Clone)]
 pub(super) struct CacheKey {
-    kind: Kind,
     provider: ProviderId,
-    content: Vec<u8>,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    Token(Token),
+    Cookie(Secret<Vec<u8>>),
+    Fingerprint(Fingerprint),
 }
 
 impl CacheKey {
-    /// The token, cookie or fingerprint.
-    pub(super) fn content(&self) -> &[u8] {
-        &self.content
+    pub(super) const fn token(provider: ProviderId, token: Token) -> Self {
+        Self { provider, content: Content::Token(token) }
     }
 
-    fn name(&self) -> Name<'_> {
-        Name { kind: self.kind, provider: self.provider, content: &self.content }
+    pub(super) fn cookie(provider: ProviderId, value: &[u8]) -> Self {
+        Self { provider, content: Content::Cookie(Secret::new(value.to_vec())) }
     }
-}
 
-impl Drop for CacheKey {
-    fn drop(&mut self) {
-        self.content.zeroize();
+    pub(super) const fn fingerprint(provider: ProviderId, fingerprint: Fingerprint) -> Self {
+        Self { provider, content: Content::Fingerprint(fingerprint) }
+    }
+
+    /// The token that it is, if it is one.
+    pub(super) const fn as_token(&self) -> Option<&Token> {
+        match &self.content {
+            Content::Token(token) => Some(token),
+            Content::Cookie(_) | Content::Fingerprint(_) => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> Name<'_> {
+        match &self.content {
+            Content::Token(token) => Name::token(self.provider, token.expose().as_bytes()),
+            Content::Cookie(value) => Name::cookie(self.provider, value.expose()),
+            Content::Fingerprint(fingerprint) => Name::fingerprint(self.provider, fingerprint),
+        }
     }
 }
 
@@ -158,6 +178,11 @@ impl<'a> Borrow<dyn Named + 'a> for CacheKey {
 /// What a value takes in a cache, in bytes, roughly.
 pub(super) trait Weigh {
     fn weight(&self) -> usize;
+
+    /// Whether this very copy of a token is in that weight.
+    fn holds(&self, _token: &Token) -> bool {
+        false
+    }
 }
 
 /// How long a verdict may be used.
@@ -209,7 +234,11 @@ impl<V: Clone + Weigh> Cache<V> {
 
     pub(super) fn insert(&mut self, key: CacheKey, value: V, lifetime: Lifetime) {
         let itself = size_of::<CacheKey>().saturating_add(size_of::<Entry<V>>()).saturating_add(PLACE_BYTES);
-        let weight = key.content.len().saturating_add(value.weight()).saturating_add(itself);
+        let name = match key.as_token() {
+            Some(token) if value.holds(token) => 0,
+            Some(_) | None => key.name().content.len(),
+        };
+        let weight = name.saturating_add(value.weight()).saturating_add(itself);
         self.bytes = self.bytes.saturating_add(weight);
         if let Some((_, replaced)) = self.entries.push(key, Entry { value, lifetime, weight }) {
             self.bytes = self.bytes.saturating_sub(replaced.weight);
@@ -244,7 +273,7 @@ mod tests {
     }
 
     fn key(number: u32) -> CacheKey {
-        Name::token(0, format!("token-{number}").as_bytes()).to_key()
+        CacheKey::token(0, Token::new(format!("token-{number}")))
     }
 
     fn until(seconds: u64) -> Lifetime {
@@ -301,7 +330,7 @@ mod tests {
     fn bytes_are_bounded_as_well_and_the_bound_may_be_reached() {
         let mut cache = Cache::new(1024, MAX_BYTES);
         cache.insert(key(0), Heavy(0, 0), until(100));
-        assert!(cache.bytes > key(0).content.len(), "key and place, whatever the value weighs");
+        assert!(cache.bytes > key(0).name().content().len(), "key and place, whatever the value weighs");
         let weight = MAX_BYTES / 4 - cache.bytes;
         for number in 0..4 {
             cache.insert(key(number), Heavy(number, weight), until(100));
@@ -341,18 +370,17 @@ mod tests {
 
     #[test]
     fn providers_and_kinds_of_keys_are_apart() {
-        let token = "x".repeat(32);
-        let fingerprint = Fingerprint([b'x'; 32]);
-        let names = [
-            Name::token(0, token.as_bytes()),
-            Name::token(1, token.as_bytes()),
-            Name::cookie(0, token.as_bytes()),
-            Name::fingerprint(0, &fingerprint),
+        let token = Token::new("x".repeat(32));
+        let keys = [
+            CacheKey::token(0, token.clone()),
+            CacheKey::token(1, token.clone()),
+            CacheKey::cookie(0, token.expose().as_bytes()),
+            CacheKey::fingerprint(0, Fingerprint([b'x'; 32])),
         ];
-        for (index, name) in names.iter().enumerate() {
+        for (index, key) in keys.iter().enumerate() {
             let mut cache = Cache::new(4, MAX_BYTES);
-            cache.insert(name.to_key(), Heavy(1, 10), until(100));
-            let found = names.map(|name| cache.fresh(name, at(0)).is_some());
+            cache.insert(key.clone(), Heavy(1, 10), until(100));
+            let found = keys.each_ref().map(|key| cache.fresh(key.name(), at(0)).is_some());
             assert_eq!(found, core::array::from_fn(|other| other == index));
         }
     }
@@ -361,7 +389,7 @@ mod tests {
     fn one_byte_more_less_or_other_is_another_token() {
         let token = "0123456789abcdef.".repeat(3);
         let mut cache = Cache::new(4, MAX_BYTES);
-        cache.insert(Name::token(0, token.as_bytes()).to_key(), Heavy(1, 10), until(100));
+        cache.insert(CacheKey::token(0, Token::new(token.clone())), Heavy(1, 10), until(100));
         assert!(cache.fresh(Name::token(0, token.as_bytes()), at(0)).is_some());
         let mut others =
             vec![format!("{token}0"), token[1..].to_owned(), token[..50].to_owned(), String::new()];

@@ -11,6 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::request::Authorization;
 use super::secret::Secret;
+use super::token::Token;
 
 /// Longest value of `Authorization` that is looked at, in bytes.
 pub const MAX_AUTHORIZATION_BYTES: usize = 16 * 1024;
@@ -37,7 +38,7 @@ pub enum Credential<'a> {
     /// A token, from `Bearer` or as the password of the token user: `b64token` characters only.
     Bearer(BearerToken<'a>),
     /// The token of a session that authentik is to confirm again.
-    Session(Secret<String>),
+    Session(Token),
     /// What authentik's redirect at the end of a login brought.
     Code(AuthorizationCode),
 }
@@ -47,8 +48,8 @@ pub enum Credential<'a> {
 pub enum BearerToken<'a> {
     /// After the scheme `Bearer`.
     InHeader(&'a str),
-    /// Taken out of a Basic credential.
-    Decoded(Secret<String>),
+    /// Taken out of a Basic credential, or kept.
+    Kept(Token),
 }
 
 impl BearerToken<'_> {
@@ -56,13 +57,16 @@ impl BearerToken<'_> {
     pub fn expose(&self) -> &str {
         match self {
             Self::InHeader(token) => token,
-            Self::Decoded(token) => token.expose(),
+            Self::Kept(token) => token.expose(),
         }
     }
 
-    /// A copy for as long as it takes to judge it.
-    pub fn to_secret(&self) -> Secret<String> {
-        Secret::new(self.expose().to_owned())
+    /// To be kept: a copy, unless it is one.
+    pub fn keep(&self) -> Token {
+        match self {
+            Self::InHeader(token) => Token::new((*token).to_owned()),
+            Self::Kept(token) => token.clone(),
+        }
     }
 }
 
@@ -206,7 +210,7 @@ fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
         if !is_token(password) {
             return Err(not_a_token(password));
         }
-        return Ok(Credential::Bearer(BearerToken::Decoded(Secret::new(password.to_owned()))));
+        return Ok(Credential::Bearer(BearerToken::Kept(Token::new(password.to_owned()))));
     }
     Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
 }

@@ -115,7 +115,9 @@ impl Authenticator {
             Some(Err(case)) => case,
             None => return Known::Verdict(Err(Fault::Host)),
         };
-        let progress = match self.with_facts(env, provider, |facts| inquiry::begin(credential, facts)) {
+        let kept = case.credential();
+        let kept = kept.as_ref().unwrap_or(credential);
+        let progress = match self.with_facts(env, provider, |facts| inquiry::begin(kept, facts)) {
             Some(Progress::Done(outcome)) => return Known::Verdict(self.settle(env, &case, outcome)),
             Some(progress) => progress,
             None => return Known::Verdict(Err(Fault::Host)),
@@ -177,8 +179,9 @@ impl Authenticator {
             Ok(verdict) => return Some(verdict),
             Err(case) => case,
         };
-        let judged =
-            self.with_facts(env, provider, |facts| inquiry::judge_without_call(credential, facts))??;
+        let kept = case.credential();
+        let kept = kept.as_ref().unwrap_or(credential);
+        let judged = self.with_facts(env, provider, |facts| inquiry::judge_without_call(kept, facts))??;
         self.settle(env, &case, Ok(judged)).ok()
     }
 

@@ -7,6 +7,8 @@
 use core::fmt;
 use std::io::Write as _;
 
+use super::token::Token;
+
 /// Where authentik's identity headers begin; see [`is_owned`].
 const OWNED_PREFIX: &str = "x-authentik-";
 
@@ -148,8 +150,15 @@ fn is_token(name: &str) -> bool {
 const LONGEST_NUMBER: usize = 20;
 
 /// A header value without control bytes: what is written cannot be split into two headers.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HeaderValue(Vec<u8>);
+#[derive(Clone)]
+pub struct HeaderValue(Content);
+
+#[derive(Clone)]
+enum Content {
+    Own(Vec<u8>),
+    /// Not copied: it is kept anyway.
+    Token(Token),
+}
 
 impl HeaderValue {
     /// Replaces every control byte (CR, LF, NUL, TAB, DEL, …) by a space.
@@ -160,22 +169,42 @@ impl HeaderValue {
                 *byte = b' ';
             }
         }
-        Self(bytes)
+        Self(Content::Own(bytes))
+    }
+
+    /// A token.
+    pub fn token(token: &Token) -> Self {
+        if is_clean(token.expose().as_bytes()) {
+            Self(Content::Token(token.clone()))
+        } else {
+            Self::cleaned(token.expose())
+        }
     }
 
     /// The same with a number behind it: there is nothing to clean in one.
     #[must_use]
     pub fn followed_by(&self, number: u64) -> Self {
-        let mut bytes = Vec::with_capacity(self.0.len().saturating_add(LONGEST_NUMBER));
-        bytes.extend_from_slice(&self.0);
+        let mut bytes = Vec::with_capacity(self.as_bytes().len().saturating_add(LONGEST_NUMBER));
+        bytes.extend_from_slice(self.as_bytes());
         // Writing to a Vec cannot fail.
         let _ = write!(bytes, "{number}");
-        Self(bytes)
+        Self(Content::Own(bytes))
     }
 
     /// The bytes to write.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Content::Own(bytes) => bytes,
+            Content::Token(token) => token.expose().as_bytes(),
+        }
+    }
+
+    /// What it takes by itself, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        match &self.0 {
+            Content::Own(bytes) => bytes.len(),
+            Content::Token(_) => 0,
+        }
     }
 }
 
@@ -198,7 +227,7 @@ fn is_clean(bytes: &[u8]) -> bool {
 /// Lossy and without the content of a token or credential: shows the length only.
 impl fmt::Debug for HeaderValue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "[{} bytes]", self.0.len())
+        write!(formatter, "[{} bytes]", self.as_bytes().len())
     }
 }
 

@@ -184,15 +184,15 @@ impl Identity {
         let claims = verified.claims();
         let uid = required(claims.sub.as_ref(), Incomplete::NoSubject)?;
         let username = required(claims.preferred_username.as_ref(), Incomplete::NoUsername)?;
-        let value_of = |header: IdentityHeader| -> String {
-            match header {
+        let value_of = |header: IdentityHeader| {
+            let text = match header {
                 IdentityHeader::Username => username.to_owned(),
                 IdentityHeader::Uid => uid.to_owned(),
                 IdentityHeader::Groups => joined(claims.groups.as_ref()),
                 IdentityHeader::Entitlements => joined(claims.entitlements.as_ref()),
                 IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
                 IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
-                IdentityHeader::Jwt => verified.token().to_owned(),
+                IdentityHeader::Jwt => return HeaderValue::token(verified.token()),
                 IdentityHeader::MetaJwks => {
                     format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)
                 }
@@ -202,12 +202,13 @@ impl Identity {
                 IdentityHeader::MetaVersion => {
                     concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION")).to_owned()
                 }
-            }
+            };
+            HeaderValue::cleaned(text)
         };
         let identity_headers = config
             .identity_headers
             .iter()
-            .map(|header| (Cow::Borrowed(header.name()), HeaderValue::cleaned(value_of(*header))))
+            .map(|header| (Cow::Borrowed(header.name()), value_of(*header)))
             .collect();
         Ok(Self {
             username: username.to_owned(),
@@ -262,12 +263,12 @@ impl Identity {
                 Cow::Borrowed(_) => 0,
                 Cow::Owned(name) => block(name.len()),
             };
-            size_of::<Header>().saturating_add(name).saturating_add(block(value.as_bytes().len()))
+            size_of::<Header>().saturating_add(name).saturating_add(block(value.weight()))
         };
         let headers = self.identity_headers.iter().chain(&self.overriding_headers).map(header);
         let others =
             self.username.len().saturating_add(self.backend_override.as_ref().map_or(0, String::len));
-        let tokens = [self.verified.token(), self.verified.id_token().unwrap_or_default()];
+        let tokens = [self.verified.token().expose(), self.verified.id_token().unwrap_or_default()];
         let tokens = tokens.map(|token| block(token.len()));
         let fixed = [block(size_of::<Self>()), others, claims_weight(self.verified.claims())];
         fixed.into_iter().chain(tokens).chain(headers).fold(0, usize::saturating_add)
@@ -276,17 +277,20 @@ impl Identity {
     /// What its cookie takes, or will: it is made when the identity is in a cache already.
     pub(super) fn cookie_weight(&self) -> usize {
         const BESIDE: usize = 512;
+        if !self.has_cookie {
+            return 0;
+        }
         // A JWS is packed. Base64 makes four bytes of three of the rest; each 3,800 of them are a line, with name and
         // attributes.
         let size = self.verified.size();
-        let packed = match verifier::shape(self.verified.token()) {
-            Shape::Jws => self.verified.token().len(),
+        let token = self.verified.token().expose();
+        let packed = match verifier::shape(token) {
+            Shape::Jws => token.len(),
             Shape::Jwe | Shape::Opaque => 0,
         };
         let rest = size.saturating_sub(packed).div_ceil(3).saturating_mul(4);
         let sealed = packed.saturating_add(rest);
-        let lines = sealed.saturating_add(sealed / 16).saturating_add(BESIDE);
-        if self.has_cookie { lines } else { 0 }
+        sealed.saturating_add(sealed / 16).saturating_add(BESIDE)
     }
 }
 
@@ -442,6 +446,7 @@ mod tests {
     use super::*;
     use crate::authn::cache::Weigh as _;
     use crate::authn::session::{Origin, Session};
+    use crate::authn::token::Token;
     use crate::authn::verdict::Verdict;
     use crate::authn::verifier;
 
@@ -461,7 +466,8 @@ mod tests {
         });
         let now = Timestamp::from_seconds(100);
         let token = "t".repeat(1_000);
-        let verified = verifier::restored(&token, claims.to_string().as_bytes(), now, now).unwrap();
+        let verified =
+            verifier::restored(Token::new(token), claims.to_string().as_bytes(), now, now).unwrap();
         Identity::new(verified, &config.providers[0], &config).unwrap()
     }
 

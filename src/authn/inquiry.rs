@@ -10,6 +10,7 @@ use super::fault::{Fault, LoginFailure, Rejection};
 use super::keyring::{Activity, KeyRing};
 use super::provider::{self, Answer, Call, Exchanged, Introspected};
 use super::secret::Secret;
+use super::token::Token;
 use super::verifier::{self, Shape, TokenRejection, VerifiedIdentity};
 use crate::config::{BearerVerification, Config, Provider};
 
@@ -23,8 +24,8 @@ pub(super) struct Facts<'a> {
 
 /// A token that is being judged.
 #[derive(Debug)]
-pub(super) struct Token {
-    text: Secret<String>,
+pub(super) struct Candidate {
+    text: Token,
     source: Source,
     /// The ID token that came with it.
     id_token: Option<Secret<String>>,
@@ -32,8 +33,8 @@ pub(super) struct Token {
     nonce: Option<String>,
 }
 
-impl Token {
-    const fn of_client(text: Secret<String>) -> Self {
+impl Candidate {
+    const fn of_client(text: Token) -> Self {
         Self { text, source: Source::Client, id_token: None, nonce: None }
     }
 
@@ -57,9 +58,9 @@ pub(super) enum Stage {
     /// The token endpoint's answer. `nonce`: what the token of a login must have.
     Exchange { nonce: Option<String> },
     /// The provider's keys.
-    Keys(Token),
+    Keys(Candidate),
     /// The introspection endpoint's answer.
-    Introspection(Token),
+    Introspection(Candidate),
 }
 
 /// What comes next.
@@ -82,8 +83,8 @@ pub(super) fn begin(credential: &Credential<'_>, facts: &Facts<'_>) -> Progress 
             let call = provider::exchange_call(facts.config, facts.provider, username, password.expose());
             Progress::Ask(call, Stage::Exchange { nonce: None })
         }
-        Credential::Bearer(token) => judge(Token::of_client(token.to_secret()), facts),
-        Credential::Session(token) => introspect(Token::of_client(token.clone()), facts),
+        Credential::Bearer(token) => judge(Candidate::of_client(token.keep()), facts),
+        Credential::Session(token) => introspect(Candidate::of_client(token.clone()), facts),
         Credential::Code(code) => {
             let call = provider::code_call(facts.config, facts.provider, code);
             Progress::Ask(call, Stage::Exchange { nonce: Some(code.nonce.clone()) })
@@ -99,7 +100,7 @@ pub(super) fn judge_without_call(
 ) -> Option<Result<VerifiedIdentity, Rejection>> {
     match credential {
         Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => None,
-        Credential::Bearer(token) => match judge(Token::of_client(token.to_secret()), facts) {
+        Credential::Bearer(token) => match judge(Candidate::of_client(token.keep()), facts) {
             Progress::Done(Ok(verdict)) => Some(verdict),
             Progress::Done(Err(_)) | Progress::Ask(..) | Progress::AwaitKeys(_) => None,
         },
@@ -112,7 +113,7 @@ impl Stage {
         match self {
             Self::Exchange { nonce } => match provider::read_exchange(answer) {
                 Ok(Exchanged::Tokens(text, id_token)) => {
-                    judge(Token { text, source: Source::TokenEndpoint, id_token, nonce }, facts)
+                    judge(Candidate { text, source: Source::TokenEndpoint, id_token, nonce }, facts)
                 }
                 Ok(Exchanged::Refused) => Progress::Done(Ok(Err(Rejection::Refused))),
                 Err(fault) => Progress::Done(Err(fault)),
@@ -133,7 +134,7 @@ impl Stage {
 }
 
 /// The trunk: every token passes here, wherever it came from.
-fn judge(token: Token, facts: &Facts<'_>) -> Progress {
+fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
     let verification = match (token.source, verifier::shape(token.text())) {
         // authentik encrypts for a key that only it has.
         (Source::TokenEndpoint, Shape::Jwe) => BearerVerification::Introspection,
@@ -150,7 +151,7 @@ fn judge(token: Token, facts: &Facts<'_>) -> Progress {
     let Some(keys) = facts.keyring.current(facts.env.now, &facts.config.jwks) else {
         return await_keys(token, facts);
     };
-    match verifier::verify(token.text(), keys, facts.provider, facts.config, facts.env) {
+    match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
         Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
             introspect(token, facts)
         }
@@ -176,7 +177,7 @@ impl Facts<'_> {
     }
 }
 
-fn await_keys(token: Token, facts: &Facts<'_>) -> Progress {
+fn await_keys(token: Candidate, facts: &Facts<'_>) -> Progress {
     if facts.may_await_keys() {
         Progress::AwaitKeys(Stage::Keys(token))
     } else {
@@ -185,7 +186,7 @@ fn await_keys(token: Token, facts: &Facts<'_>) -> Progress {
 }
 
 /// A JWT of another issuer: authentik says whether it federates it, by issuing a token of this provider for it.
-fn exchange_foreign(token: &Token, facts: &Facts<'_>) -> Progress {
+fn exchange_foreign(token: &Candidate, facts: &Facts<'_>) -> Progress {
     if verifier::unverified_expiry(token.text()).is_some_and(|expiry| expiry <= facts.env.now) {
         return Progress::Done(Ok(Err(Rejection::Token(TokenRejection::Expired))));
     }
@@ -193,15 +194,15 @@ fn exchange_foreign(token: &Token, facts: &Facts<'_>) -> Progress {
     Progress::Ask(call, Stage::Exchange { nonce: None })
 }
 
-fn introspect(token: Token, facts: &Facts<'_>) -> Progress {
+fn introspect(token: Candidate, facts: &Facts<'_>) -> Progress {
     let call = provider::introspection_call(facts.config, facts.provider, token.text());
     Progress::Ask(call, Stage::Introspection(token))
 }
 
-fn read_introspection(token: Token, answer: &Answer, facts: &Facts<'_>) -> Outcome {
+fn read_introspection(token: Candidate, answer: &Answer, facts: &Facts<'_>) -> Outcome {
     match provider::read_introspection(answer)? {
         Introspected::Active(body) => {
-            match verifier::introspected(token.text(), body, facts.config, facts.env) {
+            match verifier::introspected(&token.text, body, facts.config, facts.env) {
                 Ok(verified) => vouched(verified, token),
                 // These are authentik's own words, not the client's.
                 Err(TokenRejection::Claims) => Err(Fault::BadAnswer { status: 200 }),
@@ -216,7 +217,7 @@ fn read_introspection(token: Token, answer: &Answer, facts: &Facts<'_>) -> Outco
 }
 
 /// The end of the road. A token of a login must be the answer to that very login (OpenID Connect Core §3.1.3.7).
-fn vouched(verified: VerifiedIdentity, token: Token) -> Outcome {
+fn vouched(verified: VerifiedIdentity, token: Candidate) -> Outcome {
     if token.nonce.is_some() && token.nonce != verified.claims().nonce {
         return Ok(Err(Rejection::LoginFailed(LoginFailure::Nonce)));
     }

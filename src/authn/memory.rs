@@ -8,7 +8,7 @@ use core::cell::OnceCell;
 use std::rc::Rc;
 
 use super::cache::{CacheKey, Lifetime, Name};
-use super::credential::{self, Credential};
+use super::credential::{self, BearerToken, Credential};
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
 use super::fingerprint::{Fingerprint, ProviderKeys};
@@ -46,9 +46,14 @@ impl Case {
         self.provider
     }
 
+    /// The credential, where it is a token: the copy of it that is kept anyway.
+    pub(super) fn credential(&self) -> Option<Credential<'static>> {
+        Some(Credential::Bearer(BearerToken::Kept(self.key.as_token()?.clone())))
+    }
+
     /// What stands for the credential where it must not be itself: among flights, in tickets and shared slots.
     pub(super) fn fingerprint(&self, keys: &ProviderKeys) -> Fingerprint {
-        *self.fingerprint.get_or_init(|| keys.fingerprint_of_token(self.key.content()))
+        *self.fingerprint.get_or_init(|| keys.fingerprint_of_token(self.key.name().content()))
     }
 }
 
@@ -61,20 +66,22 @@ impl Authenticator {
         credential: &Credential<'_>,
     ) -> Option<Result<Verdict, Case>> {
         let (settings, state) = (self.config.providers.get(provider)?, self.providers.get(provider)?);
-        let fingerprint = match credential {
-            Credential::Bearer(_) => OnceCell::new(),
+        let (key, fingerprint) = match credential {
+            Credential::Bearer(token) => {
+                let name = Name::token(provider, token.expose().as_bytes());
+                if let Some(verdict) = self.cache.fresh(name, env.now) {
+                    return Some(Ok(verdict));
+                }
+                (CacheKey::token(provider, token.keep()), OnceCell::new())
+            }
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
-                OnceCell::from(state.keys.fingerprint(credential))
+                let fingerprint = state.keys.fingerprint(credential);
+                if let Some(verdict) = self.cache.fresh(Name::fingerprint(provider, &fingerprint), env.now) {
+                    return Some(Ok(verdict));
+                }
+                (CacheKey::fingerprint(provider, fingerprint), OnceCell::from(fingerprint))
             }
         };
-        let name = match (credential, fingerprint.get()) {
-            (Credential::Bearer(token), _) => Name::token(provider, token.expose().as_bytes()),
-            (_, Some(fingerprint)) => Name::fingerprint(provider, fingerprint),
-            (_, None) => return None,
-        };
-        if let Some(verdict) = self.cache.fresh(name, env.now) {
-            return Some(Ok(verdict));
-        }
         let (kind, not_after) = match credential {
             Credential::Basic { .. } => (Kind::Basic, None),
             // What is verified here has its end from there.
@@ -85,7 +92,6 @@ impl Authenticator {
             Credential::Session(_) => (Kind::Session, None),
             Credential::Code(_) => (Kind::Code, None),
         };
-        let key = name.to_key();
         let case = Case { provider, key, fingerprint, kind, not_after };
         Some(self.shared_verdict(env, &case).ok_or(case))
     }

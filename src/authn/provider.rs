@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::headers::HeaderValue;
 use super::jwks::KeySet;
 use super::secret::Secret;
+use super::token::Token;
 use crate::config::{Config, Provider};
 
 /// A request to authentik, ready to be sent.
@@ -64,7 +65,7 @@ pub enum NotSent {
 #[derive(Debug)]
 pub(super) enum Exchanged {
     /// `access_token` and, where it came, `id_token`.
-    Tokens(Secret<String>, Option<Secret<String>>),
+    Tokens(Token, Option<Secret<String>>),
     /// `invalid_grant`: a wrong password, an unknown user, a policy that denies; they cannot be told apart.
     Refused,
 }
@@ -171,7 +172,7 @@ pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
             if access_token.is_empty() {
                 return Err(Fault::BadAnswer { status });
             }
-            Ok(Exchanged::Tokens(Secret::new(access_token), id_token.map(Secret::new)))
+            Ok(Exchanged::Tokens(Token::new(access_token), id_token.map(Secret::new)))
         }
         400 => {
             let Denied { error } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;

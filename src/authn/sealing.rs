@@ -146,6 +146,7 @@ pub(super) mod tests {
     use crate::authn::Shared;
     use crate::authn::credential::{AuthorizationCode, BearerToken};
     use crate::authn::secret::Secret;
+    use crate::authn::token::Token;
     use crate::config::Config;
 
     const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::State];
@@ -263,7 +264,7 @@ pub(super) mod tests {
             basic("alicepass", ""),
             basic("Alice", "pass"),
             Credential::Bearer(BearerToken::InHeader("alicepass")),
-            Credential::Bearer(BearerToken::Decoded(token("alice"))),
+            Credential::Bearer(BearerToken::Kept(Token::new("alice".to_owned()))),
             code("alicepass"),
         ];
         let mut seen = Vec::new();
@@ -279,7 +280,7 @@ pub(super) mod tests {
                 seen.push(fingerprint);
             }
         }
-        let of_session = Credential::Session(token("alice"));
+        let of_session = Credential::Session(Token::new("alice".to_owned()));
         assert_eq!(
             keys_of("a", "bc").fingerprint(&of_session),
             keys_of("a", "bc").fingerprint(&credentials[5]),

@@ -20,6 +20,7 @@ use super::packed::Packed;
 use super::sealing::{Purpose, SealingKeys};
 use super::secret::Secret;
 use super::time::Timestamp;
+use super::token::Token;
 use super::verifier::{self, Shape};
 use crate::config::{Config, Provider};
 
@@ -121,7 +122,7 @@ pub(super) fn seal_until(
     surroundings: &dyn Surroundings,
 ) -> Option<SealedSession> {
     let verified = identity.verified();
-    let claims = match verifier::shape(verified.token()) {
+    let claims = match verifier::shape(verified.token().expose()) {
         Shape::Jws => None,
         Shape::Jwe | Shape::Opaque => {
             Some(RawValue::from_string(String::from_utf8(verified.claims_json()?).ok()?).ok()?)
@@ -139,7 +140,7 @@ pub(super) fn seal_until(
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
         },
         j: claims.as_deref(),
-        t: Packed::append(verified.token(), &mut content),
+        t: Packed::append(verified.token().expose(), &mut content),
         i: id_token.map(|token| Packed::append(token, &mut content)),
     };
     content.push(b'\n');
@@ -162,15 +163,18 @@ pub(super) fn open(
     if expires <= now {
         return None;
     }
-    let token = Secret::new(legend.t.unpack(&mut tokens)?);
+    let token = Token::new(legend.t.unpack(&mut tokens)?);
     let id_token = match legend.i {
         Some(packed) => Some(Secret::new(packed.unpack(&mut tokens)?)),
         None => None,
     };
-    let (token, vouched) = (token.expose(), Timestamp::from_seconds(legend.c));
+    let vouched = Timestamp::from_seconds(legend.c);
     let verified = match legend.j {
         Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
-        None => verifier::restored(token, &jws::payload(token)?, vouched, now),
+        None => {
+            let claims = jws::payload(token.expose())?;
+            verifier::restored(token, &claims, vouched, now)
+        }
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
     let origin = match legend.f {
@@ -213,7 +217,8 @@ mod tests {
         let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
         let keys = SealingKeys::derive(&config.providers[0]).unwrap();
         let context = (&config, &config.providers[0], &keys);
-        let verified = verifier::restored(token, claims.as_bytes(), at(5), at(10)).unwrap();
+        let verified =
+            verifier::restored(Token::new(token.to_owned()), claims.as_bytes(), at(5), at(10)).unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
         let sealed = seal(&identity, origin, id_token, context, at(10), &Counter::new()).unwrap();
         assert!(open(sealed.value.as_bytes(), context, sealed.expires).is_none(), "it has ended");
@@ -222,7 +227,7 @@ mod tests {
         assert_eq!((verified.vouched(), session.expires), (at(5), sealed.expires));
         let id_token = session.id_token.as_ref().map(|token| token.expose().clone());
         [
-            verified.token().to_owned(),
+            verified.token().expose().to_owned(),
             session.identity.username().to_owned(),
             format!("{:?}", session.origin),
             id_token.unwrap_or_default(),

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::cache::{self, Lifetime, Name};
+use super::cache::{self, CacheKey, Lifetime, Name};
 use super::credential::{self, Credential};
 use super::headers::HeaderValue;
 use super::identity::{Identity, NewCookie};
@@ -35,7 +35,8 @@ impl Authenticator {
             }
             if let Some(session) = session::open(&value, context, request.env.now).map(Rc::new) {
                 let lifetime = Lifetime { fresh_until: session.expires, stale_until: session.expires };
-                self.sessions.insert(name.to_key(), Rc::clone(&session), lifetime);
+                let key = CacheKey::cookie(request.provider, &value);
+                self.sessions.insert(key, Rc::clone(&session), lifetime);
                 return Some(session);
             }
         }
@@ -124,7 +125,7 @@ fn is_from(session: &Session, credential: &Credential<'_>, keys: &SealingKeys) -
 fn is_token_of(identity: &Identity, credential: &Credential<'_>) -> bool {
     match credential {
         Credential::Bearer(token) => {
-            cache::is_same(token.expose().as_bytes(), identity.verified().token().as_bytes())
+            cache::is_same(token.expose().as_bytes(), identity.verified().token().expose().as_bytes())
         }
         Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => false,
     }
@@ -143,6 +144,7 @@ mod tests {
     use crate::authn::sealing::tests::Counter;
     use crate::authn::secret::Secret;
     use crate::authn::slots::tests::at;
+    use crate::authn::token::Token;
     use crate::authn::verifier;
     use crate::config::Config;
 
@@ -168,7 +170,7 @@ mod tests {
     }
 
     fn decoded(token: &str) -> Credential<'static> {
-        Credential::Bearer(BearerToken::Decoded(Secret::new(token.to_owned())))
+        Credential::Bearer(BearerToken::Kept(Token::new(token.to_owned())))
     }
 
     fn basic(password: &str) -> Credential<'static> {
@@ -181,7 +183,9 @@ mod tests {
         let provider = &config.providers[0];
         let keys = SealingKeys::derive(provider).unwrap();
         let context = (&config, provider, &keys);
-        let verified = verifier::restored(token, &jws::payload(token).unwrap(), at(0), at(0)).unwrap();
+        let verified =
+            verifier::restored(Token::new(token.to_owned()), &jws::payload(token).unwrap(), at(0), at(0))
+                .unwrap();
         let identity = Identity::new(verified, provider, &config).unwrap();
         let origin = origin(&identity, credential, &keys);
         let sealed = session::seal(&identity, &origin, None, context, at(0), &Counter::new()).unwrap();
@@ -239,7 +243,7 @@ mod tests {
                 "sub": "7", "preferred_username": "alice", "name": "n".repeat(name), "exp": at(100).seconds(),
             });
             let claims = jws::payload(&token).unwrap_or_else(|| claims.to_string().into_bytes());
-            let verified = verifier::restored(&token, &claims, at(0), at(0)).unwrap();
+            let verified = verifier::restored(Token::new(token), &claims, at(0), at(0)).unwrap();
             let identity = Identity::new(verified, provider, &config).unwrap();
             let origin = Origin::Credential([7; 32]);
             let context = (&config, provider, &keys);

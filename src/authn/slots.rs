@@ -15,6 +15,7 @@ use super::Surroundings;
 use super::fault::Rejection;
 use super::fingerprint::{Fingerprint, ProviderKeys};
 use super::time::Timestamp;
+use super::token::Token;
 use super::verifier::{self, VerifiedIdentity};
 use crate::config::Config;
 
@@ -76,7 +77,7 @@ impl Slots {
     ) {
         let Some(claims) = verified.claims_json() else { return };
         let times = (fresh_until, verified.vouched());
-        let content = encode(VOUCHED, fingerprint, times, verified.token().as_bytes(), &claims);
+        let content = encode(VOUCHED, fingerprint, times, verified.token().expose().as_bytes(), &claims);
         self.write(fingerprint, keys, surroundings, content);
     }
 
@@ -173,7 +174,9 @@ fn decode(
             let length = usize::try_from(u32::from_be_bytes(*token_length)).ok()?;
             let (token, claims) = rest.split_at_checked(length)?;
             let token = core::str::from_utf8(token).ok()?;
-            SharedVerdict::Vouched(verifier::restored(token, claims, vouched, now).ok()?)
+            SharedVerdict::Vouched(
+                verifier::restored(Token::new(token.to_owned()), claims, vouched, now).ok()?,
+            )
         }
         REFUSED => SharedVerdict::Refused(Rejection::Refused),
         INACTIVE => SharedVerdict::Refused(Rejection::Inactive),
@@ -258,7 +261,8 @@ pub(super) mod tests {
     }
 
     fn verified(token: &str) -> VerifiedIdentity {
-        verifier::restored(token, claims().to_string().as_bytes(), at(0), at(0)).unwrap()
+        verifier::restored(Token::new(token.to_owned()), claims().to_string().as_bytes(), at(0), at(0))
+            .unwrap()
     }
 
     /// What an entry says: the token, or the refusal, and until when.
@@ -267,7 +271,7 @@ pub(super) mod tests {
             SharedVerdict::Vouched(verified) => {
                 assert_eq!(verified.vouched(), at(0));
                 assert_eq!(verified.claims().preferred_username.as_deref(), Some("alice"));
-                (verified.token().to_owned(), until)
+                (verified.token().expose().to_owned(), until)
             }
             SharedVerdict::Refused(rejection) => (format!("{rejection:?}"), until),
         })

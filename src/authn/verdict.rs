@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::cache::Weigh;
 use super::fault::Rejection;
 use super::identity::Identity;
+use super::token::Token;
 
 /// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
 #[derive(Debug, Clone)]
@@ -21,6 +22,13 @@ impl Weigh for Verdict {
             Self::Vouched(identity) => identity.weight().saturating_add(identity.cookie_weight()),
             // What is in it by itself is in the entry.
             Self::Refused(_) => 0,
+        }
+    }
+
+    fn holds(&self, token: &Token) -> bool {
+        match self {
+            Self::Vouched(identity) => identity.verified().token().is_one_with(token),
+            Self::Refused(_) => false,
         }
     }
 }

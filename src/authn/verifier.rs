@@ -16,6 +16,7 @@ use super::jws::{self, Jws};
 use super::secret::Secret;
 use super::signature;
 use super::time::Timestamp;
+use super::token::Token;
 use crate::config::{Config, Provider};
 
 /// Proof that authentik vouches for these claims now. Only this file makes one.
@@ -23,7 +24,7 @@ pub struct VerifiedIdentity {
     claims: Box<Claims>,
     /// Length of the claims where the token does not have them in it, in bytes.
     claims_beside: usize,
-    token: Secret<String>,
+    token: Token,
     id_token: Option<Secret<String>>,
     vouched: Timestamp,
     expires: Timestamp,
@@ -46,8 +47,8 @@ impl VerifiedIdentity {
     }
 
     /// The token that says so.
-    pub fn token(&self) -> &str {
-        self.token.expose()
+    pub const fn token(&self) -> &Token {
+        &self.token
     }
 
     /// When authentik, or the filter in its name, vouched for it.
@@ -157,18 +158,16 @@ pub(super) fn shape(token: &str) -> Shape {
 
 /// Checks a token locally. What it claims is looked at first: a token of others, or an old one, costs no cryptography.
 pub(super) fn verify(
-    token: &str,
+    token: &Token,
     keys: &KeySet,
     provider: &Provider,
     config: &Config,
     env: &Env<'_>,
 ) -> Result<VerifiedIdentity, TokenRejection> {
-    match shape(token) {
-        Shape::Jws => {}
-        Shape::Jwe => return Err(TokenRejection::Encrypted),
-        Shape::Opaque => return Err(TokenRejection::NotJws),
-    }
-    let jws = Jws::parse(token).ok_or(TokenRejection::NotJws)?;
+    let jws = Jws::parse(token.expose()).ok_or_else(|| match shape(token.expose()) {
+        Shape::Jwe => TokenRejection::Encrypted,
+        Shape::Jws | Shape::Opaque => TokenRejection::NotJws,
+    })?;
     if jws.header.has_critical_extension {
         return Err(TokenRejection::CriticalExtension);
     }
@@ -190,7 +189,7 @@ pub(super) fn verify(
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
         claims_beside: 0,
-        token: Secret::new(token.to_owned()),
+        token: token.clone(),
         id_token: None,
         vouched: env.now,
         expires,
@@ -218,18 +217,18 @@ fn claims_for(provider: &Provider, payload: &[u8]) -> Result<Claims, TokenReject
 /// Reads an introspection answer (RFC 7662 §2.2) whose `active` is true: authentik has checked everything, and
 /// knows which issuers and audiences it federates. The times are checked all the same.
 pub(super) fn introspected(
-    token: &str,
+    token: &Token,
     body: &[u8],
     config: &Config,
     env: &Env<'_>,
 ) -> Result<VerifiedIdentity, TokenRejection> {
-    from_claims_json(token, body, env.now, config.clock_skew_seconds, env.now)
+    from_claims_json(token.clone(), body, env.now, config.clock_skew_seconds, env.now)
 }
 
 /// Takes a verified identity out of a cache entry or session whose authenticity was checked by the caller; authentik
 /// `vouched` for it then.
 pub(super) fn restored(
-    token: &str,
+    token: Token,
     claims_json: &[u8],
     vouched: Timestamp,
     now: Timestamp,
@@ -239,7 +238,7 @@ pub(super) fn restored(
 }
 
 fn from_claims_json(
-    token: &str,
+    token: Token,
     json: &[u8],
     vouched: Timestamp,
     skew: u64,
@@ -249,8 +248,8 @@ fn from_claims_json(
     let expires = check_times(&claims, skew, now)?;
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
-        claims_beside: if shape(token) == Shape::Jws { 0 } else { json.len() },
-        token: Secret::new(token.to_owned()),
+        claims_beside: if shape(token.expose()) == Shape::Jws { 0 } else { json.len() },
+        token,
         id_token: None,
         vouched,
         expires,
@@ -397,7 +396,7 @@ mod tests {
     fn try_verify(slug: &str, token: &str, keys: &KeySet, now: u64) -> Result<String, TokenRejection> {
         let config = config(slug);
         let env = Env { now: Timestamp::from_seconds(now), surroundings: &NoHost };
-        let verified = verify(token, keys, &config.providers[0], &config, &env)?;
+        let verified = verify(&Token::new(token.to_owned()), keys, &config.providers[0], &config, &env)?;
         Ok(verified.claims().preferred_username.clone().unwrap())
     }
 
@@ -537,7 +536,9 @@ mod tests {
             "ak_proxy": {"user_attributes": {"picture": "x".repeat(100_000)}},
         });
         let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
-        let verified = introspected("opaque", body.to_string().as_bytes(), &config, &env).unwrap();
+        let verified =
+            introspected(&Token::new("opaque".to_owned()), body.to_string().as_bytes(), &config, &env)
+                .unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
         assert!(identity.weight() > 100_000, "{}", identity.weight());
     }

@@ -82,8 +82,8 @@ fn what_a_worker_remembers_takes_no_more_memory_than_it_may() {
     let short: Vec<_> = (0..200).map(|number| format!("{number:03}")).collect();
     let nested: Value = (0..60).map(|number| (format!("{number}"), json!({"a": [{"b": 1}]}))).collect();
     for (issue, share, count, claims) in [
-        ("never", MAX_BYTES, 600, json!({"nickname": "a".repeat(3_000)})),
-        ("always", MAX_BYTES / 2, 800, json!({"nickname": "a".repeat(500)})),
+        ("never", MAX_BYTES, 600, json!({"nickname": "a".repeat(8_000)})),
+        ("always", MAX_BYTES / 2, 600, json!({"nickname": "a".repeat(2_000)})),
         ("always", MAX_BYTES / 2, 400, json!({"groups": short})),
         ("always", MAX_BYTES / 2, 400, json!({"ak_proxy": {"user_attributes": nested}})),
     ] {
