@@ -1,5 +1,6 @@
 //! What `make bench` runs: this filter beside Envoy's own, in the real Envoy with one worker. Owns the order of events;
-//! what is compared is in `variants`, who asks in `load`, what is counted in `counters`, what is written in `report`.
+//! what is compared is in `variants`, who asks in `load`, what is counted in `counters`, what is written in `report`,
+//! what it is judged by in `budgets`.
 //!
 //! Environment: `BENCH_ROUNDS` (7; 0 counts instructions only) and `BENCH_SECONDS` (2) of load for each variant;
 //! `BENCH_QUICK=1`: one round of a second, fewer requests, nothing is written; `BENCH_MODULE=/path`: that module instead
@@ -40,6 +41,7 @@ use self::support::module;
 use self::variants::{Site, Variant};
 use self::world::World;
 
+mod budgets;
 mod chart;
 mod counters;
 mod load;

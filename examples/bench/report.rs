@@ -1,4 +1,4 @@
-//! What is written: the tables of `docs/performance.md`, the ratios and the budgets. Judges no more than met or not.
+//! What is written: the tables of `docs/performance.md` and the ratios. Judges nothing; `budgets` does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,14 +6,11 @@ use std::fs;
 use std::process::Command;
 
 use super::Plan;
+use super::budgets;
 use super::counters::Sample;
 use super::once::Once;
 use super::support::{envoy, module};
 use super::variants::{Asks, Site, Variant};
-
-const MAX_MODULE_BYTES: f64 = 1_048_576.0;
-const MAX_WORKER_BYTES: f64 = 20.0 * 1_048_576.0;
-const MAX_KEYS_MS: f64 = 100.0;
 
 /// By the place of the variant in the list.
 #[derive(Default)]
@@ -31,15 +28,15 @@ pub(crate) struct Row<'a> {
     pub(crate) cost: f64,
     /// The same of the same requests without a filter.
     pub(crate) plain: f64,
-    median: Option<Sample>,
+    pub(crate) median: Option<Sample>,
 }
 
 pub(crate) struct Report<'a> {
-    plan: &'a Plan,
+    pub(crate) plan: &'a Plan,
     pub(crate) rows: Vec<Row<'a>>,
     /// The largest of all counts.
     spread: f64,
-    once: Option<Once>,
+    pub(crate) once: Option<Once>,
 }
 
 impl<'a> Report<'a> {
@@ -93,7 +90,7 @@ impl<'a> Report<'a> {
             self.figures(),
             "## Ratios\n\n".to_owned(),
             self.ratios(),
-            self.budgets(),
+            budgets::markdown(self),
             self.growth(),
             self.single(),
             self.method(),
@@ -186,78 +183,8 @@ impl<'a> Report<'a> {
         find(row.variant.asks).or_else(|| find(Asks::Bearer))
     }
 
-    fn row(&self, name: &str) -> Option<&Row<'a>> {
+    pub(crate) fn row(&self, name: &str) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| row.variant.name == name)
-    }
-
-    fn budgets(&self) -> String {
-        let cached = "jwt_authn, cached, six headers";
-        let fresh = "jwt_authn, RS256 first sight, six headers";
-        let ask_out = "ext_authz to an Envoy that says yes";
-        let mut lines = Vec::new();
-        for (ours, peer, most) in [
-            ("this filter, Bearer cached, twelve headers", cached, 1.15),
-            ("this filter, Bearer cached, twelve headers, no sessions", cached, 1.15),
-            ("this filter, Bearer cached, six headers", cached, 1.0),
-            ("this filter, Bearer cached, six headers, no sessions", cached, 1.0),
-            ("this filter, RS256 first sight", fresh, 0.8),
-            ("this filter, RS256 first sight, no sessions", fresh, 0.8),
-            ("this filter, session cookie", cached, 1.25),
-            ("this filter, Bearer cached, twelve headers", ask_out, 0.5),
-            ("this filter, Bearer cached, twelve headers, no sessions", ask_out, 0.5),
-            ("this filter, Basic cached", ask_out, 0.5),
-            ("this filter, session cookie", ask_out, 0.5),
-        ] {
-            let (Some(one), Some(other)) = (self.row(ours), self.row(peer)) else { continue };
-            let instructions = one.cost / other.cost;
-            let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
-            // Callgrind's count is of another processor, CPU time of a shared one: both must hold.
-            let worst = if self.plan.has_perf { instructions } else { time.unwrap_or(0.0).max(instructions) };
-            let counted = if self.unit().contains("instructions") {
-                format!("{instructions:.2} ×")
-            } else {
-                "–".to_owned()
-            };
-            let time = time.map_or("–".to_owned(), |it| format!("{it:.2} ×"));
-            lines.push(format!(
-                "| {ours} ÷ {peer} | {counted} | {time} | {most:.2} × | {} |\n",
-                verdict(worst <= most)
-            ));
-        }
-        let judge =
-            if self.plan.has_perf { "instructions hold" } else { "instructions and CPU time both hold" };
-        let mut text = format!(
-            "## Budgets\n\nMet where {judge}.\n\n| what | instructions | CPU time | at most | |\n|---|--:|--:|--:|---|\n{}\n",
-            lines.concat()
-        );
-        if let Some(once) = &self.once {
-            let module = fs::metadata(module::path()).expect("the module is built").len() as f64;
-            let worker = once.bytes_per_worker() as f64;
-            let mib = 1_048_576.0;
-            let keys = once.keys_to_answer.as_secs_f64() * 1e3;
-            text.push_str("| what | figure | at most | |\n|---|--:|--:|---|\n");
-            for (what, figure, most, unit) in [
-                ("the module", module / mib, MAX_MODULE_BYTES / mib, "MiB"),
-                (
-                    "memory per worker over the no-op, 10,000 credentials",
-                    worker / mib,
-                    MAX_WORKER_BYTES / mib,
-                    "MiB",
-                ),
-                (
-                    "authentik's answer with the keys to the answer of a request that waits",
-                    keys,
-                    MAX_KEYS_MS,
-                    "ms",
-                ),
-            ] {
-                let verdict = verdict(figure <= most);
-                writeln!(text, "| {what} | {figure:.2} {unit} | {most:.2} {unit} | {verdict} |")
-                    .expect("a string");
-            }
-            text.push('\n');
-        }
-        text
     }
 
     fn growth(&self) -> String {
@@ -333,10 +260,6 @@ impl<'a> Report<'a> {
             the figures.\n"
         )
     }
-}
-
-const fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "**NOT met**" }
 }
 
 fn output(command: &str, arguments: &[&str]) -> String {

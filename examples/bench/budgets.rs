@@ -1,0 +1,81 @@
+//! What the filter may cost at most, beside its peers and by itself: met or not.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use super::once::Once;
+use super::report::Report;
+use super::support::module;
+
+const MIB: f64 = 1_048_576.0;
+
+pub(crate) fn markdown(report: &Report<'_>) -> String {
+    let cached = "jwt_authn, cached, six headers";
+    let fresh = "jwt_authn, RS256 first sight, six headers";
+    let ask_out = "ext_authz to an Envoy that says yes";
+    let mut lines = Vec::new();
+    for (ours, peer, most) in [
+        ("this filter, Bearer cached, twelve headers", cached, 1.15),
+        ("this filter, Bearer cached, twelve headers, no sessions", cached, 1.15),
+        ("this filter, Bearer cached, six headers", cached, 1.0),
+        ("this filter, Bearer cached, six headers, no sessions", cached, 1.0),
+        ("this filter, RS256 first sight", fresh, 0.8),
+        ("this filter, RS256 first sight, no sessions", fresh, 0.8),
+        ("this filter, session cookie", cached, 1.25),
+        ("this filter, Bearer cached, twelve headers", ask_out, 0.5),
+        ("this filter, Bearer cached, twelve headers, no sessions", ask_out, 0.5),
+        ("this filter, Basic cached", ask_out, 0.5),
+        ("this filter, session cookie", ask_out, 0.5),
+    ] {
+        let (Some(one), Some(other)) = (report.row(ours), report.row(peer)) else { continue };
+        let instructions = one.cost / other.cost;
+        let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
+        // Callgrind's count is of another processor, CPU time of a shared one: both must hold.
+        let worst = if report.plan.has_perf { instructions } else { time.unwrap_or(0.0).max(instructions) };
+        let counted = if report.unit().contains("instructions") {
+            format!("{instructions:.2} ×")
+        } else {
+            "–".to_owned()
+        };
+        let time = time.map_or("–".to_owned(), |it| format!("{it:.2} ×"));
+        lines.push(format!(
+            "| {ours} ÷ {peer} | {counted} | {time} | {most:.2} × | {} |\n",
+            verdict(worst <= most)
+        ));
+    }
+    let judge =
+        if report.plan.has_perf { "instructions hold" } else { "instructions and CPU time both hold" };
+    format!(
+        "## Budgets\n\nMet where {judge}.\n\n| what | instructions | CPU time | at most | |\n|---|--:|--:|--:|---|\n{}\n{}",
+        lines.concat(),
+        report.once.as_ref().map_or(String::new(), by_itself)
+    )
+}
+
+fn by_itself(once: &Once) -> String {
+    let module = fs::metadata(module::path()).expect("the module is built").len() as f64;
+    let mut text = "| what | figure | at most | |\n|---|--:|--:|---|\n".to_owned();
+    for (what, figure, most, unit) in [
+        ("the module", module / MIB, 1.0, "MiB"),
+        (
+            "memory per worker over the no-op, 10,000 credentials",
+            once.bytes_per_worker() as f64 / MIB,
+            20.0,
+            "MiB",
+        ),
+        (
+            "authentik's answer with the keys to the answer of a request that waits",
+            once.keys_to_answer.as_secs_f64() * 1e3,
+            100.0,
+            "ms",
+        ),
+    ] {
+        let verdict = verdict(figure <= most);
+        writeln!(text, "| {what} | {figure:.2} {unit} | {most:.2} {unit} | {verdict} |").expect("a string");
+    }
+    text + "\n"
+}
+
+const fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "**NOT met**" }
+}
