@@ -27,29 +27,49 @@ pub(crate) fn markdown(report: &Report<'_>) -> String {
         ("this filter, Basic cached", ask_out, 0.5),
         ("this filter, session cookie", ask_out, 0.5),
     ] {
-        let (Some(one), Some(other)) = (report.row(ours), report.row(peer)) else { continue };
-        let instructions = one.cost / other.cost;
-        let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
+        let Some([instructions, time]) = ratios(report, ours, peer) else { continue };
         // Callgrind's count is of another processor, CPU time of a shared one: both must hold.
-        let worst = if report.plan.has_perf { instructions } else { time.unwrap_or(0.0).max(instructions) };
-        let counted = if report.unit().contains("instructions") {
-            format!("{instructions:.2} ×")
-        } else {
-            "–".to_owned()
-        };
-        let time = time.map_or("–".to_owned(), |it| format!("{it:.2} ×"));
+        let worst = time.unwrap_or(0.0).max(instructions.unwrap_or(0.0));
+        let worst = if report.plan.has_perf { instructions.unwrap_or(0.0) } else { worst };
         lines.push(format!(
-            "| {ours} ÷ {peer} | {counted} | {time} | {most:.2} × | {} |\n",
+            "| {ours} ÷ {peer} | {} | {} | {most:.2} × | {} |\n",
+            times(instructions),
+            times(time),
             verdict(worst <= most)
         ));
     }
     let judge =
         if report.plan.has_perf { "instructions hold" } else { "instructions and CPU time both hold" };
     format!(
-        "## Budgets\n\nMet where {judge}.\n\n| what | instructions | CPU time | at most | |\n|---|--:|--:|--:|---|\n{}\n{}",
+        "## Budgets\n\nMet where {judge}.\n\n| what | instructions | CPU time | at most | |\n|---|--:|--:|--:|---|\n{}\n{}{}",
         lines.concat(),
+        floor(report, cached),
         report.once.as_ref().map_or(String::new(), by_itself)
     )
+}
+
+/// How far from the peer a filter is that does nothing but call the host.
+fn floor(report: &Report<'_>, peer: &str) -> String {
+    let floor = "host calls alone, twelve headers";
+    ratios(report, floor, peer).map_or(String::new(), |[instructions, time]| {
+        format!(
+            "\"{floor}\" decides nothing: a Wasm module that makes the host calls of our cached Bearer request, and no more, takes {} the instructions and {} the CPU time of \"{peer}\".\n\n",
+            times(instructions),
+            times(time)
+        )
+    })
+}
+
+/// Of instructions and of CPU time, where they were counted.
+fn ratios(report: &Report<'_>, one: &str, other: &str) -> Option<[Option<f64>; 2]> {
+    let (one, other) = (report.row(one)?, report.row(other)?);
+    let instructions = report.unit().contains("instructions").then(|| one.cost / other.cost);
+    let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
+    Some([instructions, time])
+}
+
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2} ×"))
 }
 
 fn by_itself(once: &Once) -> String {

@@ -44,6 +44,7 @@ use self::world::World;
 mod budgets;
 mod chart;
 mod counters;
+mod floor;
 mod load;
 mod once;
 mod report;
@@ -151,6 +152,9 @@ fn check(world: &World, variants: &[Variant]) {
         }
         if site == Site::ExtAuthz {
             assert!(world.has_said_yes(), "nobody was asked");
+        }
+        if site == Site::Floor {
+            assert_eq!(world.arriving(site), world.identity_headers(), "{site:?}");
         }
         if site.authenticates() {
             assert_eq!(client.ask(&world.bad_line(site)), 401, "{site:?} lets a bad token through");

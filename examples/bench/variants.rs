@@ -30,6 +30,8 @@ pub(crate) enum Site {
     Noop {
         workers: u32,
     },
+    /// A Wasm module that makes the host calls of a cached Bearer request, and decides nothing.
+    Floor,
     Filter(Filter),
     Jwt {
         alg: Alg,
@@ -155,6 +157,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
     let main = [
         ("no filter", Site::Plain, Asks::Bearer),
         ("no-op Wasm module", Site::Noop { workers: 1 }, Asks::Bearer),
+        ("host calls alone, twelve headers", Site::Floor, Asks::Bearer),
         ("jwt_authn, cached, no headers", jwt(Rs256, true, false), Asks::Bearer),
         ("jwt_authn, cached, six headers", jwt(Rs256, true, true), Asks::Bearer),
         ("this filter, Bearer cached, six headers", Site::Filter(rs.with_six_headers()), Asks::Bearer),

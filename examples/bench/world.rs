@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::Plan;
+use super::floor;
 use super::load::{Client, HOST};
+use super::support::app::App;
 use super::support::authentik::{Authentik, TokenSpec};
 use super::support::envoy::{Envoy, EnvoyOptions, Folder};
 use super::variants::{Alg, Asks, Filter, Site};
@@ -47,6 +49,7 @@ pub(crate) struct World {
     /// The authorization server that always says yes, on the core that the load comes from.
     yes: Envoy,
     lines: Mutex<BTreeMap<Asks, Vec<String>>>,
+    identity_headers: OnceLock<Vec<(String, String)>>,
 }
 
 impl World {
@@ -66,7 +69,14 @@ impl World {
         options.peers = Some(Vec::new());
         options.launcher = ["taskset", "-c", "1"].map(str::to_owned).into();
         let yes = Envoy::start(options);
-        Self { authentik, module: plan.module.clone(), folder, yes, lines: Mutex::default() }
+        Self {
+            authentik,
+            module: plan.module.clone(),
+            folder,
+            yes,
+            lines: Mutex::default(),
+            identity_headers: OnceLock::new(),
+        }
     }
 
     pub(crate) fn options(&self, site: Site) -> EnvoyOptions {
@@ -75,6 +85,10 @@ impl World {
         match site {
             Site::Plain => options.peers = Some(Vec::new()),
             Site::Noop { .. } => options.module = self.folder.0.join("noop.wasm"),
+            Site::Floor => {
+                options.module = self.folder.0.join("floor.wasm");
+                std::fs::write(&options.module, floor::module(self.identity_headers())).expect("a file");
+            }
             Site::Filter(filter) => self.configure(&mut options, filter),
             Site::Jwt { alg, has_cache, has_headers } => {
                 options.peers = Some(vec![self.jwt_authn(alg, has_cache, has_headers)]);
@@ -187,6 +201,32 @@ impl World {
         format!("cookie: {}", set_cookie.split(';').next().expect("a pair"))
     }
 
+    /// The twelve that this filter sets for the Bearer token, as an application sees them.
+    pub(crate) fn identity_headers(&self) -> &[(String, String)] {
+        self.identity_headers.get_or_init(|| {
+            let headers = self.arriving(Site::Filter(Filter::new(Alg::Rs256)));
+            assert_eq!(headers.len(), 12, "{headers:?}");
+            headers
+        })
+    }
+
+    /// authentik's headers that reach an application behind this site, for the Bearer token.
+    pub(crate) fn arriving(&self, site: Site) -> Vec<(String, String)> {
+        let app = App::start();
+        let mut options = self.options(site);
+        options.set_cluster("app", &app.authority());
+        options.set_manager(
+            "route_config",
+            routes(&json!([{"match": {"prefix": "/"}, "route": {"cluster": "app"}}])),
+        );
+        let envoy = Envoy::start(options);
+        assert_eq!(Client::open(envoy.port(), 1).ask(&self.lines(Asks::Bearer)[0]), 200, "{site:?}");
+        let shown = app.take().remove(0);
+        let headers: Vec<(String, String)> =
+            serde_json::from_value(shown["headers"].clone()).expect("names and values");
+        headers.into_iter().filter(|(name, _)| name.starts_with("x-authentik-")).collect()
+    }
+
     /// Whether the authorization server was asked.
     pub(crate) fn has_said_yes(&self) -> bool {
         self.yes.stats("^http.ingress.downstream_rq_2xx$").values().sum::<u64>() > 0
@@ -205,16 +245,17 @@ impl World {
 fn answering(authentik: &str) -> EnvoyOptions {
     let mut options = EnvoyOptions::new(authentik, "127.0.0.1:9");
     options.set_manager("access_log", json!([]));
-    let routes = [json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}})];
-    options.set_manager(
-        "route_config",
-        json!({"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes}]}),
-    );
+    let answer = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
+    options.set_manager("route_config", routes(&answer));
     options.bootstrap["stats_flush_interval"] = json!("299s");
     options.bootstrap["static_resources"]["listeners"][0]["connection_balance_config"] =
         json!({"exact_balance": {}});
     options.wasm_log_level = "warning".to_owned();
     options
+}
+
+fn routes(routes: &Value) -> Value {
+    json!({"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes}]})
 }
 
 fn ext_authz() -> Value {
