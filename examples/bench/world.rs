@@ -36,6 +36,9 @@ const CLAIMS: [(&str, &str); 5] = [
 ];
 const SIX: [&str; 6] = ["username", "groups", "email", "name", "uid", "jwt"];
 
+/// Where authentik's outpost answers `ext_authz`.
+const OUTPOST: &str = "/outpost.goauthentik.io/auth/envoy";
+
 /// ABI and memory for the host's data, and nothing that Envoy calls for a request.
 const NOOP: &str = r#"(module
     (memory (export "memory") 2)
@@ -46,10 +49,9 @@ pub(crate) struct World {
     pub(crate) authentik: Authentik,
     module: Option<PathBuf>,
     folder: Folder,
-    /// The authorization server that always says yes, on the core that the load comes from.
-    yes: Envoy,
     lines: Mutex<BTreeMap<Asks, Vec<String>>>,
     identity_headers: OnceLock<Vec<(String, String)>>,
+    yes: OnceLock<Envoy>,
 }
 
 impl World {
@@ -65,17 +67,13 @@ impl World {
         }
         let folder = Folder::new();
         std::fs::write(folder.0.join("noop.wasm"), wat::parse_str(NOOP).expect("Wasm text")).expect("a file");
-        let mut options = answering(&authentik.authority());
-        options.peers = Some(Vec::new());
-        options.launcher = ["taskset", "-c", "1"].map(str::to_owned).into();
-        let yes = Envoy::start(options);
         Self {
             authentik,
             module: plan.module.clone(),
             folder,
-            yes,
             lines: Mutex::default(),
             identity_headers: OnceLock::new(),
+            yes: OnceLock::new(),
         }
     }
 
@@ -93,9 +91,9 @@ impl World {
             Site::Jwt { alg, has_cache, has_headers } => {
                 options.peers = Some(vec![self.jwt_authn(alg, has_cache, has_headers)]);
             }
-            Site::ExtAuthz => {
-                options.set_cluster("app", &format!("127.0.0.1:{}", self.yes.port()));
-                options.peers = Some(vec![ext_authz()]);
+            Site::ExtAuthz { has_headers } => {
+                options.set_cluster("authentik", &format!("127.0.0.1:{}", self.yes().port()));
+                options.peers = Some(vec![ext_authz(has_headers)]);
             }
         }
         options
@@ -227,9 +225,25 @@ impl World {
         headers.into_iter().filter(|(name, _)| name.starts_with("x-authentik-")).collect()
     }
 
+    /// The authorization server that always says yes, on the core that the load comes from; below the outpost's path
+    /// with the twelve headers.
+    fn yes(&self) -> &Envoy {
+        self.yes.get_or_init(|| {
+            let add = |(name, value): &(String, String)| json!({"header": {"key": name, "value": value}, "keep_empty_value": true});
+            let headers: Vec<_> = self.identity_headers().iter().map(add).collect();
+            let mut options = self.options(Site::Plain);
+            options.set_manager("route_config", routes(&json!([
+                {"match": {"prefix": OUTPOST}, "direct_response": {"status": 200}, "response_headers_to_add": headers},
+                {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
+            ])));
+            options.launcher = ["taskset", "-c", "1"].map(str::to_owned).into();
+            Envoy::start(options)
+        })
+    }
+
     /// Whether the authorization server was asked.
     pub(crate) fn has_said_yes(&self) -> bool {
-        self.yes.stats("^http.ingress.downstream_rq_2xx$").values().sum::<u64>() > 0
+        self.yes().stats("^http.ingress.downstream_rq_2xx$").values().sum::<u64>() > 0
     }
 
     /// Good but for its signature.
@@ -258,9 +272,16 @@ fn routes(routes: &Value) -> Value {
     json!({"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes}]})
 }
 
-fn ext_authz() -> Value {
-    let server = json!({"uri": "http://127.0.0.1", "cluster": "app", "timeout": "30s"});
-    filter("ext_authz.v3.ExtAuthz", json!({"http_service": {"server_uri": server}}))
+/// The least that it can be told; or what authentik's documentation tells it, so that the headers come through.
+fn ext_authz(has_headers: bool) -> Value {
+    let mut service =
+        json!({"server_uri": {"uri": "http://127.0.0.1", "cluster": "authentik", "timeout": "30s"}});
+    if has_headers {
+        service["path_prefix"] = json!(OUTPOST);
+        service["authorization_request"] = json!({"allowed_headers": {"patterns": [{"exact": "cookie"}]}});
+        service["authorization_response"] = json!({"allowed_upstream_headers": {"patterns": [{"exact": "set-cookie"}, {"prefix": "x-authentik-"}]}});
+    }
+    filter("ext_authz.v3.ExtAuthz", json!({"http_service": service}))
 }
 
 fn filter(kind: &str, mut configuration: Value) -> Value {
