@@ -68,9 +68,7 @@ fn floor(report: &Report<'_>, peer: &str) -> String {
 /// Of instructions and of CPU time, where they were counted.
 fn ratios(report: &Report<'_>, one: &str, other: &str) -> Option<[Option<f64>; 2]> {
     let (one, other) = (report.row(one)?, report.row(other)?);
-    let instructions = report.unit().contains("instructions").then(|| one.cost / other.cost);
-    let time = one.median.zip(other.median).map(|(one, other)| one.cpu_us / other.cpu_us);
-    Some([instructions, time])
+    Some([report.instructions_ratio(one, other), one.rounds.ratio(&other.rounds, |it| it.cpu_us)])
 }
 
 fn times(ratio: Option<f64>) -> String {

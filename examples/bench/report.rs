@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::Plan;
 use super::budgets;
-use super::counters::Sample;
 use super::once::Once;
+use super::rounds::{Figure, Rounds};
 use super::support::{envoy, module};
 use super::variants::{Asks, Site, Variant};
 
@@ -17,8 +17,7 @@ use super::variants::{Asks, Site, Variant};
 pub(crate) struct Results {
     /// Instructions per request, and the relative spread of the counts.
     pub(crate) instructions: BTreeMap<usize, (f64, f64)>,
-    /// One for each round.
-    pub(crate) samples: BTreeMap<usize, Vec<Sample>>,
+    pub(crate) rounds: BTreeMap<usize, Rounds>,
 }
 
 /// One row with its figures.
@@ -28,7 +27,7 @@ pub(crate) struct Row<'a> {
     pub(crate) cost: f64,
     /// The same of the same requests without a filter.
     pub(crate) plain: f64,
-    pub(crate) median: Option<Sample>,
+    pub(crate) rounds: Rounds,
 }
 
 pub(crate) struct Report<'a> {
@@ -41,27 +40,11 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(plan: &'a Plan, variants: &'a [Variant], results: Results, once: Option<Once>) -> Self {
-        let median = |index: usize| {
-            let samples = results.samples.get(&index)?;
-            let of = |field: fn(&Sample) -> f64| {
-                let mut values: Vec<_> = samples.iter().map(field).collect();
-                values.sort_by(f64::total_cmp);
-                values[values.len() / 2]
-            };
-            Some(Sample {
-                cpu_us: of(|it| it.cpu_us),
-                per_second: of(|it| it.per_second),
-                p50_us: of(|it| it.p50_us),
-                p99_us: of(|it| it.p99_us),
-                instructions: samples[0].instructions.map(|_| of(|it| it.instructions.unwrap_or_default())),
-            })
-        };
         let cost = |index: usize| {
             let counted = results.instructions.get(&index).map(|(instructions, _)| *instructions);
-            counted.unwrap_or_else(|| {
-                let median = median(index).expect("one of both was measured");
-                median.instructions.unwrap_or(median.cpu_us * 1e3)
-            })
+            let timed =
+                || results.rounds.get(&index)?.median(|it| it.instructions.unwrap_or(it.cpu_us * 1e3));
+            counted.or_else(timed).expect("one of both was measured")
         };
         let plain =
             |asks: Asks| variants.iter().position(|it| it.site == Site::Plain && it.asks == asks).map(cost);
@@ -69,7 +52,7 @@ impl<'a> Report<'a> {
             variant,
             cost: cost(index),
             plain: plain(variant.asks).expect("a baseline for all that is asked"),
-            median: median(index),
+            rounds: results.rounds.get(&index).cloned().unwrap_or_default(),
         };
         Self {
             plan,
@@ -132,41 +115,55 @@ impl<'a> Report<'a> {
             self.unit()
         );
         for row in self.main_rows() {
-            let time = row.median.map_or("– | – | – | –".to_owned(), |it| {
-                format!("{:.1} | {:.0} | {:.0} | {:.0}", it.cpu_us, it.per_second, it.p50_us, it.p99_us)
-            });
+            let cpu = [1, 2, 3].map(|which| row.rounds.quartile(which, |it| it.cpu_us));
+            let cpu = match cpu {
+                [Some(first), Some(median), Some(third)] => format!("{median:.1} ({first:.0}–{third:.0})"),
+                _ => "–".to_owned(),
+            };
+            let others: [Figure; 3] = [|it| it.per_second, |it| it.p50_us, |it| it.p99_us];
+            let others = others
+                .map(|of| row.rounds.median(of).map_or("–".to_owned(), |figure| format!("{figure:.0}")));
             let (name, over) = (&row.variant.name, row.cost - row.plain);
-            writeln!(text, "| {name} | {:.1} | {:.1} | {time} |", row.cost / 1e3, over / 1e3)
-                .expect("a string");
+            writeln!(
+                text,
+                "| {name} | {:.1} | {:.1} | {cpu} | {} |",
+                row.cost / 1e3,
+                over / 1e3,
+                others.join(" | ")
+            )
+            .expect("a string");
         }
         text + "\n\"Over none\": over the same requests without a filter.\n\n"
     }
 
     /// Each figure twice: to no filter, and to `jwt_authn`.
     fn ratios(&self) -> String {
-        let unit = if self.unit().contains("instructions") { "instructions" } else { "CPU time" };
         let mut text =
-            format!("| filter | {unit} | CPU time | requests/s | p50 | p99 |\n|---|--:|--:|--:|--:|--:|\n");
+            "| filter | instructions | CPU time | requests/s | p50 | p99 |\n|---|--:|--:|--:|--:|--:|\n"
+                .to_owned();
         for row in self.main_rows().filter(|row| row.variant.site != Site::Plain) {
             let (Some(plain), Some(peer)) = (self.plain_of(row), self.peer_of(row)) else { continue };
-            let pair = |one: f64, plain: f64, peer: f64| format!("{:.2} · {:.2}", one / plain, one / peer);
-            let time = |of: fn(&Sample) -> f64| match (row.median, plain.median, peer.median) {
-                (Some(one), Some(plain), Some(peer)) => pair(of(&one), of(&plain), of(&peer)),
-                _ => "–".to_owned(),
+            let pair = |ratio: &dyn Fn(&Row<'_>) -> Option<f64>| {
+                ratio(plain)
+                    .zip(ratio(peer))
+                    .map_or("–".to_owned(), |(plain, peer)| format!("{plain:.2} · {peer:.2}"))
             };
+            let figures: [Figure; 4] = [|it| it.cpu_us, |it| it.per_second, |it| it.p50_us, |it| it.p99_us];
             writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} |",
                 row.variant.name,
-                pair(row.cost, plain.cost, peer.cost),
-                time(|it| it.cpu_us),
-                time(|it| it.per_second),
-                time(|it| it.p50_us),
-                time(|it| it.p99_us),
+                pair(&|other| self.instructions_ratio(row, other)),
+                figures.map(|of| pair(&|other| row.rounds.ratio(&other.rounds, of))).join(" | "),
             )
             .expect("a string");
         }
         text + "\nLeft: × the same requests without a filter. Right: × `jwt_authn` with six headers, cached (first sight: uncached, same algorithm).\n\n"
+    }
+
+    /// `None` where nothing counted them.
+    pub(crate) fn instructions_ratio(&self, one: &Row<'_>, other: &Row<'_>) -> Option<f64> {
+        (self.plan.has_callgrind || self.plan.has_perf).then(|| one.cost / other.cost)
     }
 
     fn plain_of(&self, row: &Row<'_>) -> Option<&Row<'a>> {
@@ -239,15 +236,16 @@ impl<'a> Report<'a> {
                 self.spread * 100.0
             )
         } else {
-            "Nothing counted instructions: costs are CPU time, which varies by 10–15 % on a shared machine."
-                .to_owned()
+            "Nothing counted instructions: costs are CPU time.".to_owned()
         };
         let time = if self.plan.rounds == 0 {
             "Time was not measured in this run.".to_owned()
         } else {
             format!(
-                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} × {} s for each variant, all variants in turn, medians. CPU µs is what the \
-                kernel counts for all threads of Envoy. On a shared machine it varies by 10–15 % and more, even within one run: where the two disagree, instructions are the steadier word.",
+                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} rounds of {} s for each variant; a round meets all variants in turn. CPU µs is what the \
+                kernel counts for all threads of Envoy. Figures are medians of the rounds, with the quartiles in brackets: they say how much this machine varied. A ratio is \
+                taken within each round, in which both were measured seconds apart, and its median is written; it need not be the ratio of the medians. \
+                Where instructions and time disagree, instructions are the steadier word.",
                 self.plan.rounds, self.plan.seconds
             )
         };
