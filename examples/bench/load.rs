@@ -87,7 +87,7 @@ local requests, turn = {}, 0
 function init(args)
   for line in io.lines(args[1]) do
     local name, value = line:match("^(.-): (.*)$")
-    requests[#requests + 1] = wrk.format("GET", "/", {["host"] = args[2], [name] = value})
+    requests[#requests + 1] = wrk.format("GET", "/", {["Host"] = args[2], [name] = value})
   end
   turn = tonumber(args[3])
 end

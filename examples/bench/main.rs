@@ -1,8 +1,9 @@
 //! What `make bench` runs: this filter beside Envoy's own, in the real Envoy with one worker. Owns the order of events;
-//! what is compared is in `variants`, who asks in `load`, what is counted in `counters`, what is written in `report`.
+//! what is compared is in `variants`, who asks in `load`, what is counted in `counters`, what rounds of load say
+//! together in `rounds`, what is written in `report`, what the filter is judged by in `budgets`.
 //!
-//! Environment: `BENCH_ROUNDS` (7; 0 counts instructions only) and `BENCH_SECONDS` (2) of load for each variant;
-//! `BENCH_QUICK=1`: one round of a second, fewer requests, nothing is written; `BENCH_MODULE=/path`: that module instead
+//! Environment: `BENCH_ROUNDS` (15; 0 counts instructions only) and `BENCH_SECONDS` (1) of load for each variant;
+//! `BENCH_QUICK=1`: one round, fewer requests, nothing is written; `BENCH_MODULE=/path`: that module instead
 //! of the one built here, its variants only, nothing is written; `BENCH_WITHOUT_CALLGRIND=1`: no counts by callgrind;
 //! `BENCH_ONLY=text`: only variants with this in their name, nothing is written.
 #![allow(
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-use self::counters::{Callgrind, Sample};
+use self::counters::Callgrind;
 use self::load::{Client, Wrk};
 use self::report::{Report, Results};
 use self::support::envoy::Envoy;
@@ -40,11 +41,14 @@ use self::support::module;
 use self::variants::{Site, Variant};
 use self::world::World;
 
+mod budgets;
 mod chart;
 mod counters;
+mod floor;
 mod load;
 mod once;
 mod report;
+mod rounds;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod variants;
@@ -77,8 +81,8 @@ impl Plan {
         let is_quick = is_set("BENCH_QUICK");
         let has_perf = counters::has_perf();
         Self {
-            rounds: number("BENCH_ROUNDS", if is_quick { 1 } else { 7 }) as usize,
-            seconds: number("BENCH_SECONDS", if is_quick { 1 } else { 2 }),
+            rounds: number("BENCH_ROUNDS", if is_quick { 1 } else { 15 }) as usize,
+            seconds: number("BENCH_SECONDS", 1),
             is_quick,
             module: text("BENCH_MODULE").map(PathBuf::from),
             only: text("BENCH_ONLY"),
@@ -147,8 +151,12 @@ fn check(world: &World, variants: &[Variant]) {
                 assert_eq!(client.ask(line), variant.status(), "{}", variant.name);
             }
         }
-        if site == Site::ExtAuthz {
-            assert!(world.has_said_yes(), "nobody was asked");
+        match site {
+            Site::ExtAuthz { has_headers: false } => assert!(world.has_said_yes(), "nobody was asked"),
+            Site::ExtAuthz { has_headers: true } | Site::Floor => {
+                assert_eq!(world.arriving(site), world.identity_headers(), "{site:?}");
+            }
+            _ => {}
         }
         if site.authenticates() {
             assert_eq!(client.ask(&world.bad_line(site)), 401, "{site:?} lets a bad token through");
@@ -222,9 +230,9 @@ fn time(world: &World, variants: &[Variant], plan: &Plan, results: &mut Results)
                 Client::open(envoy.port(), variant.site.workers()).warm_up(&lines, variant.status());
                 Wrk::new(&lines)
             });
-            let sample: Sample = wrk.run(envoy, plan.seconds, variant.status(), plan.has_perf);
+            let sample = wrk.run(envoy, plan.seconds, variant.status(), plan.has_perf);
             println!("round {round}: {:>7.1} us CPU  {}", sample.cpu_us, variant.name);
-            results.samples.entry(index).or_default().push(sample);
+            results.rounds.entry(index).or_default().0.push(sample);
         }
     }
 }

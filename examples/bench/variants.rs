@@ -30,6 +30,8 @@ pub(crate) enum Site {
     Noop {
         workers: u32,
     },
+    /// A Wasm module that makes the host calls of a cached Bearer request, and decides nothing.
+    Floor,
     Filter(Filter),
     Jwt {
         alg: Alg,
@@ -37,7 +39,10 @@ pub(crate) enum Site {
         has_headers: bool,
     },
     /// Its authorization server is another Envoy that always says yes.
-    ExtAuthz,
+    ExtAuthz {
+        /// As authentik's outpost: with the twelve headers, which the request takes over.
+        has_headers: bool,
+    },
 }
 
 /// A configuration of this filter; what is not said is the default.
@@ -155,6 +160,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
     let main = [
         ("no filter", Site::Plain, Asks::Bearer),
         ("no-op Wasm module", Site::Noop { workers: 1 }, Asks::Bearer),
+        ("host calls alone, twelve headers", Site::Floor, Asks::Bearer),
         ("jwt_authn, cached, no headers", jwt(Rs256, true, false), Asks::Bearer),
         ("jwt_authn, cached, six headers", jwt(Rs256, true, true), Asks::Bearer),
         ("this filter, Bearer cached, six headers", Site::Filter(rs.with_six_headers()), Asks::Bearer),
@@ -172,7 +178,12 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
         ("this filter, Basic cached", Site::Filter(rs), Asks::Basic),
         ("this filter, session cookie", Site::Filter(rs), Asks::Session),
         ("this filter, no credential: 401", Site::Filter(rs), Asks::Nothing),
-        ("ext_authz to an Envoy that says yes", Site::ExtAuthz, Asks::Bearer),
+        (
+            "ext_authz to an Envoy that says yes with twelve headers",
+            Site::ExtAuthz { has_headers: true },
+            Asks::Bearer,
+        ),
+        ("ext_authz to an Envoy that says yes", Site::ExtAuthz { has_headers: false }, Asks::Bearer),
         ("jwt_authn, RS256 first sight, no headers", jwt(Rs256, false, false), Asks::Fresh(Rs256)),
         ("jwt_authn, RS256 first sight, six headers", jwt(Rs256, false, true), Asks::Fresh(Rs256)),
         ("this filter, RS256 first sight", Site::Filter(rs), Asks::Fresh(Rs256)),

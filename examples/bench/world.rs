@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::Plan;
+use super::floor;
 use super::load::{Client, HOST};
+use super::support::app::App;
 use super::support::authentik::{Authentik, TokenSpec};
 use super::support::envoy::{Envoy, EnvoyOptions, Folder};
 use super::variants::{Alg, Asks, Filter, Site};
@@ -34,6 +36,9 @@ const CLAIMS: [(&str, &str); 5] = [
 ];
 const SIX: [&str; 6] = ["username", "groups", "email", "name", "uid", "jwt"];
 
+/// Where authentik's outpost answers `ext_authz`.
+const OUTPOST: &str = "/outpost.goauthentik.io/auth/envoy";
+
 /// ABI and memory for the host's data, and nothing that Envoy calls for a request.
 const NOOP: &str = r#"(module
     (memory (export "memory") 2)
@@ -44,9 +49,9 @@ pub(crate) struct World {
     pub(crate) authentik: Authentik,
     module: Option<PathBuf>,
     folder: Folder,
-    /// The authorization server that always says yes, on the core that the load comes from.
-    yes: Envoy,
     lines: Mutex<BTreeMap<Asks, Vec<String>>>,
+    identity_headers: OnceLock<Vec<(String, String)>>,
+    yes: OnceLock<Envoy>,
 }
 
 impl World {
@@ -62,11 +67,14 @@ impl World {
         }
         let folder = Folder::new();
         std::fs::write(folder.0.join("noop.wasm"), wat::parse_str(NOOP).expect("Wasm text")).expect("a file");
-        let mut options = answering(&authentik.authority());
-        options.peers = Some(Vec::new());
-        options.launcher = ["taskset", "-c", "1"].map(str::to_owned).into();
-        let yes = Envoy::start(options);
-        Self { authentik, module: plan.module.clone(), folder, yes, lines: Mutex::default() }
+        Self {
+            authentik,
+            module: plan.module.clone(),
+            folder,
+            lines: Mutex::default(),
+            identity_headers: OnceLock::new(),
+            yes: OnceLock::new(),
+        }
     }
 
     pub(crate) fn options(&self, site: Site) -> EnvoyOptions {
@@ -75,13 +83,17 @@ impl World {
         match site {
             Site::Plain => options.peers = Some(Vec::new()),
             Site::Noop { .. } => options.module = self.folder.0.join("noop.wasm"),
+            Site::Floor => {
+                options.module = self.folder.0.join("floor.wasm");
+                std::fs::write(&options.module, floor::module(self.identity_headers())).expect("a file");
+            }
             Site::Filter(filter) => self.configure(&mut options, filter),
             Site::Jwt { alg, has_cache, has_headers } => {
                 options.peers = Some(vec![self.jwt_authn(alg, has_cache, has_headers)]);
             }
-            Site::ExtAuthz => {
-                options.set_cluster("app", &format!("127.0.0.1:{}", self.yes.port()));
-                options.peers = Some(vec![ext_authz()]);
+            Site::ExtAuthz { has_headers } => {
+                options.set_cluster("authentik", &format!("127.0.0.1:{}", self.yes().port()));
+                options.peers = Some(vec![ext_authz(has_headers)]);
             }
         }
         options
@@ -187,9 +199,51 @@ impl World {
         format!("cookie: {}", set_cookie.split(';').next().expect("a pair"))
     }
 
+    /// The twelve that this filter sets for the Bearer token, as an application sees them.
+    pub(crate) fn identity_headers(&self) -> &[(String, String)] {
+        self.identity_headers.get_or_init(|| {
+            let headers = self.arriving(Site::Filter(Filter::new(Alg::Rs256)));
+            assert_eq!(headers.len(), 12, "{headers:?}");
+            headers
+        })
+    }
+
+    /// authentik's headers that reach an application behind this site, for the Bearer token.
+    pub(crate) fn arriving(&self, site: Site) -> Vec<(String, String)> {
+        let app = App::start();
+        let mut options = self.options(site);
+        options.set_cluster("app", &app.authority());
+        options.set_manager(
+            "route_config",
+            routes(&json!([{"match": {"prefix": "/"}, "route": {"cluster": "app"}}])),
+        );
+        let envoy = Envoy::start(options);
+        assert_eq!(Client::open(envoy.port(), 1).ask(&self.lines(Asks::Bearer)[0]), 200, "{site:?}");
+        let shown = app.take().remove(0);
+        let headers: Vec<(String, String)> =
+            serde_json::from_value(shown["headers"].clone()).expect("names and values");
+        headers.into_iter().filter(|(name, _)| name.starts_with("x-authentik-")).collect()
+    }
+
+    /// The authorization server that always says yes, on the core that the load comes from; below the outpost's path
+    /// with the twelve headers.
+    fn yes(&self) -> &Envoy {
+        self.yes.get_or_init(|| {
+            let add = |(name, value): &(String, String)| json!({"header": {"key": name, "value": value}, "keep_empty_value": true});
+            let headers: Vec<_> = self.identity_headers().iter().map(add).collect();
+            let mut options = self.options(Site::Plain);
+            options.set_manager("route_config", routes(&json!([
+                {"match": {"prefix": OUTPOST}, "direct_response": {"status": 200}, "response_headers_to_add": headers},
+                {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
+            ])));
+            options.launcher = ["taskset", "-c", "1"].map(str::to_owned).into();
+            Envoy::start(options)
+        })
+    }
+
     /// Whether the authorization server was asked.
     pub(crate) fn has_said_yes(&self) -> bool {
-        self.yes.stats("^http.ingress.downstream_rq_2xx$").values().sum::<u64>() > 0
+        self.yes().stats("^http.ingress.downstream_rq_2xx$").values().sum::<u64>() > 0
     }
 
     /// Good but for its signature.
@@ -205,11 +259,8 @@ impl World {
 fn answering(authentik: &str) -> EnvoyOptions {
     let mut options = EnvoyOptions::new(authentik, "127.0.0.1:9");
     options.set_manager("access_log", json!([]));
-    let routes = [json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}})];
-    options.set_manager(
-        "route_config",
-        json!({"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes}]}),
-    );
+    let answer = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
+    options.set_manager("route_config", routes(&answer));
     options.bootstrap["stats_flush_interval"] = json!("299s");
     options.bootstrap["static_resources"]["listeners"][0]["connection_balance_config"] =
         json!({"exact_balance": {}});
@@ -217,9 +268,20 @@ fn answering(authentik: &str) -> EnvoyOptions {
     options
 }
 
-fn ext_authz() -> Value {
-    let server = json!({"uri": "http://127.0.0.1", "cluster": "app", "timeout": "30s"});
-    filter("ext_authz.v3.ExtAuthz", json!({"http_service": {"server_uri": server}}))
+fn routes(routes: &Value) -> Value {
+    json!({"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes}]})
+}
+
+/// The least that it can be told; or what authentik's documentation tells it, so that the headers come through.
+fn ext_authz(has_headers: bool) -> Value {
+    let mut service =
+        json!({"server_uri": {"uri": "http://127.0.0.1", "cluster": "authentik", "timeout": "30s"}});
+    if has_headers {
+        service["path_prefix"] = json!(OUTPOST);
+        service["authorization_request"] = json!({"allowed_headers": {"patterns": [{"exact": "cookie"}]}});
+        service["authorization_response"] = json!({"allowed_upstream_headers": {"patterns": [{"exact": "set-cookie"}, {"prefix": "x-authentik-"}]}});
+    }
+    filter("ext_authz.v3.ExtAuthz", json!({"http_service": service}))
 }
 
 fn filter(kind: &str, mut configuration: Value) -> Value {
