@@ -429,7 +429,7 @@ impl Authenticator {
 
     fn without_authorization(&self, request: Request<'_>) -> Forward {
         let mut forward = self.base_forward(request);
-        forward.remove.push(b"authorization".to_vec());
+        forward.remove.push(Cow::Borrowed(b"authorization"));
         forward
     }
 
@@ -440,7 +440,7 @@ impl Authenticator {
         if credential::mentions_token(request.view.authorization, |token| {
             verifier::is_issued_below(&base, token)
         }) {
-            forward.remove.push(b"authorization".to_vec());
+            forward.remove.push(Cow::Borrowed(b"authorization"));
         }
         forward
     }
@@ -448,11 +448,11 @@ impl Authenticator {
     /// What every request that goes on loses and gets, with identity or without.
     fn base_forward(&self, request: Request<'_>) -> Forward {
         let mut forward = Forward::default();
-        forward.remove.extend(request.view.owned.iter().map(|name| name.to_vec()));
+        forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
         if let Some(state) = self.providers.get(request.provider) {
             match cookies::without(&[&state.session_cookie, &state.login_cookie], &request.view.cookies) {
                 cookies::Remaining::Untouched => {}
-                cookies::Remaining::Nothing => forward.remove.push(b"cookie".to_vec()),
+                cookies::Remaining::Nothing => forward.remove.push(Cow::Borrowed(b"cookie")),
                 cookies::Remaining::Value(value) => forward.replace.push((Cow::Borrowed("cookie"), value)),
             }
         }
@@ -494,7 +494,7 @@ fn stranger<'a>(view: &RequestView<'a>) -> Asker<'a> {
 }
 
 /// What the client sent under another spelling of a name that the identity sets: `X_Tenant` beside `x-tenant`.
-fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Vec<u8>> {
+fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Cow<'static, [u8]>> {
     let normal: Vec<_> =
         overriding.iter().map(|(name, _)| (name.as_bytes(), headers::normalise(name))).collect();
     if normal.is_empty() {
@@ -502,7 +502,7 @@ fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Vec<u8>
     }
     let is_other =
         |sent: &&[u8]| normal.iter().any(|(name, normal)| sent != name && headers::spells(sent, normal));
-    view.names().filter(is_other).map(<[u8]>::to_vec).collect()
+    view.names().filter(is_other).map(|name| Cow::Owned(name.to_vec())).collect()
 }
 
 #[cfg(test)]

@@ -153,9 +153,10 @@ fn check(world: &World, variants: &[Variant]) {
         }
         match site {
             Site::ExtAuthz { has_headers: false } => assert!(world.has_said_yes(), "nobody was asked"),
-            Site::ExtAuthz { has_headers: true } | Site::Floor => {
+            Site::ExtAuthz { has_headers: true } => {
                 assert_eq!(world.arriving(site), world.identity_headers(), "{site:?}");
             }
+            Site::Floor(floor) => assert_eq!(world.arriving(site), world.headers_of(floor), "{site:?}"),
             _ => {}
         }
         if site.authenticates() {

@@ -31,7 +31,7 @@ pub(crate) enum Site {
         workers: u32,
     },
     /// A Wasm module that makes the host calls of a cached Bearer request, and decides nothing.
-    Floor,
+    Floor(Floor),
     Filter(Filter),
     Jwt {
         alg: Alg,
@@ -76,6 +76,16 @@ impl Filter {
     const fn with_six_headers(self) -> Self {
         Self { has_six_headers: true, ..self }
     }
+}
+
+/// Which request's host calls a module makes that decides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Floor {
+    TwelveHeaders,
+    SixHeaders,
+    /// With a check of one RS256 signature.
+    FirstSight,
+    SessionCookie,
 }
 
 impl Site {
@@ -160,7 +170,9 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
     let main = [
         ("no filter", Site::Plain, Asks::Bearer),
         ("no-op Wasm module", Site::Noop { workers: 1 }, Asks::Bearer),
-        ("host calls alone, twelve headers", Site::Floor, Asks::Bearer),
+        ("host calls alone, twelve headers", Site::Floor(Floor::TwelveHeaders), Asks::Bearer),
+        ("host calls alone, six headers", Site::Floor(Floor::SixHeaders), Asks::Bearer),
+        ("host calls alone, session cookie", Site::Floor(Floor::SessionCookie), Asks::Session),
         ("jwt_authn, cached, no headers", jwt(Rs256, true, false), Asks::Bearer),
         ("jwt_authn, cached, six headers", jwt(Rs256, true, true), Asks::Bearer),
         ("this filter, Bearer cached, six headers", Site::Filter(rs.with_six_headers()), Asks::Bearer),
@@ -184,6 +196,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
             Asks::Bearer,
         ),
         ("ext_authz to an Envoy that says yes", Site::ExtAuthz { has_headers: false }, Asks::Bearer),
+        ("host calls alone, RS256 first sight", Site::Floor(Floor::FirstSight), Asks::Fresh(Rs256)),
         ("jwt_authn, RS256 first sight, no headers", jwt(Rs256, false, false), Asks::Fresh(Rs256)),
         ("jwt_authn, RS256 first sight, six headers", jwt(Rs256, false, true), Asks::Fresh(Rs256)),
         ("this filter, RS256 first sight", Site::Filter(rs), Asks::Fresh(Rs256)),

@@ -8,15 +8,17 @@ use std::sync::{Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use rsa::pkcs8::EncodePublicKey as _;
+use rsa::{BigUint, RsaPublicKey};
 use serde_json::{Value, json};
 
 use super::Plan;
-use super::floor;
+use super::floor::{self, Signed};
 use super::load::{Client, HOST};
 use super::support::app::App;
 use super::support::authentik::{Authentik, TokenSpec};
 use super::support::envoy::{Envoy, EnvoyOptions, Folder};
-use super::variants::{Alg, Asks, Filter, Site};
+use super::variants::{Alg, Asks, Filter, Floor, Site};
 
 const USER: &str = "bench";
 /// More than the filter remembers by default, so that none of them is known when its turn comes again.
@@ -83,9 +85,9 @@ impl World {
         match site {
             Site::Plain => options.peers = Some(Vec::new()),
             Site::Noop { .. } => options.module = self.folder.0.join("noop.wasm"),
-            Site::Floor => {
-                options.module = self.folder.0.join("floor.wasm");
-                std::fs::write(&options.module, floor::module(self.identity_headers())).expect("a file");
+            Site::Floor(floor) => {
+                options.module = self.folder.0.join(format!("{floor:?}.wasm"));
+                std::fs::write(&options.module, self.floor(floor)).expect("a file");
             }
             Site::Filter(filter) => self.configure(&mut options, filter),
             Site::Jwt { alg, has_cache, has_headers } => {
@@ -206,6 +208,37 @@ impl World {
             assert_eq!(headers.len(), 12, "{headers:?}");
             headers
         })
+    }
+
+    /// As many of them as this module sets.
+    pub(crate) fn headers_of(&self, floor: Floor) -> Vec<(String, String)> {
+        let is_one_of_six = |name: &str| SIX.iter().any(|it| name.strip_prefix("x-authentik-") == Some(it));
+        let headers = self.identity_headers().iter();
+        headers.filter(|(name, _)| floor != Floor::SixHeaders || is_one_of_six(name)).cloned().collect()
+    }
+
+    fn floor(&self, floor: Floor) -> Vec<u8> {
+        let credential = if floor == Floor::SessionCookie { "cookie" } else { "authorization" };
+        let signed = (floor == Floor::FirstSight).then(|| self.signed());
+        floor::module(credential, &self.headers_of(floor), signed.as_ref())
+    }
+
+    /// One of the tokens that come in turn, and its key.
+    fn signed(&self) -> Signed {
+        let line = self.lines(Asks::Fresh(Alg::Rs256)).swap_remove(0);
+        let token = line.rsplit(' ').next().expect("a token");
+        let (message, signature) = token.rsplit_once('.').expect("a signature");
+        let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url");
+        let number = |name| {
+            let keys = self.authentik.jwks(Alg::Rs256.slug());
+            BigUint::from_bytes_be(&decode(keys["keys"][0][name].as_str().expect("a JWK")))
+        };
+        let key = RsaPublicKey::new(number("n"), number("e")).expect("a key");
+        Signed {
+            spki: key.to_public_key_der().expect("DER").into_vec(),
+            signature: decode(signature),
+            message: message.as_bytes().to_vec(),
+        }
     }
 
     /// authentik's headers that reach an application behind this site, for the Bearer token.

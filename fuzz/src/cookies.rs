@@ -114,7 +114,7 @@ pub fn run(data: &[u8]) -> Seen {
         }
     }
     if let Decision::Forward(forward) = &decision {
-        let left: Vec<u8> = if forward.remove.iter().any(|name| name == b"cookie") {
+        let left: Vec<u8> = if forward.remove.iter().any(|name| **name == *b"cookie") {
             Vec::new()
         } else if let Some((_, value)) = forward.replace.iter().find(|(name, _)| name == "cookie") {
             value.as_bytes().to_vec()

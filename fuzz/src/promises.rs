@@ -94,7 +94,7 @@ fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &
 /// The request as the application gets it.
 fn applied(forward: &Forward, request: &Request) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut headers = request.0.clone();
-    headers.retain(|(name, _)| !forward.remove.contains(name));
+    headers.retain(|(name, _)| !forward.remove.iter().any(|removed| **removed == **name));
     let overriding = forward.identity.iter().flat_map(|identity| identity.overriding_headers());
     for (name, value) in forward.replace.iter().chain(overriding) {
         headers.retain(|(other, _)| other.as_slice() != name.as_bytes());

@@ -3,6 +3,7 @@
 //! Owns: [`Decision`], the replies, and what the log says about each.
 //! Must not: ask anything, or tell the client more than the status does.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::credential::AuthScheme;
@@ -30,7 +31,7 @@ pub enum Decision {
 #[derive(Debug, Default)]
 pub struct Forward {
     /// Names to remove, as the client spelt them.
-    pub remove: Vec<Vec<u8>>,
+    pub remove: Vec<Cow<'static, [u8]>>,
     /// Headers to replace, of this request.
     pub replace: Vec<Header>,
     /// `Set-Cookie` lines for the response, unless shared caches may keep it.

@@ -160,7 +160,7 @@ fn response(status: u16, body: &str) -> Answer {
 fn edited(request: &[(String, String)], forward: &Forward) -> Vec<(String, String)> {
     let mut headers = request.to_vec();
     for name in &forward.remove {
-        headers.retain(|(other, _)| other.as_bytes() != name);
+        headers.retain(|(other, _)| other.as_bytes() != &**name);
     }
     let overriding = forward.identity.iter().flat_map(|identity| identity.overriding_headers());
     for (name, value) in forward.replace.iter().chain(overriding) {
