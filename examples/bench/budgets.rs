@@ -50,7 +50,7 @@ pub(crate) fn markdown(report: &Report<'_>) -> String {
     let judge =
         if report.plan.has_perf { "instructions hold" } else { "instructions and CPU time both hold" };
     format!(
-        "## Budgets\n\nMet where {judge}. authentik's outpost behind `ext_authz` brings the twelve headers: that is what this filter stands in for. The yes that brings none is the strictest reading. \"Host calls alone\": the instructions of a module that makes the host calls of ours for this request, without sessions, and decides nothing; what is above the budget there, no Proxy-Wasm filter can meet.\n\n| what | instructions | CPU time | host calls alone | at most | |\n|---|--:|--:|--:|--:|---|\n{}\n{}",
+        "## Budgets\n\nMet where {judge}. authentik's outpost behind `ext_authz` brings the twelve headers: that is what this filter stands in for. The yes that brings none is the strictest reading. \"Host calls alone\": the instructions of a module that makes the host calls of ours for this request, without sessions, and decides nothing; where that is above the budget, no filter that makes these calls can meet it.\n\n| what | instructions | CPU time | host calls alone | at most | |\n|---|--:|--:|--:|--:|---|\n{}\n{}",
         lines.concat(),
         report.once.as_ref().map_or(String::new(), by_itself)
     )

@@ -111,10 +111,12 @@ fn main() {
     let text = report.markdown();
     println!("{text}");
     if plan.is_written() {
+        // Before anything is written: it says whether the tree is clean.
+        let summary = report.summary();
         std::fs::create_dir_all(module::root().join("docs")).expect("docs/ can be made");
         std::fs::write(module::root().join("docs/performance.md"), text).expect("docs/ can be written");
         std::fs::write(module::root().join("docs/performance.svg"), chart::svg(&report)).expect("docs/ too");
-        write_summary(&report.summary());
+        write_summary(&summary);
     }
 }
 
