@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use super::report::Report;
 use super::variants::Site;
 
-const WIDTH: f64 = 960.0;
-const LABELS: f64 = 360.0;
+const WIDTH: f64 = 1000.0;
+const LABELS: f64 = 400.0;
 const FIGURES: f64 = 70.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 40.0;
