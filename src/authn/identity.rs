@@ -498,6 +498,14 @@ mod tests {
     }
 
     #[test]
+    fn half_a_surrogate_pair_is_refused_only_where_it_is_read() {
+        let claims = |json: &str| serde_json::from_str::<Claims>(json);
+        assert!(claims(r#"{"sub": "7", "jti": "\ud800"}"#).is_ok());
+        assert!(claims(r#"{"sub": "\ud800"}"#).is_err());
+        assert!(claims(r#"{"sub": "7", "\ud800": "x"}"#).is_err());
+    }
+
+    #[test]
     fn what_ends_up_in_filter_state_is_what_authentik_said_or_nothing() {
         let backend = |url: &str| identity(&json!({"backend_override": url}));
         assert_eq!(backend("http://other:8080").backend_override(), Some("http://other:8080"));
