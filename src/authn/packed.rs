@@ -33,7 +33,10 @@ impl Packed {
     /// Makes the token again, and takes its bytes off. `None`: they are not there.
     pub(super) fn unpack(&self, bytes: &mut &[u8]) -> Option<String> {
         let Self(is_decoded, lengths) = self;
-        let mut token = String::with_capacity(bytes.len().saturating_mul(2));
+        let size = lengths.iter().copied().fold(0, usize::saturating_add).min(bytes.len());
+        // Enough, so that no copy is left behind unwiped, and not much more: it is kept for as long as the session.
+        let room = size.saturating_add(size / 3).saturating_add(lengths.len().saturating_mul(2));
+        let mut token = String::with_capacity(room);
         for (number, length) in lengths.iter().enumerate() {
             if number > 0 {
                 token.push('.');
@@ -82,7 +85,9 @@ mod tests {
             assert_eq!(packed.0, is_decoded, "{token:?}");
             bytes.extend_from_slice(b" behind it");
             let mut rest = bytes.strip_prefix(b"before it ").unwrap();
-            assert_eq!(packed.unpack(&mut rest).as_deref(), Some(token));
+            let unpacked = packed.unpack(&mut rest).unwrap();
+            assert_eq!(unpacked, token);
+            assert!(unpacked.capacity() <= token.len() + token.len() / 3 + 10, "{}", unpacked.capacity());
             assert_eq!(rest, b" behind it", "{token:?}");
         }
         let mut bytes = Vec::new();
