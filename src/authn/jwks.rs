@@ -74,7 +74,8 @@ impl KeySet {
     pub fn parse(body: &[u8]) -> Option<Self> {
         let document: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
         let entries = match document.get("keys") {
-            None => return Some(Self::ClientSecret),
+            // authentik's answer for a provider without a key; any other object is no key set (RFC 7517 §5).
+            None => return document.is_empty().then_some(Self::ClientSecret),
             Some(keys) => keys.as_array()?,
         };
         let mut keys = Vec::new();
@@ -197,6 +198,8 @@ mod tests {
             (json!({"keys": [7, null, {}, [], "x"]}), Some("")),
             (json!({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}), Some("")),
             (json!({"keys": {}}), None),
+            (json!({"error": "login required"}), None),
+            (json!({"status": "ok", "redirect": "https://portal.example.test/"}), None),
             (json!({"keys": "x"}), None),
             (json!([]), None),
             (json!("x"), None),
