@@ -36,11 +36,12 @@ fn is_below(provider: &Provider, host: &Host) -> bool {
     provider.cookie_domain.as_ref().is_some_and(|domain| host.is_within(domain))
 }
 
-/// Not too long, absolute, ASCII, no `.` or `..` segment, no empty one, no `\`, `;`, `#` or control byte, no telling escape.
+/// Not too long, absolute, ASCII, no `.` or `..` segment, no empty one, no `\`, `;`, `#` or control byte, no escape that some
+/// server reads as more than an octet of a name.
 fn is_normal(path: &[u8]) -> bool {
     let Some(rest) = path.strip_prefix(b"/") else { return false };
     let is_plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !b"\\;#".contains(byte);
-    if path.len() > MAX_PATH_BYTES || !path.iter().all(is_plain) || has_telling_escape(path) {
+    if path.len() > MAX_PATH_BYTES || !path.iter().all(is_plain) || !has_plain_escapes(path) {
         return false;
     }
     let mut segments = rest.split(|byte| *byte == b'/').peekable();
@@ -53,16 +54,26 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-/// An escape that is not two hex digits counts as telling: nobody knows what it will be read as.
-fn has_telling_escape(path: &[u8]) -> bool {
-    path.split(|byte| *byte == b'%').skip(1).any(|after| {
-        let byte = after
-            .get(..2)
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| core::str::from_utf8(digits).ok())
+/// Every escape is two hex digits, none is of [`TELLING_ESCAPES`], a control byte or a character that needs none (RFC 3986
+/// §6.2.2.2: `%61dmin` is `admin`), and together they are UTF-8: what is not (`%c0%ae`) some servers read as a dot.
+fn has_plain_escapes(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'%');
+    let mut decoded = parts.next().unwrap_or_default().to_vec();
+    for after in parts {
+        let Some((digits, rest)) = after.split_at_checked(2) else { return false };
+        let byte = core::str::from_utf8(digits)
+            .ok()
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.is_none_or(|byte| byte < 0x20 || TELLING_ESCAPES.contains(&byte))
-    })
+        let Some(byte) = byte else { return false };
+        let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if byte < 0x20 || is_unreserved || TELLING_ESCAPES.contains(&byte) {
+            return false;
+        }
+        decoded.push(byte);
+        decoded.extend_from_slice(rest);
+    }
+    core::str::from_utf8(&decoded).is_ok()
 }
 
 #[cfg(test)]
@@ -71,13 +82,14 @@ mod tests {
 
     #[test]
     fn only_normal_paths_can_match() {
-        for path in ["/", "/public", "/public/", "/a/b.c/..d", "/a%20b", "/%C3%BC", "/a%41"] {
+        for path in ["/", "/public", "/public/", "/a/b.c/..d", "/a%20b", "/%C3%BC", "/a%2Bb%c3%bc/c"] {
             assert!(is_normal(path.as_bytes()), "{path}");
         }
         for path in [
             "", "*", "public", "//public", "/a//b", "/./a", "/a/..", "/../a", "/a/.", "/a\\b", "/a;b",
             "/a#b", "/a b", "/a\tb", "/a\u{7f}", "/ü", "/%00", "/%1F", "/%23", "/%25", "/%2e", "/%2E",
-            "/%2f", "/%3b", "/%3F", "/%5c", "/%7f", "/%", "/%4", "/%zz",
+            "/%2f", "/%3b", "/%3F", "/%5c", "/%7f", "/%", "/%4", "/%zz", "/a%41", "/%61dmin", "/%7e", "/%2d", "/%c0%ae%c0%ae/admin", "/%ff", "/%C3", "/%C3x%BC",
+            "/%e0%80%ae", "/%+1",
         ] {
             assert!(!is_normal(path.as_bytes()), "{path:?}");
         }
