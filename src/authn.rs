@@ -1,7 +1,8 @@
 //! THE FLOW. Read this first.
 //!
 //! [`Authenticator::authenticate`] takes a request's headers to a [`Decision`], or lets it wait for authentik;
-//! [`Authenticator::answered`] takes authentik's answer to the decisions of all requests that waited for it.
+//! [`Authenticator::answered`] takes authentik's answer to a verdict, and [`Authenticator::resume`] that to the decision of
+//! each request that waited for it, one at a time.
 //! The rest of this file is the truth table: what is a request with this credential told?
 //!
 //! ```text
@@ -25,6 +26,7 @@ mod flights;
 pub mod headers;
 pub mod identity;
 mod inquiry;
+mod key_fetches;
 pub mod jwks;
 mod jws;
 mod keyring;
@@ -57,13 +59,15 @@ use self::cache::Cache;
 use self::cookies::Cookie;
 use self::credential::{AuthScheme, Credential};
 use self::decision::{Asker, Decision, Forward};
-use self::directory::{Directory, ProviderId};
+use self::directory::{Directory, Found, ProviderId};
 use self::fault::{Fault, Rejection};
 use self::fingerprint::ProviderKeys;
 use self::flights::{Flights, Known, Purpose};
 use self::headers::{Header, HeaderValue};
 use self::identity::Identity;
+use self::jwks::KeySet;
 use self::keyring::KeyRing;
+use self::origin::Host;
 use self::request::{HeaderBlock, RequestView};
 use self::sealing::SealingKeys;
 use self::session::{Origin, Session};
@@ -120,9 +124,18 @@ struct Request<'a> {
     env: &'a Env<'a>,
     id: RequestId,
     provider: ProviderId,
-    /// Kept while it waits; `view` is what it says.
-    block: &'a HeaderBlock,
+    /// The form of its host that was judged, where that is not what it says.
+    authority: Option<&'a Host>,
     view: &'a RequestView<'a>,
+    /// Whether authentik has ended its session: the cookie is taken back with the answer.
+    has_ended_session: bool,
+}
+
+impl<'a> Request<'a> {
+    const fn new(env: &'a Env<'a>, id: RequestId, found: &'a Found, view: &'a RequestView<'a>) -> Self {
+        let authority = found.authority.as_ref();
+        Self { env, id, provider: found.id, authority, view, has_ended_session: false }
+    }
 }
 
 /// Everything that one worker knows under one configuration.
@@ -150,16 +163,17 @@ impl Authenticator {
     /// Starts with empty caches and without keys. `None` only if HMAC refused a key, which it never does.
     pub fn new(config: Config) -> Option<Self> {
         let has_sessions = config.session.issue.is_some();
-        let state = |provider: &Provider| {
+        let state = |(id, provider): (ProviderId, &Provider)| {
+            let assumed = provider.has_no_signing_key.then_some(KeySet::ClientSecret);
             Some(ProviderState {
-                keyring: KeyRing::default(),
-                keys: ProviderKeys::derive(&config, provider)?,
+                keyring: KeyRing::new(assumed),
+                keys: ProviderKeys::derive(&config, id, provider)?,
                 sealing: if has_sessions { Some(SealingKeys::derive(provider)?) } else { None },
                 session_cookie: Cookie::session(provider),
                 login_cookie: Cookie::login(provider),
             })
         };
-        let providers = config.providers.iter().map(state).collect::<Option<_>>()?;
+        let providers = config.providers.iter().enumerate().map(state).collect::<Option<_>>()?;
         let bytes = config.cache.local_entries.saturating_mul(cache::BYTES_PER_ENTRY);
         let bytes = if has_sessions { bytes / 2 } else { bytes };
         Some(Self {
@@ -179,11 +193,14 @@ impl Authenticator {
         &self.config
     }
 
-    /// The names of trailers that must not go on: a client could say there what it may not in the headers. `None` where
-    /// the host's map is not in its format.
-    pub fn forbidden_trailers(&self, trailers: &HeaderBlock) -> Option<Vec<Vec<u8>>> {
+    /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
+    /// what the filter has `set` in them. `None` where the host's map is not in its format.
+    pub fn forbidden_trailers(&self, trailers: &HeaderBlock, set: &[&str]) -> Option<Vec<Vec<u8>>> {
+        let set: Vec<_> = set.iter().map(|name| headers::normalise(name)).collect();
         let is_forbidden = |name: &[u8]| {
-            headers::is_owned(name, &self.config.owned_headers) || headers::spells(name, "authorization")
+            headers::is_owned(name, &self.config.owned_headers)
+                || headers::spells(name, "authorization")
+                || set.iter().any(|set| headers::spells(name, set))
         };
         let pairs: Result<Vec<_>, _> = trailers.pairs()?.collect();
         Some(
@@ -201,10 +218,10 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
             return Some(Decision::Reply(decision::broken_reply()));
         };
-        let Some(provider) = self.directory.find(view.authority, &self.config.providers) else {
+        let Some(found) = self.directory.find(view.authority, &self.config.providers) else {
             return Some(decision::reject(&stranger(&view), Rejection::UnknownHost));
         };
-        let request = Request { env, id, provider, block, view: &view };
+        let request = Request::new(env, id, &found, &view);
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
             return Some(self.pass_preflight(request));
         }
@@ -214,14 +231,15 @@ impl Authenticator {
             return self.visit(request, visit);
         }
         let session = self.session(request);
-        let is_due = session.as_ref().is_some_and(|session| self.is_to_be_confirmed(request, session));
+        if self.is_unauthenticated(request) {
+            return Some(self.pass_unauthenticated(request, session));
+        }
         match session {
-            // Nothing is asked of authentik there, so a session that it would have to confirm is none.
-            _ if is_due && self.is_unauthenticated(request) => self.judge(request, None),
-            Some(session) if is_due => {
+            Some(session) if self.is_to_be_confirmed(request, &session) => {
                 let token = session.identity.verified().token().clone();
-                match self.verdict_on(request, Purpose::Confirmation, &Credential::Session(token)) {
-                    Known::Verdict(outcome) => self.conclude(request, Purpose::Confirmation, outcome),
+                let purpose = Purpose::Confirmation(session);
+                match self.verdict_on(request, purpose.clone(), &Credential::Session(token)) {
+                    Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
                     Known::Waiting => None,
                 }
             }
@@ -231,22 +249,22 @@ impl Authenticator {
 
     /// The truth table: what is sent × the session × interception.
     fn judge(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Option<Decision> {
-        let is_unauthenticated = self.is_unauthenticated(request);
-        // What comes in number, and needs no second look: a known token, and nothing beside it.
+        // Fast path: a cached Bearer token, no session.
         if session.is_none()
-            && !is_unauthenticated
             && let Some(verdict) = self.known_token(request)
         {
             let purpose = Purpose::Credential(Some(AuthScheme::Bearer), None);
             return self.conclude(request, purpose, Ok(verdict));
         }
         let credential = credential::read(request.view.authorization);
-        if is_unauthenticated {
-            return Some(self.pass_unauthenticated(request, credential.ok().flatten(), session));
-        }
         let credential = match (credential, session.clone()) {
             (Ok(None), None) => {
-                return Some(self.send_to_login(request, None, Rejection::NoCredential));
+                let rejection = if request.has_ended_session {
+                    Rejection::SessionEnded
+                } else {
+                    Rejection::NoCredential
+                };
+                return Some(self.send_to_login(request, None, rejection));
             }
             (Ok(None), Some(session)) => {
                 return Some(self.forward_session(request, &session, false));
@@ -295,15 +313,22 @@ impl Authenticator {
     ) -> Option<Decision> {
         match (purpose, outcome) {
             (Purpose::Login { return_url }, outcome) => Some(self.finish_login(request, return_url, outcome)),
-            (Purpose::Confirmation, Ok(verdict)) => {
-                let session = match verdict {
-                    Verdict::Vouched(identity) => {
-                        self.session(request).map(|session| Rc::new(session.renewed(identity)))
-                    }
-                    // The session is over, whatever the cookie says.
-                    Verdict::Refused(_) => None,
-                };
-                self.judge(request, session)
+            (Purpose::Confirmation(session), Ok(Verdict::Vouched(identity))) => {
+                // It may have come to its end while it was being confirmed.
+                let is_current = session.expires > request.env.now;
+                self.judge(request, is_current.then(|| Rc::new(session.renewed(identity))))
+            }
+            // The session is over, whatever the cookie says.
+            (Purpose::Confirmation(_), Ok(Verdict::Refused(_))) => {
+                self.forget_sessions(request);
+                let request = Request { has_ended_session: true, ..request };
+                let decision = self.judge(request, None)?;
+                Some(self.take_session_back(request, decision))
+            }
+            (Purpose::Confirmation(session), Err(fault))
+                if self.is_session_bridged(request, &session, &fault) =>
+            {
+                self.judge(request, Some(session))
             }
             (Purpose::Credential(..), Ok(Verdict::Vouched(identity))) => {
                 Some(self.forward_with_new_session(request, identity))
@@ -312,7 +337,7 @@ impl Authenticator {
                 let session = session.filter(|session| session.expires > request.env.now);
                 Some(self.turn_away(request, scheme, session.as_deref(), rejection))
             }
-            (Purpose::Credential(..) | Purpose::Confirmation, Err(fault)) => {
+            (Purpose::Credential(..) | Purpose::Confirmation(_), Err(fault)) => {
                 Some(decision::fail(&self.asker(request, None), fault))
             }
         }
@@ -369,17 +394,17 @@ impl Authenticator {
 
     /// A path that needs no authentication: with the identity of a credential that is known without a call, or of the
     /// session, else as it came.
-    fn pass_unauthenticated(
-        &mut self,
-        request: Request<'_>,
-        credential: Option<Credential<'_>>,
-        session: Option<Rc<Session>>,
-    ) -> Decision {
-        let known = credential.and_then(|credential| self.known_without_call(request, &credential));
+    fn pass_unauthenticated(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Decision {
+        let (known, is_own_credential) = self.known_of_both(request, session.as_deref());
+        // Nothing is asked of authentik here, so a session that it would have to confirm gives no identity.
+        let session = session.filter(|session| !self.is_to_be_confirmed(request, session));
         match (known, session) {
             (Some(Verdict::Vouched(identity)), _) => self.forward(request, identity),
             (Some(Verdict::Refused(_)) | None, Some(session)) => {
-                self.forward_session(request, &session, false)
+                self.forward_session(request, &session, is_own_credential)
+            }
+            (Some(Verdict::Refused(_)) | None, None) if is_own_credential => {
+                Decision::Forward(self.without_authorization(request))
             }
             (Some(Verdict::Refused(_)) | None, None) => self.forward_anonymous(request),
         }
@@ -387,10 +412,37 @@ impl Authenticator {
 
     /// Without identity, whoever it says it is. A preflight has no credential; one that has brings it no further.
     fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
-        let credential = credential::read(request.view.authorization).ok().flatten();
-        match credential.and_then(|credential| self.known_without_call(request, &credential)) {
-            Some(Verdict::Vouched(_)) => Decision::Forward(self.without_authorization(request)),
-            Some(Verdict::Refused(_)) | None => self.forward_anonymous(request),
+        let session = self.session(request);
+        match self.known_of_both(request, session.as_deref()) {
+            (Some(Verdict::Vouched(_)), _) | (_, true) => {
+                Decision::Forward(self.without_authorization(request))
+            }
+            (Some(Verdict::Refused(_)) | None, false) => self.forward_anonymous(request),
+        }
+    }
+
+    /// What is known of the credential without a call, and whether the session came from it.
+    fn known_of_both(&mut self, request: Request<'_>, session: Option<&Session>) -> (Option<Verdict>, bool) {
+        let Ok(Some(credential)) = credential::read(request.view.authorization) else { return (None, false) };
+        let is_own = session.is_some_and(|session| self.is_credential_of(request, session, &credential));
+        (self.known_without_call(request, &credential), is_own)
+    }
+
+    /// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
+    fn take_session_back(&self, request: Request<'_>, decision: Decision) -> Decision {
+        let Some(state) = self.providers.get(request.provider) else { return decision };
+        let cleared = state.session_cookie.clear(&request.view.cookies);
+        match decision {
+            Decision::Forward(mut forward) => {
+                if forward.set_cookies.is_empty() {
+                    forward.set_cookies = cleared;
+                }
+                Decision::Forward(forward)
+            }
+            Decision::Reply(mut reply) => {
+                reply.headers.extend(cleared.into_iter().map(|value| ("set-cookie", value)));
+                Decision::Reply(reply)
+            }
         }
     }
 
@@ -437,8 +489,9 @@ impl Authenticator {
     fn with_foreign_authorization(&self, request: Request<'_>) -> Forward {
         let mut forward = self.base_forward(request);
         let base = LazyCell::new(|| self.config.authentik.base.to_string());
+        let issuers = || self.config.providers.iter().map(|provider| provider.issuer.as_str());
         if credential::mentions_token(request.view.authorization, |token| {
-            verifier::is_issued_below(&base, token)
+            verifier::is_issued_here(&base, issuers(), token)
         }) {
             forward.remove.push(Cow::Borrowed(b"authorization"));
         }
@@ -447,14 +500,15 @@ impl Authenticator {
 
     /// What every request that goes on loses and gets, with identity or without.
     fn base_forward(&self, request: Request<'_>) -> Forward {
-        let mut forward = Forward::default();
+        let mut forward = Forward { has_authorization: request.view.has_authorization(), ..Forward::default() };
         forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
-        if let Some(state) = self.providers.get(request.provider) {
-            match cookies::without(&[&state.session_cookie, &state.login_cookie], &request.view.cookies) {
-                cookies::Remaining::Untouched => {}
-                cookies::Remaining::Nothing => forward.remove.push(Cow::Borrowed(b"cookie")),
-                cookies::Remaining::Value(value) => forward.replace.push((Cow::Borrowed("cookie"), value)),
-            }
+        match cookies::without_own(&request.view.cookies) {
+            cookies::Remaining::Untouched => {}
+            cookies::Remaining::Nothing => forward.remove.push(Cow::Borrowed(b"cookie")),
+            cookies::Remaining::Value(value) => forward.replace.push((Cow::Borrowed("cookie"), value)),
+        }
+        if let Some(judged) = request.authority {
+            forward.replace.push((Cow::Borrowed(":authority"), HeaderValue::cleaned(judged.to_string())));
         }
         if self.config.providers.get(request.provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
             let host: Header =
@@ -511,6 +565,7 @@ mod tests {
 
     use super::*;
     use crate::authn::provider::Answer;
+    use crate::authn::secret::Secret;
     use crate::authn::slots::tests::{Memory, at};
 
     fn authenticator() -> Authenticator {
@@ -541,15 +596,24 @@ mod tests {
             ("x.tenant", "red"),
             ("Authorization", "Basic x"),
             ("x-authentik", "not below the prefix"),
+            ("x_tenant-tier", "gold"),
+            ("x-forwarded-host", "elsewhere"),
         ]);
-        let forbidden = authenticator().forbidden_trailers(&trailers).unwrap();
+        let forbidden = authenticator().forbidden_trailers(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap();
         assert_eq!(
             forbidden,
-            [&b"x-authentik-username"[..], b"X_Authentik_Groups", b"x.tenant", b"Authorization"]
+            [
+                &b"x-authentik-username"[..],
+                b"X_Authentik_Groups",
+                b"x.tenant",
+                b"Authorization",
+                b"x_tenant-tier",
+                b"x-forwarded-host",
+            ]
         );
-        assert_eq!(authenticator().forbidden_trailers(&block(&[])), Some(Vec::new()));
+        assert_eq!(authenticator().forbidden_trailers(&block(&[]), &["x"]), Some(Vec::new()));
         let malformed = HeaderBlock::new(vec![0xff; 64]);
-        assert_eq!(authenticator().forbidden_trailers(&malformed), None);
+        assert_eq!(authenticator().forbidden_trailers(&malformed, &[]), None);
     }
 
     #[test]
@@ -571,12 +635,69 @@ mod tests {
         let calls = authenticator.take_calls();
         assert_eq!(calls.len(), 1);
         for (ticket, _) in calls {
-            let mut settled = authenticator.answered(&env, ticket, &Answer::Reset);
-            settled.sort_by_key(|(id, _)| *id);
-            let ids: Vec<_> = settled.into_iter().map(|(id, _)| id).collect();
+            authenticator.answered(&env, ticket, &Answer::Reset);
+            let ids: Vec<_> = core::iter::from_fn(|| {
+                let id = authenticator.next_ready()?;
+                assert!(matches!(authenticator.resume(&env, id, &request), Some(Decision::Reply(_))));
+                Some(id)
+            })
+            .collect();
             let expected: Vec<_> = (0..8_192).filter(|id| *id != 7).chain([8_194]).collect();
-            assert_eq!(ids, expected);
+            assert_eq!(ids, expected, "in the order in which they came");
         }
+    }
+
+    #[test]
+    fn a_request_that_does_not_wait_is_never_forwarded() {
+        let (mut authenticator, memory) = (authenticator(), Memory::default());
+        let env = Env { now: at(0), surroundings: &memory };
+        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
+        let unknown = authenticator.resume(&env, 1, &request);
+        assert!(matches!(unknown, Some(Decision::Reply(reply)) if reply.status == 503), "nobody knows it");
+        assert!(authenticator.authenticate(&env, 2, &request).is_none());
+        assert!(authenticator.resume(&env, 2, &request).is_none(), "its verdict is not there");
+        for (ticket, _) in authenticator.take_calls() {
+            authenticator.answered(&env, ticket, &Answer::Reset);
+        }
+        assert_eq!(authenticator.next_ready(), Some(2));
+        let malformed = HeaderBlock::new(vec![0xff; 64]);
+        let broken = authenticator.resume(&env, 2, &malformed);
+        assert!(matches!(broken, Some(Decision::Reply(reply)) if reply.status == 503));
+        assert_eq!(authenticator.next_ready(), None);
+    }
+
+    /// An answer that is lost ends nobody's patience for ever, and one that comes late is nobody's.
+    #[test]
+    fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
+        let (mut authenticator, memory) = (authenticator(), Memory::default());
+        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
+        let env = |seconds| Env { now: at(seconds), surroundings: &memory };
+        let status = |decision| match decision {
+            Some(Decision::Reply(reply)) => reply.status,
+            other => panic!("a reply, not {other:?}"),
+        };
+        assert!(authenticator.authenticate(&env(0), 1, &request).is_none());
+        let (lost, _) = authenticator.take_calls().remove(0);
+        authenticator.tick(&env(7), 0);
+        assert_eq!(authenticator.next_ready(), None, "5 seconds for the call, 2 for Envoy's own answer");
+        authenticator.tick(&env(8), 0);
+        assert_eq!(authenticator.next_ready(), Some(1));
+        assert_eq!(status(authenticator.resume(&env(8), 1, &request)), 503);
+        // The next request with this credential asks again, and the late answer is not taken for its own.
+        assert!(authenticator.authenticate(&env(9), 2, &request).is_none());
+        let calls = authenticator.take_calls();
+        let refused = Answer::Response {
+            status: 400,
+            retry_after: None,
+            body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
+        };
+        authenticator.answered(&env(9), lost, &refused);
+        assert_eq!(authenticator.next_ready(), None);
+        for (ticket, _) in calls {
+            authenticator.answered(&env(9), ticket, &refused);
+        }
+        assert_eq!(authenticator.next_ready(), Some(2));
+        assert_eq!(status(authenticator.resume(&env(9), 2, &request)), 401);
     }
 
     /// With interception off the client is told the same; who reads the log must not be.
@@ -587,19 +708,18 @@ mod tests {
         let mut turned_away = |id, credential: &str| {
             let headers =
                 [(":method", "POST"), (":authority", "app.example.test"), ("authorization", credential)];
-            let decided = authenticator.authenticate(&env, id, &block(&headers));
+            let block = block(&headers);
+            let decided = authenticator.authenticate(&env, id, &block);
             let refused = Answer::Response {
                 status: 400,
                 retry_after: None,
-                body: br#"{"error":"invalid_grant"}"#.to_vec(),
+                body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
             };
             let mut calls = authenticator.take_calls().into_iter();
             let answered = calls.next().and_then(|(ticket, _)| {
-                authenticator
-                    .answered(&env, ticket, &refused)
-                    .into_iter()
-                    .map(|(_, decision)| decision)
-                    .next()
+                authenticator.answered(&env, ticket, &refused);
+                let ready = authenticator.next_ready()?;
+                authenticator.resume(&env, ready, &block)
             });
             match decided.or(answered) {
                 Some(Decision::Reply(reply)) => (reply.status, reply.details),

@@ -104,6 +104,9 @@ pub struct Provider {
     pub access_token_validity_seconds: u64,
     /// The `iss` that a token of this provider must have.
     pub issuer: String,
+    /// Whether authentik's own entry says that the provider signs HS256 with the client secret and nothing else
+    /// (`oidc_configuration.id_token_signing_alg_values_supported`): no key set need be fetched first.
+    pub has_no_signing_key: bool,
     /// Who vouches for a Bearer token.
     pub bearer_verification: BearerVerification,
     /// How often a token is introspected again, in seconds; 0: never.
@@ -315,7 +318,7 @@ fn read_provider(
         ],
     );
     let cookie_domain = read_cookie_domain(&mut object, mode, external_host.as_ref());
-    let issuer = read_issuer(&mut object, authentik, slug);
+    let (issuer, has_no_signing_key) = read_oidc_configuration(&mut object, authentik, slug);
     let provider = Provider {
         name,
         slug: slug.to_owned(),
@@ -342,6 +345,7 @@ fn read_provider(
         federated_bearer: object.bool_or("federated_bearer", false),
         external_host: external_host?,
         issuer: issuer?,
+        has_no_signing_key,
     };
     Some(provider)
 }
@@ -378,16 +382,23 @@ fn read_cookie_domain(
     Some(domain)
 }
 
-/// authentik builds `iss` from the host that it is asked by, so the configured public host decides.
-fn read_issuer(object: &mut Object<'_>, authentik: Option<&Authentik>, slug: &str) -> Option<String> {
+/// Issuer, and whether the provider has no signing key. authentik builds `iss` from the host that it is asked by, so the
+/// configured public host decides.
+fn read_oidc_configuration(
+    object: &mut Object<'_>,
+    authentik: Option<&Authentik>,
+    slug: &str,
+) -> (Option<String>, bool) {
     let is_global = object.word_or("issuer_mode", false, &[("per_provider", false), ("global", true)]);
     let mut oidc = object.object("oidc_configuration");
     oidc.accept_rest();
-    if let Some(issuer) = oidc.string("issuer").filter(|issuer| !issuer.is_empty()) {
-        return Some(issuer.to_owned());
-    }
-    let base = &authentik?.base;
-    Some(if is_global { format!("{base}/") } else { format!("{base}/application/o/{slug}/") })
+    let has_no_signing_key = oidc.is_list_of("id_token_signing_alg_values_supported", &["HS256"]);
+    let named = oidc.string("issuer").filter(|issuer| !issuer.is_empty()).map(str::to_owned);
+    let computed = authentik.map(|authentik| {
+        let base = &authentik.base;
+        if is_global { format!("{base}/") } else { format!("{base}/application/o/{slug}/") }
+    });
+    (named.or(computed), has_no_signing_key)
 }
 
 fn read_cookie_secrets(object: &mut Object<'_>, session: &Session) -> Vec<Secret<String>> {

@@ -10,6 +10,7 @@
 
 use authentik_proxy_wasm::authn::decision::Decision;
 use authentik_proxy_wasm::authn::provider::{Answer, Call, NotSent};
+use authentik_proxy_wasm::authn::secret::Secret;
 use authentik_proxy_wasm::authn::{RequestId, Ticket};
 use serde_json::json;
 
@@ -169,6 +170,7 @@ impl Story {
         };
         self.past.push((ticket, call.clone()));
         let body = self.substituted(body);
+        let body = Secret::new(body);
         let response = |status| Answer::Response { status, retry_after: None, body: body.clone() };
         let answer = match kind {
             b'g' => response(200),
@@ -199,7 +201,7 @@ impl Story {
     fn note(&mut self, answer: &Answer) {
         let Answer::Response { status: 200, body, .. } = answer else { return };
         // Not as JSON: what else is in the answer does not matter.
-        let body = String::from_utf8_lossy(body);
+        let body = String::from_utf8_lossy(body.expose());
         let mut members =
             body.split("\"active\"").skip(1).map(|rest| rest.trim_start_matches(|c| " \t\r\n:".contains(c)));
         self.was_active |= members.any(|value| value.starts_with("true"));
@@ -308,7 +310,7 @@ fn unknown_key() -> String {
 /// What may be an answer of authentik's own making: 200 with a JSON object, or 400 with an OAuth error.
 fn is_verdict(answer: &Answer) -> bool {
     let Answer::Response { status, body, .. } = answer else { return false };
-    [200, 400].contains(status) && body.trim_ascii_start().starts_with(b"{")
+    [200, 400].contains(status) && body.expose().trim_ascii_start().starts_with(b"{")
 }
 
 /// A token as the provider signs them, for the login that is under way or for one before it.

@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use authentik_proxy_wasm::authn::provider::{Answer, Call};
+use authentik_proxy_wasm::authn::secret::Secret;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -148,7 +149,7 @@ pub(crate) fn field(call: &Call, name: &str) -> Option<String> {
 }
 
 pub(crate) fn respond(status: u16, body: &str) -> Answer {
-    Answer::Response { status, retry_after: None, body: body.as_bytes().to_vec() }
+    Answer::Response { status, retry_after: None, body: Secret::new(body.as_bytes().to_vec()) }
 }
 
 /// alice's app password is good, and so is what was issued for it; everything else is refused.

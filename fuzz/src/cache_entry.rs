@@ -32,8 +32,9 @@ pub const MUST_SEE: &[&str] = &[
     "lease free",
 ];
 
-/// Version, kind, fresh until, vouched, fingerprint, length of the token: then token and claims.
-const HEAD_BYTES: usize = 1 + 1 + 8 + 8 + 32 + 4;
+/// Version, kind, fresh until, vouched, end, fingerprint, length of the token: then token and claims.
+const HEAD_BYTES: usize = 1 + 1 + 8 + 8 + 8 + 32 + 4;
+const FINGERPRINT: core::ops::Range<usize> = 26..58;
 /// Nobody's password: what authentik says of it is no, so an identity can only come from shared data.
 const WRONG: &str = "not-alices-password";
 
@@ -44,30 +45,33 @@ pub fn run(data: &[u8]) -> Seen {
     let mut worker = Worker::new(&configuration(&[provider("demo", &json!({}))], &json!({})));
     let keys = keys_of(worker.config());
     let others = keys_of(
-        Worker::new(&configuration(&[provider("demo", &json!({}))], &json!({"outpost_name": "x"}))).config(),
+        Worker::new(&configuration(&[provider("demo", &json!({"client_secret": "x"}))], &json!({}))).config(),
     );
     let credential =
         Credential::Basic { username: USERNAME.to_owned(), password: Secret::new(password.to_owned()) };
     let fingerprint = keys.fingerprint(&credential).0;
     let mut content = content.to_vec();
     if choices & 2 == 2 && content.len() >= HEAD_BYTES {
-        content[18..50].copy_from_slice(&fingerprint);
+        content[FINGERPRINT].copy_from_slice(&fingerprint);
     }
     let authenticated = |keys: &ProviderKeys| {
         let mac = keys.slot_mac(&content).finalize().into_bytes();
         [&content[..], &mac].concat()
     };
-    let (name, entry) = match kind % 7 {
-        0 => ("verdict", content.clone()),
-        1 => ("verdict", authenticated(&others)),
-        2 => ("verdict", authenticated(&keys)),
-        3 => ("keys", content.clone()),
-        4 => ("keys", authenticated(&others)),
-        5 => ("keys", authenticated(&keys)),
-        _ => ("lease", content.clone()),
+    let authenticated_keys = |keys: &ProviderKeys| {
+        let mac = keys.key_set_mac(&content).finalize().into_bytes();
+        [&content[..], &mac].concat()
     };
-    worker.world.planted =
-        Some(Box::new(move |asked| asked.contains(&format!("/{name}/")).then(|| entry.clone())));
+    let (name, entry) = match kind % 7 {
+        0 => ("/verdict/", content.clone()),
+        1 => ("/verdict/", authenticated(&others)),
+        2 => ("/verdict/", authenticated(&keys)),
+        3 => ("/keys", content.clone()),
+        4 => ("/keys", authenticated_keys(&others)),
+        5 => ("/keys", authenticated_keys(&keys)),
+        _ => ("/lease", content.clone()),
+    };
+    worker.world.planted = Some(Box::new(move |asked| asked.contains(name).then(|| entry.clone())));
     let is_alice = password == PASSWORD;
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{USERNAME}:{password}")));
     let request = Request::get(b"demo.example.test", b"/").with(b"authorization", basic.as_bytes());
@@ -79,7 +83,7 @@ pub fn run(data: &[u8]) -> Seen {
             seen.insert(if kind % 7 == 0 { "raw verdict: nothing" } else { "another's verdict: nothing" });
         }
         2 => {
-            let is_for_us = content.len() >= HEAD_BYTES && content[0] == 2 && content[18..50] == fingerprint;
+            let is_for_us = content.len() >= HEAD_BYTES && content[0] == 3 && content[FINGERPRINT] == fingerprint;
             let is_fresh = is_for_us && u64_at(&content, 2) > NOW;
             // What our own entry says is said without a call.
             let decision = worker.send(&request);
@@ -91,7 +95,7 @@ pub fn run(data: &[u8]) -> Seen {
                 }
                 Some((None, Decision::Reply(reply))) => {
                     assert!(
-                        is_fresh && [1, 2, 3].contains(&content[1]),
+                        is_fresh && [1, 2, 3, 4].contains(&content[1]),
                         "a refusal of an entry that is none"
                     );
                     assert_eq!(reply.status == 403, content[1] == 1, "{}", reply.log.text);
@@ -117,17 +121,19 @@ pub fn run(data: &[u8]) -> Seen {
         }
         _ => {
             let is_fetched = fetches_keys(&mut worker);
-            let until = if content.len() >= 8 { u64_at(&content, 0) } else { 0 };
+            let until = if content.len() >= 9 { u64_at(&content, 0) } else { 0 };
             let is_held = (NOW + 1..=NOW + 3700).contains(&until);
             assert_eq!(is_fetched, !is_held, "a lease until {until}");
             seen.insert(if is_held { "lease held" } else { "lease free" });
-            // Whoever forges a lease can hold this worker up for no longer than a call may take.
+            // Whoever forges a lease can hold this worker up for no longer than a call and a lease last.
             let bearer = format!("Bearer {}", authentik::good_token());
             let request = Request::get(b"demo.example.test", b"/").with(b"authorization", bearer.as_bytes());
-            assert!(worker.send(&request).is_none());
+            // One that says that a fetch has failed is a 503 at once.
+            let is_failed = is_held && content.last() == Some(&2);
+            assert_eq!(worker.send(&request).is_some(), is_failed);
             worker.calls();
             if is_held {
-                worker.tick(5);
+                worker.tick(8);
                 assert!(worker.waiting().is_empty(), "a forged lease lets requests wait for ever");
             }
         }
@@ -136,7 +142,7 @@ pub fn run(data: &[u8]) -> Seen {
 }
 
 fn keys_of(config: &Config) -> ProviderKeys {
-    ProviderKeys::derive(config, &config.providers[0]).expect("HMAC takes any key")
+    ProviderKeys::derive(config, 0, &config.providers[0]).expect("HMAC takes any key")
 }
 
 fn u64_at(content: &[u8], start: usize) -> u64 {

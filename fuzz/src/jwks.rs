@@ -79,7 +79,7 @@ pub fn run(data: &[u8]) -> Seen {
     let answer = authentik_proxy_wasm::authn::provider::Answer::Response {
         status: 200,
         retry_after: None,
-        body: data.to_vec(),
+        body: authentik_proxy_wasm::authn::secret::Secret::new(data.to_vec()),
     };
     let mut try_token = |token: &str| {
         let request = Request::get(b"own.example.test", b"/")

@@ -44,8 +44,8 @@ const NEVER_SET: [&str; 12] = [
 
 pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Config, now: u64) {
     let authority = request.values(b":authority").last().copied().unwrap_or_default();
-    let id = Directory::new(&config.providers).find(authority, &config.providers);
-    let provider = id.and_then(|id| config.providers.get(id));
+    let found = Directory::new(&config.providers).find(authority, &config.providers);
+    let provider = found.and_then(|found| config.providers.get(found.id));
     match decision {
         Decision::Forward(forward) => {
             let provider = provider.expect("no request of a host without a provider goes on");
@@ -57,8 +57,11 @@ pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Confi
 
 fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &Provider, now: u64) {
     for (name, value) in &forward.replace {
-        assert!(["cookie", "x-forwarded-host"].contains(&name.as_ref()), "{name} is replaced");
+        assert!([":authority", "cookie", "x-forwarded-host"].contains(&name.as_ref()), "{name} is replaced");
         assert_clean(value.as_bytes());
+    }
+    if config.providers.len() > 1 {
+        assert_judged_authority(forward, request);
     }
     of_set_cookies(forward.set_cookies.iter().map(|value| value.as_bytes()), provider);
     if let Some(identity) = &forward.identity {
@@ -83,11 +86,26 @@ fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &
     }
     for (name, value) in &seen {
         if name == b"cookie" {
-            assert!(!cookie_names(value).any(|name| is_own_cookie(name, provider)), "an own cookie goes on");
+            assert!(!cookie_names(value).any(is_filters_cookie), "a cookie of some provider's goes on");
         }
         if name == b"authorization" && !set_by_token(name) {
             assert!(!mentions_own_token(value, config), "a token of this authentik goes on");
         }
+    }
+}
+
+/// With several providers the host goes on in the form that was judged: lower case, without a dot at its end.
+fn assert_judged_authority(forward: &Forward, request: &Request) {
+    let is_authority = |(name, _): &&(Vec<u8>, Vec<u8>)| name == b":authority";
+    let by_token = forward.identity.iter().flat_map(|identity| identity.overriding_headers());
+    if by_token.into_iter().any(|(name, _)| name == ":authority") {
+        return;
+    }
+    let seen = applied(forward, request);
+    for (_, value) in seen.iter().filter(is_authority) {
+        let host = core::str::from_utf8(value).expect("it was parsed");
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        assert!(!host.contains(char::is_uppercase) && !name.ends_with('.'), "{host}");
     }
 }
 
@@ -203,7 +221,10 @@ pub(crate) fn is_own_url(url: &Url, provider: &Provider) -> bool {
     let is_plain = url.scheme() == external.scheme() && url.username().is_empty() && url.password().is_none();
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     let is_own = match (provider.mode, &provider.cookie_domain) {
-        (Mode::ForwardDomain, Some(domain)) => host == domain || host.ends_with(&format!(".{domain}")),
+        (Mode::ForwardDomain, Some(domain)) => {
+            (host == domain || host.ends_with(&format!(".{domain}")))
+                && url.port_or_known_default() == external.port_or_known_default()
+        }
         (Mode::ForwardDomain, None) => false,
         (Mode::Proxy | Mode::ForwardSingle, _) => url.origin() == external.origin(),
     };
@@ -248,6 +269,19 @@ fn is_own_cookie(name: &[u8], provider: &Provider) -> bool {
         let Some(rest) = name.strip_prefix(own.as_bytes()) else { return false };
         rest.is_empty() || matches!(rest, [b'_', b'0'..=b'8'])
     })
+}
+
+/// Whether a cookie is of the filter's shape, whatever provider's it is.
+fn is_filters_cookie(name: &[u8]) -> bool {
+    let Ok(name) = core::str::from_utf8(name) else { return false };
+    let name = name.strip_prefix("__Host-").unwrap_or(name);
+    let Some((digits, suffix)) = name.strip_prefix("authentik_proxy_").and_then(|rest| rest.split_at_checked(8))
+    else {
+        return false;
+    };
+    let number = suffix.strip_prefix("_login").unwrap_or(suffix);
+    let is_number = number.is_empty() || matches!(number.as_bytes(), [b'_', b'0'..=b'8']);
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()) && is_number
 }
 
 /// The name of a provider's session cookie.

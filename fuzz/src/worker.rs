@@ -151,8 +151,12 @@ pub(crate) struct Worker {
     pub(crate) now: u64,
     last_id: RequestId,
     waiting: BTreeMap<RequestId, Request>,
-    out: Vec<Ticket>,
+    /// Calls that are out, and since when.
+    out: Vec<(Ticket, u64)>,
 }
+
+/// After so many seconds without an answer a call is given up: its timeout and two.
+const LOST_AFTER: u64 = 7;
 
 impl Worker {
     /// With a configuration that is good.
@@ -194,8 +198,8 @@ impl Worker {
         let calls = self.core.take_calls();
         for (ticket, call) in &calls {
             promises::of_call(call, self.core.config());
-            assert!(!self.out.contains(ticket), "two calls are out for one ticket");
-            self.out.push(*ticket);
+            assert!(self.out.iter().all(|(out, _)| out != ticket), "two calls are out for one ticket");
+            self.out.push((*ticket, self.now));
         }
         let config = self.core.config();
         let most = config.authentik.max_pending_calls + config.providers.len();
@@ -205,18 +209,20 @@ impl Worker {
 
     /// An answer comes, to a call that is out or to one that never was.
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: &Answer) -> Vec<(RequestId, Decision)> {
-        self.out.retain(|out| *out != ticket);
+        self.out.retain(|(out, _)| *out != ticket);
         let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
-        let decisions = self.core.answered(&env, ticket, answer);
-        self.decided(decisions)
+        self.core.answered(&env, ticket, answer);
+        self.decided()
     }
 
     /// Time passes.
     pub(crate) fn tick(&mut self, seconds: u64) -> Vec<(RequestId, Decision)> {
         self.now = self.now.saturating_add(seconds);
         let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
-        let decisions = self.core.tick(&env, 0);
-        self.decided(decisions)
+        self.core.tick(&env, 0);
+        let now = self.now;
+        self.out.retain(|(_, since)| now - since <= LOST_AFTER);
+        self.decided()
     }
 
     /// A client leaves.
@@ -225,10 +231,16 @@ impl Worker {
         self.waiting.remove(&id);
     }
 
-    fn decided(&mut self, decisions: Vec<(RequestId, Decision)>) -> Vec<(RequestId, Decision)> {
-        for (id, decision) in &decisions {
-            let request = self.waiting.remove(id).expect("only a request that waits is decided, and once");
-            promises::of_decision(decision, &request, self.core.config(), self.now);
+    fn decided(&mut self) -> Vec<(RequestId, Decision)> {
+        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let mut decisions = Vec::new();
+        while let Some(id) = self.core.next_ready() {
+            let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");
+            if let Some(decision) = self.core.resume(&env, id, &request.block()) {
+                promises::of_decision(&decision, request, self.core.config(), self.now);
+                self.waiting.remove(&id);
+                decisions.push((id, decision));
+            }
         }
         decisions
     }

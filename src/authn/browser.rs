@@ -56,30 +56,35 @@ impl Authenticator {
         let Some(booth) = self.booth(request.provider) else {
             return decision::fail(&self.asker(request, None), Fault::Host);
         };
+        let Env { now, surroundings } = *request.env;
         let login = match self.current_login(request, &booth) {
+            Some(login) if login.has_ended() => login.begin_again(now, surroundings),
             Some(login) => Some(login),
-            None => Login::begin(request.env.now, request.env.surroundings),
+            None => Login::begin(now, surroundings),
         };
-        self.redirect_to_authentik(request, login, return_url, rejection)
+        match login {
+            Some(login) => self.redirect_to_authentik(request, &login, return_url, rejection),
+            None => decision::fail(&self.asker(request, None), Fault::NoRandomness),
+        }
     }
 
     fn redirect_to_authentik(
         &self,
         request: Request<'_>,
-        login: Option<Login>,
+        login: &Login,
         return_url: String,
         rejection: Rejection,
     ) -> Decision {
         let asker = self.asker(request, None);
-        let (Some(booth), Some(login)) = (self.booth(request.provider), login) else {
-            return decision::fail(&asker, Fault::NoRandomness);
+        let Some(booth) = self.booth(request.provider) else {
+            return decision::fail(&asker, Fault::Host);
         };
         if login.is_fruitless(request.env.now) {
             return decision::reject(&asker, Rejection::LoginFailed(LoginFailure::TooManyRounds));
         }
         let state =
             booth.seal(sealing::Purpose::State, &login.state(return_url, request.env.now), request.env);
-        let (Some(state), Some(cookies)) = (state, booth.login_cookie(&login, request)) else {
+        let (Some(state), Some(cookies)) = (state, booth.login_cookie(login, LOGIN_SECONDS, request)) else {
             return decision::fail(&asker, Fault::NoRandomness);
         };
         let parameters = (state.as_str(), login.nonce.as_str(), &*login.challenge());
@@ -89,7 +94,9 @@ impl Authenticator {
 
     /// authentik sent the browser back.
     fn call_back(&mut self, request: Request<'_>, callback: Callback) -> Option<Decision> {
-        let has_session = self.session(request).is_some();
+        // One that authentik would have to confirm is none: it may have been ended there, and then this login is to end that.
+        let session = self.session(request);
+        let has_session = session.is_some_and(|session| !self.is_to_be_confirmed(request, &session));
         let asker = self.asker(request, None);
         // Not `None`: that would be to wait for an answer that nobody was asked for.
         let Some(booth) = self.booth(request.provider) else {
@@ -108,20 +115,33 @@ impl Authenticator {
             return failed(LoginFailure::Refused);
         }
         // Without its cookie a login can never end: a browser that keeps none is not sent round again.
-        let Some(login) = self.current_login(request, &booth) else {
+        let Some(login) = self.current_login(request, &booth).filter(|login| !login.has_ended()) else {
             return failed(LoginFailure::NoCookie);
         };
         let Some(code) = callback.code else { return failed(LoginFailure::NoCode) };
         if !state.is_some_and(|state| state.is_of(&login, request.env.now)) {
-            let next = login.next(request.env.now, request.env.surroundings);
-            let stale = Rejection::LoginFailed(LoginFailure::State);
-            return Some(self.redirect_to_authentik(request, next, return_url, stale));
+            let mismatch = Rejection::LoginFailed(LoginFailure::State);
+            return Some(self.restart_login(request, &login, return_url, mismatch));
         }
         let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
         let purpose = Purpose::Login { return_url };
         match self.verdict_on(request, purpose.clone(), &Credential::Code(code)) {
             Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
             Known::Waiting => None,
+        }
+    }
+
+    /// Sends a browser to authentik once more; the rounds are counted.
+    fn restart_login(
+        &self,
+        request: Request<'_>,
+        login: &Login,
+        return_url: String,
+        rejection: Rejection,
+    ) -> Decision {
+        match login.next(request.env.now, request.env.surroundings) {
+            Some(next) => self.redirect_to_authentik(request, &next, return_url, rejection),
+            None => decision::fail(&self.asker(request, None), Fault::NoRandomness),
         }
     }
 
@@ -134,14 +154,14 @@ impl Authenticator {
     ) -> Decision {
         let asker = self.asker(request, None);
         let Some(booth) = self.booth(request.provider) else { return decision::fail(&asker, Fault::Host) };
-        let next = self
-            .current_login(request, &booth)
-            .and_then(|login| login.next(request.env.now, request.env.surroundings));
+        let Some(login) = self.current_login(request, &booth) else {
+            return decision::reject(&asker, Rejection::LoginFailed(LoginFailure::NoCookie));
+        };
         let identity = match outcome {
             Ok(Verdict::Vouched(identity)) => identity,
             // A code that was used already, or is too old: a fresh login, unless it goes on like this.
-            Ok(Verdict::Refused(rejection @ Rejection::Refused)) => {
-                return self.redirect_to_authentik(request, next, return_url, rejection);
+            Ok(Verdict::Refused(rejection @ Rejection::Refused(_))) => {
+                return self.restart_login(request, &login, return_url, rejection);
             }
             Ok(Verdict::Refused(rejection)) => return decision::reject(&asker, rejection),
             Err(fault) => return decision::fail(&asker, fault),
@@ -156,9 +176,12 @@ impl Authenticator {
             request.env.now,
             request.env.surroundings,
         );
-        let login = next.and_then(|next| booth.login_cookie(&next, request));
-        let (Some(sealed), Some(login)) = (sealed, login) else {
-            return decision::fail(&asker, Fault::NoRandomness);
+        let ended = login.ended(request.env.now);
+        let counted = booth.login_cookie(&ended, ended.counts_for(request.env.now), request);
+        let (sealed, login) = match (sealed, counted) {
+            (Ok(sealed), Some(login)) => (sealed, login),
+            (Err(fault), _) => return decision::fail(&asker, fault),
+            (Ok(_), None) => return decision::fail(&asker, Fault::NoRandomness),
         };
         let max_age = sealed.expires.since(request.env.now);
         let Some(session) = booth.session.set(&sealed.value, max_age, &request.view.cookies) else {
@@ -200,9 +223,14 @@ impl Authenticator {
 }
 
 impl Booth<'_> {
-    fn login_cookie(&self, login: &Login, request: Request<'_>) -> Option<Vec<HeaderValue>> {
+    fn login_cookie(
+        &self,
+        login: &Login,
+        max_age: u64,
+        request: Request<'_>,
+    ) -> Option<Vec<HeaderValue>> {
         let sealed = self.seal(sealing::Purpose::Login, login, request.env)?;
-        self.login.set(&sealed, LOGIN_SECONDS, &request.view.cookies)
+        self.login.set(&sealed, max_age, &request.view.cookies)
     }
 
     fn seal<T: Serialize>(&self, purpose: sealing::Purpose, content: &T, env: &Env<'_>) -> Option<String> {

@@ -20,6 +20,13 @@ const MAX_PARTS: usize = 9;
 /// Most cookies of the same name that are tried.
 const MAX_CANDIDATES: usize = 4;
 
+/// A cookie's name begins with this where a browser would hold it to this very host (RFC 6265bis §4.1.3.2).
+const HOST_PREFIX: &str = "__Host-";
+const NAME_PREFIX: &str = "authentik_proxy_";
+/// Hex digits of SHA-256(client_id) behind it.
+const DIGITS: usize = 8;
+const LOGIN_SUFFIX: &str = "_login";
+
 /// One of our cookies: its name and where it holds.
 #[derive(Debug)]
 pub(super) struct Cookie {
@@ -29,21 +36,21 @@ pub(super) struct Cookie {
 }
 
 /// The session cookie is `authentik_proxy_` and the first 8 hex digits of SHA-256(client_id), as the outpost has it; the
-/// login's has `_login` behind it. `__Host-` where a browser would hold it to this very host.
+/// login's has `_login` behind it.
 impl Cookie {
     pub(super) fn session(provider: &Provider) -> Self {
         Self::new(provider, "")
     }
 
     pub(super) fn login(provider: &Provider) -> Self {
-        Self::new(provider, "_login")
+        Self::new(provider, LOGIN_SUFFIX)
     }
 
     fn new(provider: &Provider, suffix: &str) -> Self {
         let digest = Sha256::digest(provider.client_id.as_bytes());
-        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = digest.iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
         let is_secure = provider.external_host.scheme == Scheme::Https;
-        let prefix = if is_secure && provider.cookie_domain.is_none() { "__Host-" } else { "" };
+        let prefix = if is_secure && provider.cookie_domain.is_none() { HOST_PREFIX } else { "" };
         let mut attributes = "; Path=/; HttpOnly; SameSite=Lax".to_owned();
         if is_secure {
             attributes.push_str("; Secure");
@@ -53,7 +60,7 @@ impl Cookie {
             attributes.push_str(domain);
         }
         attributes.push_str("; Max-Age=");
-        Self { name: format!("{prefix}authentik_proxy_{digits}{suffix}"), attributes }
+        Self { name: format!("{prefix}{NAME_PREFIX}{digits}{suffix}"), attributes }
     }
 
     /// The values that the client sent: under the name itself, and put together from its parts.
@@ -130,15 +137,7 @@ impl Cookie {
     }
 
     fn part(&self, name: &[u8]) -> Option<Part> {
-        let rest = name.strip_prefix(self.name.as_bytes())?;
-        match rest.split_first() {
-            None => Some(Part::Whole),
-            Some((b'_', [digit])) => {
-                let number = usize::from(digit.checked_sub(b'0')?);
-                (number < MAX_PARTS).then_some(Part::Number(number))
-            }
-            Some(_) => None,
-        }
+        part(name.strip_prefix(self.name.as_bytes())?)
     }
 }
 
@@ -157,17 +156,36 @@ pub(super) enum Remaining {
     Value(HeaderValue),
 }
 
-/// Takes these cookies and their parts out of what was sent.
-pub(super) fn without(own: &[&Cookie], sent: &[&[u8]]) -> Remaining {
-    let is_own = |pair: &[u8]| {
-        let (name, _) = split(pair);
-        own.iter().any(|cookie| cookie.part(name).is_some())
-    };
-    let kept: Vec<_> = sent.iter().copied().filter(|pair| !is_own(pair)).collect();
+/// Takes every cookie of the filter's own shape out of what was sent, whichever provider's it is: an application that got
+/// another's could use it there.
+pub(super) fn without_own(sent: &[&[u8]]) -> Remaining {
+    let kept: Vec<_> = sent.iter().copied().filter(|pair| !has_own_shape(split(pair).0)).collect();
     match (kept.len() == sent.len(), kept.is_empty()) {
         (true, _) => Remaining::Untouched,
         (false, true) => Remaining::Nothing,
         (false, false) => Remaining::Value(HeaderValue::cleaned(kept.join(&b"; "[..]))),
+    }
+}
+
+/// `authentik_proxy_` and 8 hex digits, with or without `__Host-` before it, and one of the filter's suffixes, or none,
+/// behind it.
+pub(super) fn has_own_shape(name: &[u8]) -> bool {
+    let name = name.strip_prefix(HOST_PREFIX.as_bytes()).unwrap_or(name);
+    let Some(rest) = name.strip_prefix(NAME_PREFIX.as_bytes()) else { return false };
+    let Some((digits, suffix)) = rest.split_first_chunk::<DIGITS>() else { return false };
+    let suffix = suffix.strip_prefix(LOGIN_SUFFIX.as_bytes()).unwrap_or(suffix);
+    digits.iter().all(u8::is_ascii_hexdigit) && part(suffix).is_some()
+}
+
+/// Which part of a value a cookie with this suffix holds.
+fn part(suffix: &[u8]) -> Option<Part> {
+    match suffix.split_first() {
+        None => Some(Part::Whole),
+        Some((b'_', [digit])) => {
+            let number = usize::from(digit.checked_sub(b'0')?);
+            (number < MAX_PARTS).then_some(Part::Number(number))
+        }
+        Some(_) => None,
     }
 }
 
@@ -221,7 +239,7 @@ mod tests {
     }
 
     fn remaining(lines: &[&str]) -> Option<String> {
-        match without(&[&cookie()], &sent(lines)) {
+        match without_own(&sent(lines)) {
             Remaining::Untouched => None,
             Remaining::Nothing => Some(String::new()),
             Remaining::Value(value) => Some(text(&[value]).remove(0)),
@@ -229,23 +247,39 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_cookie_goes() {
+    fn every_cookie_of_our_shape_goes_and_no_other() {
         assert_eq!(remaining(&[]), None);
-        assert_eq!(
-            remaining(&[
-                "a=b; __Host-ownx=1; x__Host-own=y; own=1; __Host-own_x=1; __Host-own_9=1; __Host-own_10=1"
-            ]),
-            None
-        );
-        assert_eq!(remaining(&["__Host-own=x"]), Some(String::new()));
-        assert_eq!(remaining(&["a=1;__Host-own_0=x; b=\"2\""]).as_deref(), Some("a=1; b=\"2\""));
-        assert_eq!(remaining(&["a=1", "__Host-own=x", "b=2"]).as_deref(), Some("a=1; b=2"));
-        assert_eq!(remaining(&["a=1; __Host-own=x; __Host-own = y"]).as_deref(), Some("a=1"));
-        assert_eq!(
-            remaining(&["a=1; \u{14}__Host-own\0=x"]).as_deref(),
-            Some("a=1"),
-            "a space once it is written"
-        );
+        for foreign in [
+            "a=b",
+            "authentik_proxy=x",
+            "authentik_proxy_=x",
+            "authentik_proxy_0a1b2c3=x",
+            "authentik_proxy_0a1b2c3g=x",
+            "authentik_proxy_0a1b2c3d4=x",
+            "authentik_proxy_0a1b2c3d_9=x",
+            "authentik_proxy_0a1b2c3d_10=x",
+            "authentik_proxy_0a1b2c3d_other=x",
+            "xauthentik_proxy_0a1b2c3d=x",
+            "__Secure-authentik_proxy_0a1b2c3d=x",
+            "a=authentik_proxy_0a1b2c3d=x",
+        ] {
+            assert_eq!(remaining(&[foreign]), None, "{foreign}");
+        }
+        for own in [
+            "authentik_proxy_0a1b2c3d=x",
+            "__Host-authentik_proxy_0a1b2c3d=x",
+            "authentik_proxy_FFFFFFFF=x",
+            "authentik_proxy_0a1b2c3d_0=x",
+            "__Host-authentik_proxy_0a1b2c3d_8=x",
+            "authentik_proxy_0a1b2c3d_login=x",
+            "__Host-authentik_proxy_0a1b2c3d_login_1=x",
+            "authentik_proxy_0a1b2c3d",
+            "\u{14}authentik_proxy_0a1b2c3d\0=x",
+        ] {
+            assert_eq!(remaining(&[own]), Some(String::new()), "{own}");
+            assert_eq!(remaining(&["a=1", own, "b=\"2\""]).as_deref(), Some("a=1; b=\"2\""), "{own}");
+            assert_eq!(remaining(&[&format!("a=1;{own}; {own};b=2")]).as_deref(), Some("a=1; b=2"), "{own}");
+        }
     }
 
     #[test]

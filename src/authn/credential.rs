@@ -226,9 +226,9 @@ pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -
     };
     let words = value.split(|byte| !is_token_byte(*byte)).filter_map(|word| core::str::from_utf8(word).ok());
     words.filter(|word| !word.is_empty()).any(|word| {
-        let decoded = BASE64.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let password = decoded.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
-        is_told(word) || password.is_some_and(&is_told)
+        let decoded = Secret::new(BASE64.decode(word).unwrap_or_default());
+        let text = core::str::from_utf8(decoded.expose()).unwrap_or_default();
+        is_told(word) || text.split_once(':').is_some_and(|(_, password)| is_told(password))
     })
 }
 

@@ -36,6 +36,8 @@ pub struct Forward {
     pub replace: Vec<Header>,
     /// `Set-Cookie` lines for the response, unless shared caches may keep it.
     pub set_cookies: Vec<HeaderValue>,
+    /// Whether the client sent `Authorization`: it decides what shared caches may keep.
+    pub has_authorization: bool,
     /// Who it is; `None` on paths that need no authentication.
     pub identity: Option<Rc<Identity>>,
 }
@@ -85,7 +87,8 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
     let (status, details) = match rejection {
         Rejection::NoCredential => (401, "authentik_no_credential"),
         Rejection::Unusable(_) => (401, "authentik_unusable_credential"),
-        Rejection::Refused => (401, "authentik_refused"),
+        Rejection::Refused(_) => (401, "authentik_refused"),
+        Rejection::SessionEnded => (401, "authentik_session_ended"),
         Rejection::Token(_) => (401, "authentik_invalid_token"),
         Rejection::Inactive => (401, "authentik_inactive_token"),
         Rejection::Throttled { retry_after: Some(_) } => (429, "authentik_throttled"),
@@ -106,7 +109,8 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
         Rejection::NoCredential => log::Level::Debug,
         Rejection::Incomplete(_) => log::Level::Warn,
         Rejection::Unusable(_)
-        | Rejection::Refused
+        | Rejection::Refused(_)
+        | Rejection::SessionEnded
         | Rejection::Token(_)
         | Rejection::Inactive
         | Rejection::LoginFailed(_)
@@ -130,12 +134,17 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
         Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
         Fault::TooManyCalls | Fault::TooManyWaiting => 1,
         Fault::Unavailable { retry_after: None, .. }
+        | Fault::Unreachable { .. }
+        | Fault::Lost
+        | Fault::UnknownApplication
+        | Fault::UnencodableCall
+        | Fault::UnencodableSession
         | Fault::BadAnswer { .. }
         | Fault::AnswerTooLarge
         | Fault::Reset
         | Fault::UnknownCluster
         | Fault::NoCapacity
-        | Fault::InvalidClient
+        | Fault::InvalidClient(_)
         | Fault::RequestRefused
         | Fault::IssuedToken(_)
         | Fault::IssuedTokenInactive
@@ -160,23 +169,42 @@ pub fn broken_reply() -> Reply {
     fail_reply(&nobody, Fault::Host)
 }
 
-/// Whether shared caches may keep a response with these headers (RFC 9111 §3.5, §5.2.2): no cookie belongs there. Headers
-/// that cannot be read are no reason to set one.
-pub fn may_be_shared(headers: &HeaderBlock) -> bool {
+/// The fields that tell caches what to do: the general one, and those that tell a shared cache something else (RFC 9213 §2;
+/// `Surrogate-Control`, W3C Edge Architecture §2.1).
+const CACHE_FIELDS: [&[u8]; 3] = [b"cache-control", b"cdn-cache-control", b"surrogate-control"];
+
+/// Whether shared caches may keep a response with these headers: no cookie belongs there. Headers that cannot be read are no
+/// reason to set one. After a request with `Authorization` a shared cache keeps only what says `public`, `s-maxage` or
+/// `must-revalidate` (RFC 9111 §3.5). After any other it may keep whatever says neither `private` nor `no-store` (§3):
+/// `Expires`, `Last-Modified` or the status alone are enough for it (§4.2.2).
+pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
     let Some(Ok(pairs)) = headers.pairs().map(Iterator::collect::<Result<Vec<_>, MalformedBlock>>) else {
         return true;
     };
-    let has = |directive: &str| {
-        let lines = pairs.iter().filter(|(name, _)| *name == b"cache-control");
-        lines.flat_map(|(_, value)| value.split(|byte| *byte == b',')).any(|part| {
-            let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
-            name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
-        })
+    let may_keep = |field: &[u8]| {
+        let lines: Vec<_> = pairs.iter().filter(|(name, _)| *name == field).map(|(_, value)| *value).collect();
+        let has = |directive: &str| {
+            lines.iter().flat_map(|value| value.split(|byte| *byte == b',')).any(|part| {
+                let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+                name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
+            })
+        };
+        let is_forbidden = has("private") || has("no-store");
+        let is_general = field == b"cache-control";
+        match (has_authorization, lines.is_empty()) {
+            (_, true) => is_general && !has_authorization,
+            (false, false) => has("public") || has("s-maxage") || !is_forbidden,
+            // `must-revalidate` mostly stands beside what forbids it.
+            (true, false) => {
+                has("public")
+                    || has("s-maxage")
+                    || (has("must-revalidate") && !is_forbidden && !has("no-cache"))
+                    // What is meant for a CDN alone it may well follow whatever the request had.
+                    || (!is_general && !is_forbidden)
+            }
+        }
     };
-    // `must-revalidate` alone lets them keep what answers an `Authorization`; mostly it stands beside what forbids it.
-    has("public")
-        || has("s-maxage")
-        || has("must-revalidate") && !["no-store", "private", "no-cache"].iter().any(|other| has(other))
+    CACHE_FIELDS.into_iter().any(may_keep)
 }
 
 /// A browser is sent to the login.
@@ -195,8 +223,25 @@ pub(super) fn redirect(
         headers,
         body: String::new(),
         details: "authentik_login",
-        log: line(asker, 302, log::Level::Debug, &rejection.to_string()),
+        log: line(asker, 302, redirect_level(rejection), &rejection.to_string()),
     })
+}
+
+/// That authentik has ended a session an operator wants to see; that a browser has none is nothing to tell.
+const fn redirect_level(rejection: Rejection) -> log::Level {
+    match rejection {
+        Rejection::SessionEnded => log::Level::Info,
+        Rejection::NoCredential
+        | Rejection::Unusable(_)
+        | Rejection::Refused(_)
+        | Rejection::Token(_)
+        | Rejection::Inactive
+        | Rejection::LoginFailed(_)
+        | Rejection::NotFound
+        | Rejection::Incomplete(_)
+        | Rejection::Throttled { .. }
+        | Rejection::UnknownHost => log::Level::Debug,
+    }
 }
 
 /// The outpost's sign of life.

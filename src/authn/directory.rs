@@ -1,8 +1,9 @@
 //! Which provider a request belongs to.
 //!
-//! Owns: the look-up by host. Must not: look at anything but the request's authority.
+//! Owns: the look-up by host, and the one form of the host that was looked up. Must not: look at anything but the
+//! request's authority.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::origin::{Host, Scheme};
 use crate::config::{Mode, Provider};
@@ -15,10 +16,23 @@ pub type ProviderId = usize;
 pub struct Directory {
     /// Set when there is just one provider: it answers for every host.
     only: Option<ProviderId>,
-    /// By host, as a request would name it on a plain or on a TLS port.
+    /// By host, without the default port of its scheme.
     single: HashMap<Host, ProviderId>,
+    /// The names of those hosts.
+    single_names: BTreeSet<String>,
     /// By cookie domain, the longest first.
     domains: Vec<(String, ProviderId)>,
+}
+
+/// The provider of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which it is.
+    pub id: ProviderId,
+    /// With several providers: the host that was judged (lower case, no trailing dot, no default port). This is what goes on
+    /// as `:authority`, so that Envoy routes by what was judged. `None`: the request has just this form, or there is only
+    /// one provider.
+    pub authority: Option<Host>,
 }
 
 impl Directory {
@@ -36,21 +50,108 @@ impl Directory {
             }
         }
         domains.sort_by_key(|(domain, _)| core::cmp::Reverse(domain.len()));
-        Self { only: (providers.len() == 1).then_some(0), single, domains }
+        let single_names = single.keys().map(|host: &Host| host.name().to_owned()).collect();
+        Self { only: (providers.len() == 1).then_some(0), single, single_names, domains }
     }
 
     /// The provider of a request with this `:authority`: the only one, else the one whose `external_host` it is,
-    /// else the one with the longest `cookie_domain` that it ends in.
-    pub fn find(&self, authority: &[u8], providers: &[Provider]) -> Option<ProviderId> {
-        if self.only.is_some() {
-            return self.only;
+    /// else the one with the longest `cookie_domain` that it ends in. Envoy may route a host whatever its port says, so a
+    /// name that is a single provider's belongs to nobody else: with another port it has no provider.
+    pub fn find(&self, authority: &[u8], providers: &[Provider]) -> Option<Found> {
+        if let Some(id) = self.only {
+            return Some(Found { id, authority: None });
         }
         let host = Host::parse(authority)?;
+        let id = self.single(&host, providers).or_else(|| self.domain(&host))?;
+        let judged = host.under(providers.get(id)?.external_host.scheme);
+        let is_same = judged.to_string().as_bytes() == authority;
+        Some(Found { id, authority: (!is_same).then_some(judged) })
+    }
+
+    fn single(&self, host: &Host, providers: &[Provider]) -> Option<ProviderId> {
         let of_scheme = |scheme| {
             let id = *self.single.get(&host.clone().under(scheme))?;
             (providers.get(id)?.external_host.scheme == scheme).then_some(id)
         };
-        let by_domain = || self.domains.iter().find(|(domain, _)| host.is_within(domain)).map(|(_, id)| *id);
-        of_scheme(Scheme::Https).or_else(|| of_scheme(Scheme::Http)).or_else(by_domain)
+        of_scheme(Scheme::Https).or_else(|| of_scheme(Scheme::Http))
+    }
+
+    fn domain(&self, host: &Host) -> Option<ProviderId> {
+        if self.single_names.contains(host.name()) {
+            return None;
+        }
+        self.domains.iter().find(|(domain, _)| host.is_within(domain)).map(|(_, id)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn config(providers: &[(&str, &str, &str)]) -> Config {
+        let provider = |(slug, external_host, cookie_domain): &(&str, &str, &str)| {
+            let mode = if cookie_domain.is_empty() { "forward_single" } else { "forward_domain" };
+            json!({
+                "assigned_application_slug": slug, "client_id": slug, "client_secret": "s", "mode": mode,
+                "external_host": external_host, "cookie_domain": cookie_domain,
+            })
+        };
+        let providers: Vec<_> = providers.iter().map(provider).collect();
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "session": {"enabled": false}, "providers": providers,
+        });
+        Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn a_name_of_a_single_provider_never_belongs_to_a_domain() {
+        let config = config(&[
+            ("secret", "https://secret.corp", ""),
+            ("odd", "https://odd.corp:8443", ""),
+            ("corp", "https://auth.corp", "corp"),
+            ("deep", "https://auth.deep.corp", "deep.corp"),
+        ]);
+        let directory = Directory::new(&config.providers);
+        let find = |authority: &str| {
+            directory.find(authority.as_bytes(), &config.providers).map(|found| {
+                (config.providers[found.id].slug.clone(), found.authority.map(|host| host.to_string()))
+            })
+        };
+        for (authority, slug, judged) in [
+            ("secret.corp", "secret", None),
+            ("secret.corp:443", "secret", Some("secret.corp")),
+            ("Secret.CORP.", "secret", Some("secret.corp")),
+            ("secret.corp.:443", "secret", Some("secret.corp")),
+            ("odd.corp:8443", "odd", None),
+            ("odd.corp.:8443", "odd", Some("odd.corp:8443")),
+            ("other.corp", "corp", None),
+            ("OTHER.corp:443", "corp", Some("other.corp")),
+            ("other.corp:1234", "corp", None),
+            ("x.deep.corp", "deep", None),
+            ("x.secret.corp", "corp", None),
+        ] {
+            let expected = Some((slug.to_owned(), judged.map(str::to_owned)));
+            assert_eq!(find(authority), expected, "{authority}");
+        }
+        for authority in [
+            "secret.corp:1234", "secret.corp:80", "SECRET.corp.:1234", "odd.corp", "odd.corp:443", "corp.example",
+            "secret.corp:", "user@secret.corp", "", "secret.corp..",
+        ] {
+            assert_eq!(find(authority), None, "{authority}");
+        }
+    }
+
+    #[test]
+    fn the_only_provider_answers_for_every_host_as_it_is() {
+        let config = config(&[("demo", "https://demo.corp", "")]);
+        let directory = Directory::new(&config.providers);
+        for authority in ["demo.corp", "DEMO.corp.:1", "other", "", "\u{7f}"] {
+            let found = directory.find(authority.as_bytes(), &config.providers);
+            assert_eq!(found, Some(Found { id: 0, authority: None }), "{authority}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: the words for the log. Must not: be told to the client in these words.
 
 use core::fmt;
+use std::rc::Rc;
 
 use super::credential::Unusable;
 use super::identity::Incomplete;
@@ -15,8 +16,10 @@ pub enum Rejection {
     NoCredential,
     /// What is there is no credential.
     Unusable(Unusable),
-    /// authentik's token endpoint refused user name and password.
-    Refused,
+    /// authentik's token endpoint refused the grant (`invalid_grant`).
+    Refused(Grant),
+    /// authentik has ended the session that the cookie stands for.
+    SessionEnded,
     /// The token does not stand.
     Token(TokenRejection),
     /// authentik says that the token is not active.
@@ -36,14 +39,35 @@ pub enum Rejection {
     UnknownHost,
 }
 
+/// What was presented to authentik's token endpoint (RFC 6749 §1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// User name and app password, with the client credentials.
+    Password,
+    /// A token of another issuer, as a client assertion (RFC 7523 §2.2).
+    Assertion,
+    /// The authorization code at the end of a login.
+    Code,
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredential => formatter.write_str("no credential"),
             Self::Unusable(unusable) => unusable.fmt(formatter),
-            Self::Refused => formatter.write_str(
+            Self::Refused(Grant::Password) => formatter.write_str(
                 "authentik refused the user name and app password (invalid_grant); it must be an app password, and \
                  the user name, not the e-mail address",
+            ),
+            Self::Refused(Grant::Assertion) => formatter.write_str(
+                "authentik refused the token of another issuer (invalid_grant); its source or provider must be \
+                 federated with this provider",
+            ),
+            Self::Refused(Grant::Code) => formatter
+                .write_str("authentik refused the authorization code (invalid_grant); restarting login"),
+            Self::SessionEnded => formatter.write_str(
+                "authentik has ended the session: it says that the session's token is not active (also said for a \
+                 wrong client_secret)",
             ),
             Self::Token(rejection) => rejection.fmt(formatter),
             Self::LoginFailed(failure) => failure.fmt(formatter),
@@ -84,7 +108,7 @@ impl fmt::Display for LoginFailure {
             Self::Refused => "login failed: authentik answered with an error",
             Self::NoCookie => "login failed: the browser came back without its login cookie",
             Self::NoCode => "login failed: the browser came back without a code",
-            Self::State => "the login's state is not of this browser, provider or time: a fresh login",
+            Self::State => "login state does not match this browser or has expired; restarting login",
             Self::Nonce => "login failed: the token's nonce is not that of the login",
             Self::SessionTooLong => "login failed: the session would be longer than 32 KiB",
             Self::TooManyRounds => "login failed: three rounds within a minute brought no session",
@@ -93,9 +117,20 @@ impl fmt::Display for LoginFailure {
 }
 
 /// Nobody can say whether the client may come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// authentik, or Envoy in its place, answered with a status that is no answer.
+    /// Envoy answered in authentik's place: it did not reach authentik.
+    Unreachable {
+        /// Envoy's status: 503, or 504 after the timeout.
+        status: u16,
+        /// What Envoy says of it, cleaned, at most 200 bytes.
+        reason: Rc<str>,
+    },
+    /// No answer came, not even Envoy's after the timeout.
+    Lost,
+    /// authentik has no key set for the application's slug.
+    UnknownApplication,
+    /// authentik answered with a status that is no answer.
     Unavailable {
         /// What came.
         status: u16,
@@ -119,8 +154,8 @@ pub enum Fault {
     TooManyCalls,
     /// As many requests as a worker has room for wait already.
     TooManyWaiting,
-    /// authentik does not know the `client_id`.
-    InvalidClient,
+    /// authentik does not accept the client (`invalid_client`).
+    InvalidClient(Grant),
     /// authentik refused the request for a reason that is not the client's.
     RequestRefused,
     /// The token that authentik just issued does not verify.
@@ -131,13 +166,77 @@ pub enum Fault {
     NoKeys,
     /// The host has no randomness.
     NoRandomness,
+    /// A value of the configuration cannot be sent in a header.
+    UnencodableCall,
+    /// What a cookie must hold cannot be written.
+    UnencodableSession,
     /// The host handed over something that is not in its format.
     Host,
+}
+
+impl Fault {
+    /// Whether authentik itself fails: only that is bridged by `cache.stale_seconds`. What clients can cause (too many at
+    /// one time) and what the operator must mend is not.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Lost
+            | Self::Unavailable { .. }
+            | Self::BadAnswer { .. }
+            | Self::AnswerTooLarge
+            | Self::Reset
+            | Self::NoCapacity
+            | Self::NoKeys => true,
+            Self::UnknownApplication
+            | Self::UnknownCluster
+            | Self::TooManyCalls
+            | Self::TooManyWaiting
+            | Self::InvalidClient(_)
+            | Self::RequestRefused
+            | Self::IssuedToken(_)
+            | Self::IssuedTokenInactive
+            | Self::NoRandomness
+            | Self::UnencodableCall
+            | Self::UnencodableSession
+            | Self::Host => false,
+        }
+    }
+}
+
+/// What to look at when a token that authentik has just issued does not verify for this reason.
+const fn hint(rejection: TokenRejection) -> &'static str {
+    match rejection {
+        TokenRejection::Issuer => {
+            "check authentik.host and issuer_mode, or set oidc_configuration.issuer; authentik makes iss from the \
+             host, and from X-Forwarded-Proto if the proxy is in AUTHENTIK_LISTEN__TRUSTED_PROXY_CIDRS"
+        }
+        TokenRejection::UnknownKey => {
+            "authentik may have a new key: the key set is fetched again after jwks.min_refresh_interval_seconds"
+        }
+        TokenRejection::Audience => "check client_id",
+        TokenRejection::Signature => "check client_secret, and the provider's signing key",
+        TokenRejection::Expired | TokenRejection::NotYetValid | TokenRejection::IssuedInFuture => {
+            "check the clocks of authentik and of this host"
+        }
+        TokenRejection::NotJws
+        | TokenRejection::Encrypted
+        | TokenRejection::CriticalExtension
+        | TokenRejection::Algorithm
+        | TokenRejection::Claims
+        | TokenRejection::NoExpiry => "check the provider's signing key and scope mappings",
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unreachable { status, reason } => {
+                write!(formatter, "the way to authentik failed: Envoy says {status}: {reason}")
+            }
+            Self::Lost => formatter.write_str("no answer came from authentik, and none from Envoy"),
+            Self::UnknownApplication => formatter.write_str(
+                "authentik has no key set for this application (404): check assigned_application_slug",
+            ),
             Self::Unavailable { status, .. } => {
                 write!(
                     formatter,
@@ -161,23 +260,26 @@ impl fmt::Display for Fault {
             Self::TooManyWaiting => {
                 formatter.write_str("too many requests are waiting for authentik already")
             }
-            Self::InvalidClient => formatter
+            Self::InvalidClient(Grant::Code) => formatter
+                .write_str("authentik does not accept client_id and client_secret (invalid_client): check both"),
+            Self::InvalidClient(Grant::Password | Grant::Assertion) => formatter
                 .write_str("authentik does not know the client_id: check the provider's configuration"),
             Self::RequestRefused => {
                 formatter.write_str("authentik refused the request itself: check scopes_to_request")
             }
             Self::IssuedToken(rejection) => {
-                write!(
-                    formatter,
-                    "the token that authentik issued does not verify: {rejection}; check authentik.host, \
-                     client_id, client_secret and issuer_mode"
-                )
+                let hint = hint(*rejection);
+                write!(formatter, "the token that authentik issued does not verify: {rejection}; {hint}")
             }
             Self::IssuedTokenInactive => {
                 formatter.write_str("authentik calls the token that it issued inactive: check client_secret")
             }
             Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
             Self::NoRandomness => formatter.write_str("Envoy has no randomness to give"),
+            Self::UnencodableCall => {
+                formatter.write_str("a call to authentik has a header that is not UTF-8: check authentik.host")
+            }
+            Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
         }
     }
@@ -233,7 +335,10 @@ mod tests {
         let incomplete = [Incomplete::NoSubject, Incomplete::NoUsername, Incomplete::ControlCharacter];
         let rejections = [
             Rejection::NoCredential,
-            Rejection::Refused,
+            Rejection::Refused(Grant::Password),
+            Rejection::Refused(Grant::Assertion),
+            Rejection::Refused(Grant::Code),
+            Rejection::SessionEnded,
             Rejection::Inactive,
             Rejection::LoginFailed(LoginFailure::NoCode),
             Rejection::NotFound,
@@ -241,6 +346,14 @@ mod tests {
             Rejection::UnknownHost,
         ];
         let faults = [
+            Fault::Unreachable { status: 503, reason: "no healthy upstream".into() },
+            Fault::Lost,
+            Fault::UnknownApplication,
+            Fault::UnencodableCall,
+            Fault::UnencodableSession,
+            Fault::InvalidClient(Grant::Code),
+            Fault::IssuedToken(TokenRejection::UnknownKey),
+            Fault::IssuedToken(TokenRejection::Audience),
             Fault::Unavailable { status: 405, retry_after: None },
             Fault::BadAnswer { status: 200 },
             Fault::AnswerTooLarge,
@@ -249,7 +362,7 @@ mod tests {
             Fault::NoCapacity,
             Fault::TooManyCalls,
             Fault::TooManyWaiting,
-            Fault::InvalidClient,
+            Fault::InvalidClient(Grant::Password),
             Fault::RequestRefused,
             Fault::IssuedToken(TokenRejection::Issuer),
             Fault::IssuedTokenInactive,

@@ -3,21 +3,27 @@
 //! Owns: the keys derived from a provider's secret, and the encoding that is digested (every part with its length, so
 //! that no two credentials share an encoding). Must not: keep a credential.
 
+use core::fmt::Write as _;
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::credential::Credential;
+use super::directory::ProviderId;
 use crate::config::{Config, Provider};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// The keys of one provider under one configuration. Another provider or another configuration has others, so
-/// nothing that one of them wrote is anything to the other.
+/// The keys of one entry of `providers` under one configuration. Another entry or another configuration has others, also
+/// with the same `client_id` and secret: a verdict belongs to an entry with all its settings, so nothing that one of them
+/// learned is anything to the other. Key sets are authentik's alone: every configuration with this provider reads them.
 pub struct ProviderKeys {
     fingerprints: HmacKey,
     slots: HmacKey,
+    key_sets: HmacKey,
+    shared_prefix: String,
 }
 
 /// HMAC with SHA-256, its key set.
@@ -25,16 +31,38 @@ pub type HmacKey = Hmac<Sha256>;
 
 impl ProviderKeys {
     /// The keys of this provider. `None` only if HMAC refused a key, which it never does.
-    pub fn derive(config: &Config, provider: &Provider) -> Option<Self> {
-        let derive = |purpose: &[u8]| {
+    pub fn derive(config: &Config, id: ProviderId, provider: &Provider) -> Option<Self> {
+        let derive = |purpose: &[u8], bound_to: &[&[u8]]| {
             let mut mac = HmacKey::new_from_slice(provider.client_secret.expose().as_bytes()).ok()?;
-            update(
-                &mut mac,
-                &[b"authentik-proxy-wasm 1", purpose, provider.client_id.as_bytes(), &config.digest],
-            );
+            update(&mut mac, &[b"authentik-proxy-wasm 2", purpose, provider.client_id.as_bytes()]);
+            update(&mut mac, bound_to);
             HmacKey::new_from_slice(&mac.finalize().into_bytes()).ok()
         };
-        Some(Self { fingerprints: derive(b"fingerprint")?, slots: derive(b"shared slot")? })
+        let entry: [&[u8]; 2] = [&config.digest, &id.to_be_bytes()];
+        let base = config.authentik.base.to_string();
+        let authentik = [base.as_bytes(), config.authentik.cluster.as_bytes(), provider.slug.as_bytes()];
+        let key_sets = derive(b"key set", &authentik)?;
+        let mut shared_prefix = "authentik-proxy-wasm/2/".to_owned();
+        for byte in key_sets.clone().chain_update(b"name").finalize().into_bytes().iter().take(8) {
+            // Writing to a String cannot fail.
+            let _ = write!(shared_prefix, "{byte:02x}");
+        }
+        Some(Self {
+            fingerprints: derive(b"fingerprint", &entry)?,
+            slots: derive(b"shared slot", &entry)?,
+            key_sets,
+            shared_prefix,
+        })
+    }
+
+    /// What the names of the provider's own shared entries begin with.
+    pub(super) fn shared_prefix(&self) -> &str {
+        &self.shared_prefix
+    }
+
+    /// The authenticator of a shared key set.
+    pub fn key_set_mac(&self, content: &[u8]) -> HmacKey {
+        self.key_sets.clone().chain_update(content)
     }
 
     /// The fingerprint of a credential of this provider.

@@ -6,7 +6,8 @@
 
 use core::fmt;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -165,7 +166,7 @@ pub struct Identity {
     backend_override: Option<String>,
     /// Whether it may have a cookie.
     has_cookie: bool,
-    cookie: OnceCell<Option<NewCookie>>,
+    cookie: RefCell<Option<Rc<NewCookie>>>,
 }
 
 /// The session cookie for the credential that an identity came from.
@@ -216,14 +217,23 @@ impl Identity {
             overriding_headers: overriding_headers(claims, provider),
             backend_override: backend_override(claims),
             has_cookie: config.session.issue == Some(SessionIssue::Always),
-            cookie: OnceCell::new(),
+            cookie: RefCell::default(),
             verified,
         })
     }
 
-    /// Its session cookie: sealed once, sent often. `None`: there cannot be one.
-    pub(super) fn cookie_once(&self, make: impl FnOnce() -> Option<NewCookie>) -> Option<&NewCookie> {
-        self.cookie.get_or_init(make).as_ref()
+    /// Its session cookie: sealed once, sent often, and sealed anew when its session has ended before the verdict. `None`:
+    /// there cannot be one.
+    pub(super) fn cookie_at(
+        &self,
+        now: Timestamp,
+        make: impl FnOnce() -> Option<NewCookie>,
+    ) -> Option<Rc<NewCookie>> {
+        let mut cookie = self.cookie.try_borrow_mut().ok()?;
+        if cookie.as_ref().is_none_or(|cookie| cookie.expires <= now) {
+            *cookie = make().map(Rc::new);
+        }
+        cookie.clone()
     }
 
     /// The proof that this identity stands on.

@@ -6,7 +6,7 @@
 
 use super::Env;
 use super::credential::Credential;
-use super::fault::{Fault, LoginFailure, Rejection};
+use super::fault::{Fault, Grant, LoginFailure, Rejection};
 use super::keyring::{Activity, KeyRing};
 use super::provider::{self, Answer, Call, Exchanged, Introspected};
 use super::secret::Secret;
@@ -56,7 +56,7 @@ enum Source {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// The token endpoint's answer. `nonce`: what the token of a login must have.
-    Exchange { nonce: Option<String> },
+    Exchange { nonce: Option<String>, grant: Grant },
     /// The provider's keys.
     Keys(Candidate),
     /// The introspection endpoint's answer.
@@ -81,13 +81,13 @@ pub(super) fn begin(credential: &Credential<'_>, facts: &Facts<'_>) -> Progress 
     match credential {
         Credential::Basic { username, password } => {
             let call = provider::exchange_call(facts.config, facts.provider, username, password.expose());
-            Progress::Ask(call, Stage::Exchange { nonce: None })
+            Progress::Ask(call, Stage::Exchange { nonce: None, grant: Grant::Password })
         }
         Credential::Bearer(token) => judge(Candidate::of_client(token.keep()), facts),
         Credential::Session(token) => introspect(Candidate::of_client(token.clone()), facts),
         Credential::Code(code) => {
             let call = provider::code_call(facts.config, facts.provider, code);
-            Progress::Ask(call, Stage::Exchange { nonce: Some(code.nonce.clone()) })
+            Progress::Ask(call, Stage::Exchange { nonce: Some(code.nonce.clone()), grant: Grant::Code })
         }
     }
 }
@@ -111,11 +111,11 @@ impl Stage {
     /// The answer to the call has come.
     pub(super) fn answered(self, answer: &Answer, facts: &Facts<'_>) -> Progress {
         match self {
-            Self::Exchange { nonce } => match provider::read_exchange(answer) {
+            Self::Exchange { nonce, grant } => match provider::read_exchange(answer, grant) {
                 Ok(Exchanged::Tokens(text, id_token)) => {
                     judge(Candidate { text, source: Source::TokenEndpoint, id_token, nonce }, facts)
                 }
-                Ok(Exchanged::Refused) => Progress::Done(Ok(Err(Rejection::Refused))),
+                Ok(Exchanged::Refused) => Progress::Done(Ok(Err(Rejection::Refused(grant)))),
                 Err(fault) => Progress::Done(Err(fault)),
             },
             Self::Introspection(token) => Progress::Done(read_introspection(token, answer, facts)),
@@ -191,7 +191,7 @@ fn exchange_foreign(token: &Candidate, facts: &Facts<'_>) -> Progress {
         return Progress::Done(Ok(Err(Rejection::Token(TokenRejection::Expired))));
     }
     let call = provider::assertion_call(facts.config, facts.provider, token.text());
-    Progress::Ask(call, Stage::Exchange { nonce: None })
+    Progress::Ask(call, Stage::Exchange { nonce: None, grant: Grant::Assertion })
 }
 
 fn introspect(token: Candidate, facts: &Facts<'_>) -> Progress {
@@ -202,7 +202,7 @@ fn introspect(token: Candidate, facts: &Facts<'_>) -> Progress {
 fn read_introspection(token: Candidate, answer: &Answer, facts: &Facts<'_>) -> Outcome {
     match provider::read_introspection(answer)? {
         Introspected::Active(body) => {
-            match verifier::introspected(&token.text, body, facts.config, facts.env) {
+            match verifier::introspected(&token.text, body, facts.provider, facts.config, facts.env) {
                 Ok(verified) => vouched(verified, token),
                 // These are authentik's own words, not the client's.
                 Err(TokenRejection::Claims) => Err(Fault::BadAnswer { status: 200 }),

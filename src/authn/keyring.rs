@@ -1,7 +1,7 @@
 //! One provider's keys over time: when they may be used, when they may be fetched.
 //!
-//! Owns: the schedule, and the bound on fetches that clients can cause.
-//! Must not: fetch. It says whether it is time; [`super::flights`] does.
+//! Owns: the schedule, the pause after a failed fetch, and the bound on fetches that clients can cause.
+//! Must not: fetch. It says whether it is time; [`super::key_fetches`] does.
 
 use super::fault::Fault;
 use super::jwks::KeySet;
@@ -11,16 +11,26 @@ use crate::config::Jwks;
 /// How long keys stay in use after they were due to be refreshed and authentik did not answer.
 const GRACE_SECONDS: u64 = 3600;
 
-/// How soon a failed fetch is tried again while there are no keys at all.
-pub(super) const RETRY_SECONDS: u64 = 1;
+/// The pause after the first failed fetch; each further one doubles it.
+const FIRST_PAUSE_SECONDS: u64 = 1;
+/// The longest pause, the random part included.
+const LONGEST_PAUSE_SECONDS: u64 = 60;
+/// A failing fetch is told to the operator once in this time.
+const TELL_SECONDS: u64 = 60;
 
 /// A provider's keys.
 #[derive(Debug, Default)]
 pub(super) struct KeyRing {
     held: Option<Held>,
+    /// In use until the first fetch: the configuration says that the provider has no signing key.
+    assumed: Option<KeySet>,
     last_attempt: Option<Timestamp>,
     /// Why the last fetch failed; `None` after a success.
     last_fault: Option<Fault>,
+    failures: u32,
+    /// After a failed fetch nothing is fetched before.
+    paused_until: Option<Timestamp>,
+    last_told: Option<Timestamp>,
     activity: Activity,
 }
 
@@ -42,10 +52,18 @@ pub(super) enum Activity {
 }
 
 impl KeyRing {
+    /// Without keys; `assumed` ones are used until the first fetch.
+    pub(super) fn new(assumed: Option<KeySet>) -> Self {
+        Self { assumed, ..Self::default() }
+    }
+
     /// The keys, while they may be used.
     pub(super) fn current(&self, now: Timestamp, config: &Jwks) -> Option<&KeySet> {
         let longest = config.refresh_seconds.saturating_add(GRACE_SECONDS);
-        self.held.as_ref().filter(|held| now.since(held.fetched) <= longest).map(|held| &held.keys)
+        match &self.held {
+            Some(held) => Some(&held.keys).filter(|_| now.since(held.fetched) <= longest),
+            None => self.assumed.as_ref(),
+        }
     }
 
     /// When authentik gave the keys that are held.
@@ -55,11 +73,11 @@ impl KeyRing {
 
     /// Whether a request may cause a fetch now: because there are no keys, or because it names one that is not here.
     pub(super) fn may_fetch(&self, now: Timestamp, config: &Jwks) -> bool {
-        let pause = if self.current(now, config).is_some() {
-            config.min_refresh_interval_seconds
-        } else {
-            RETRY_SECONDS
-        };
+        if self.paused_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let has_fetched_keys = self.held.is_some() && self.current(now, config).is_some();
+        let pause = if has_fetched_keys { config.min_refresh_interval_seconds } else { FIRST_PAUSE_SECONDS };
         // What another worker fetched counts as well.
         self.last_attempt.max(self.fetched_at()).is_none_or(|last| now.since(last) >= pause)
     }
@@ -73,8 +91,8 @@ impl KeyRing {
     }
 
     /// Why the last fetch failed, if it did.
-    pub(super) const fn last_fault(&self) -> Option<Fault> {
-        self.last_fault
+    pub(super) fn last_fault(&self) -> Option<Fault> {
+        self.last_fault.clone()
     }
 
     pub(super) const fn activity(&self) -> Activity {
@@ -87,16 +105,37 @@ impl KeyRing {
         self.activity = activity;
     }
 
-    /// A fetch was given up; what is held stays.
-    pub(super) const fn failed(&mut self, fault: Option<Fault>) {
-        self.last_fault = fault;
+    /// Seconds until the next try after a failed one: 1, 2, 4, … 60, and up to half as much again at random, so that
+    /// workers and replicas do not come back together.
+    pub(super) fn next_pause(&mut self, random: u8) -> u64 {
+        let doubled = FIRST_PAUSE_SECONDS.checked_shl(self.failures.min(16)).unwrap_or(LONGEST_PAUSE_SECONDS);
+        self.failures = self.failures.saturating_add(1);
+        let pause = doubled.min(LONGEST_PAUSE_SECONDS);
+        let spread = pause.saturating_mul(u64::from(random)) / 512;
+        pause.saturating_add(spread).min(LONGEST_PAUSE_SECONDS)
+    }
+
+    /// A fetch has failed, here or at another worker; what is held stays.
+    pub(super) fn pause(&mut self, fault: Fault, until: Timestamp) {
+        self.last_fault = Some(fault);
+        self.paused_until = Some(until);
         self.activity = Activity::Idle;
+    }
+
+    /// Whether a failed fetch is to be told to the operator now.
+    pub(super) fn is_to_be_told(&mut self, now: Timestamp) -> bool {
+        let is_to_be_told = self.last_told.is_none_or(|last| now.since(last) >= TELL_SECONDS);
+        if is_to_be_told {
+            self.last_told = Some(now);
+        }
+        is_to_be_told
     }
 
     /// Another worker's fetch is no longer waited for; `fault`: somebody did, in vain. Without keys the next request looks
     /// again, and the lease bounds the fetches.
-    pub(super) const fn stop_following(&mut self, fault: Option<Fault>) {
-        self.failed(fault);
+    pub(super) fn stop_following(&mut self, fault: Option<Fault>) {
+        self.last_fault = fault;
+        self.activity = Activity::Idle;
         if self.held.is_none() {
             self.last_attempt = None;
         }
@@ -104,12 +143,7 @@ impl KeyRing {
 
     /// A fetch brought these keys.
     pub(super) fn replace(&mut self, keys: KeySet, fetched: Timestamp) {
-        *self = Self {
-            held: Some(Held { keys, fetched }),
-            last_attempt: self.last_attempt,
-            last_fault: None,
-            activity: Activity::Idle,
-        };
+        *self = Self { held: Some(Held { keys, fetched }), last_attempt: self.last_attempt, ..Self::default() };
     }
 }
 
@@ -124,15 +158,47 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_a_fetch_is_tried_every_second() {
+    fn without_keys_a_fetch_is_tried_when_its_pause_is_over() {
         let mut ring = KeyRing::default();
         assert!(ring.may_fetch(at(0), &CONFIG) && ring.is_due(at(0), &CONFIG, 0));
         ring.attempt(Activity::Fetching, at(0));
         assert!(!ring.may_fetch(at(0), &CONFIG));
-        ring.failed(Some(Fault::Reset));
-        assert!(!ring.may_fetch(at(0), &CONFIG));
-        assert!(ring.may_fetch(at(1), &CONFIG) && ring.is_due(at(1), &CONFIG, 0));
+        ring.pause(Fault::Reset, at(4));
+        assert!(!ring.may_fetch(at(3), &CONFIG) && !ring.is_due(at(3), &CONFIG, 0));
+        assert!(ring.may_fetch(at(4), &CONFIG) && ring.is_due(at(4), &CONFIG, 0));
         assert_eq!(ring.last_fault(), Some(Fault::Reset));
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_a_success_ends_them() {
+        let mut ring = KeyRing::default();
+        let pauses: Vec<_> = (0..9).map(|_| ring.next_pause(0)).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        ring.replace(KeySet::ClientSecret, at(0));
+        let spread: Vec<_> = (0..8).map(|_| ring.next_pause(255)).collect();
+        assert_eq!(spread, [1, 2, 5, 11, 23, 47, 60, 60], "up to half as much again");
+        for _ in 0..100 {
+            assert_eq!(ring.next_pause(0), 60);
+        }
+    }
+
+    #[test]
+    fn a_failing_fetch_is_told_once_a_minute() {
+        let mut ring = KeyRing::default();
+        let told: Vec<_> = (0..121).filter(|second| ring.is_to_be_told(at(*second))).collect();
+        assert_eq!(told, [0, 60, 120]);
+    }
+
+    #[test]
+    fn assumed_keys_are_used_until_some_are_fetched_and_are_fetched_all_the_same() {
+        let mut ring = KeyRing::new(Some(KeySet::ClientSecret));
+        assert!(matches!(ring.current(at(0), &CONFIG), Some(KeySet::ClientSecret)));
+        assert!(ring.is_due(at(0), &CONFIG, 0) && ring.may_fetch(at(0), &CONFIG));
+        ring.pause(Fault::Reset, at(1));
+        assert!(ring.current(at(0), &CONFIG).is_some());
+        ring.replace(KeySet::Public(Vec::new()), at(1));
+        assert!(matches!(ring.current(at(1), &CONFIG), Some(KeySet::Public(_))));
+        assert!(ring.current(at(1 + 300 + 3601), &CONFIG).is_none(), "what was fetched counts, also when it is too old");
     }
 
     #[test]
@@ -143,7 +209,7 @@ mod tests {
         assert!(!ring.may_fetch(at(9), &CONFIG));
         assert!(ring.may_fetch(at(10), &CONFIG));
         ring.attempt(Activity::Fetching, at(10));
-        ring.failed(Some(Fault::Reset));
+        ring.pause(Fault::Reset, at(11));
         assert!(!ring.may_fetch(at(19), &CONFIG));
         assert!(ring.may_fetch(at(20), &CONFIG));
         ring.replace(KeySet::ClientSecret, at(20));
@@ -182,7 +248,7 @@ mod tests {
         let mut ring = KeyRing::default();
         ring.replace(KeySet::ClientSecret, at(0));
         ring.attempt(Activity::Fetching, at(300));
-        ring.failed(Some(Fault::Reset));
+        ring.pause(Fault::Reset, at(301));
         assert!(ring.current(at(300 + 3600), &CONFIG).is_some());
         assert!(ring.current(at(300 + 3601), &CONFIG).is_none());
     }

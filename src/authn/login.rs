@@ -63,7 +63,7 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
     };
     let is_outpost = is_outpost_path(view);
     // Most requests end here: nothing is parsed for them.
-    if !is_outpost && !query.windows(MARK.len()).any(|window| window == MARK) {
+    if !is_outpost && !has_mark(query) {
         return None;
     }
     // authentik's error redirects have a second `?` where an `&` belongs.
@@ -91,6 +91,10 @@ pub(super) fn visit(view: &RequestView<'_>) -> Option<Visit> {
     }
 }
 
+fn has_mark(query: &[u8]) -> bool {
+    query.windows(MARK.len()).any(|window| window == MARK)
+}
+
 /// RFC 6749 §A.11. authentik answers a NUL in one with a failure, and it would be ours.
 fn is_code(code: &str) -> bool {
     !code.is_empty() && code.bytes().all(|byte| matches!(byte, b' '..=b'~'))
@@ -115,11 +119,11 @@ pub(super) fn requested_url(provider: &Provider, view: &RequestView<'_>) -> Stri
         |target: &&str| target.starts_with('/') && target.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
     let target = core::str::from_utf8(view.target).ok().filter(is_plain);
     let Some(target) = target else { return external.to_string() };
-    let own_host = Host::parse(view.authority).filter(|host| is_own_host(provider, host));
+    let host = Host::parse(view.authority).map(|host| host.under(external.scheme));
     let origin = match provider.mode {
-        Mode::ForwardDomain => {
-            own_host.map(|host| format!("{}://{}", external.scheme.as_str(), host.under(external.scheme)))
-        }
+        Mode::ForwardDomain => host
+            .filter(|host| is_own_host(provider, host))
+            .map(|host| format!("{}://{host}", external.scheme.as_str())),
         Mode::Proxy | Mode::ForwardSingle => None,
     };
     format!("{}{target}", origin.unwrap_or_else(|| external.origin()))
@@ -148,14 +152,18 @@ fn own_url(provider: &Provider, wanted: &str) -> Option<String> {
     };
     let host = Host::parse(uri.authority()?.as_str().as_bytes())?.under(scheme);
     let rest = uri.path_and_query()?.as_str();
-    let is_outpost = uri.path().starts_with(OUTPOST_PATH);
-    let is_own = is_same_scheme && is_own_host(provider, &host) && rest.starts_with('/') && !is_outpost;
+    // What would be a turn of the login flow itself: a sign-out behind the login, a callback that nobody began.
+    let is_flow = uri.path().starts_with(OUTPOST_PATH) || has_mark(uri.query().unwrap_or_default().as_bytes());
+    let is_own = is_same_scheme && is_own_host(provider, &host) && rest.starts_with('/') && !is_flow;
     is_own.then(|| format!("{}://{host}{rest}", scheme.as_str()))
 }
 
 fn is_own_host(provider: &Provider, host: &Host) -> bool {
     match (provider.mode, &provider.cookie_domain) {
-        (Mode::ForwardDomain, Some(domain)) => host.is_within(domain),
+        // On the port of external_host only: what listens on another one is not behind this filter.
+        (Mode::ForwardDomain, Some(domain)) => {
+            host.is_within(domain) && host.port() == provider.external_host.host.port()
+        }
         (Mode::ForwardDomain, None) => false,
         (Mode::Proxy | Mode::ForwardSingle, _) => *host == provider.external_host.host,
     }
@@ -203,6 +211,31 @@ impl Login {
         } else {
             Self { rounds: self.rounds.saturating_add(1), counted_from: self.counted_from, ..next }
         })
+    }
+
+    /// What stays when a login has ended well: the count of rounds, for as long as it counts, and nothing that a login could
+    /// be continued with. A browser that loses its session comes back with it.
+    pub(super) fn ended(&self, now: Timestamp) -> Self {
+        let is_over = now.since(Timestamp::from_seconds(self.counted_from)) >= ROUND_SECONDS;
+        let counted_from = if is_over { now.seconds() } else { self.counted_from };
+        let rounds = if is_over { 1 } else { self.rounds.saturating_add(1) };
+        Self { id: String::new(), verifier: String::new(), nonce: String::new(), rounds, counted_from, ..*self }
+    }
+
+    /// Whether it has [`Self::ended`].
+    pub(super) const fn has_ended(&self) -> bool {
+        self.id.is_empty()
+    }
+
+    /// The next login of a browser whose last one has ended. `None`: there is no randomness to be had.
+    pub(super) fn begin_again(&self, now: Timestamp, surroundings: &dyn Surroundings) -> Option<Self> {
+        let next = Self::begin(now, surroundings)?;
+        Some(Self { rounds: self.rounds, counted_from: self.counted_from, ..next })
+    }
+
+    /// For how long its count of rounds matters, in seconds.
+    pub(super) fn counts_for(&self, now: Timestamp) -> u64 {
+        ROUND_SECONDS.saturating_sub(now.since(Timestamp::from_seconds(self.counted_from))).max(1)
     }
 
     /// Whether the browser keeps coming back without an identity.

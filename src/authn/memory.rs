@@ -14,7 +14,8 @@ use super::fault::{Fault, Rejection};
 use super::fingerprint::{Fingerprint, ProviderKeys};
 use super::identity::Identity;
 use super::inquiry::Outcome;
-use super::slots::SharedVerdict;
+use super::session::Session;
+use super::slots::{SharedVerdict, Times};
 use super::time::Timestamp;
 use super::verdict::Verdict;
 use super::verifier::{self, VerifiedIdentity};
@@ -125,8 +126,13 @@ impl Authenticator {
         let Some((settings, state)) = self.settings_and_state(case.provider) else { return Err(Fault::Host) };
         let is_shared = is_shared(settings, case.kind);
         let (verdict, fresh_until) = match outcome {
-            Err(fault) => return self.cache.stale(&case.key, env.now).ok_or(fault),
+            Err(fault) => return self.bridge(env, case, fault),
             Ok(Ok(verified)) => {
+                // What was granted for a token of another issuer ends with that.
+                let verified = match case.not_after {
+                    Some(end) => verified.until(end),
+                    None => verified,
+                };
                 let fresh_until = self.fresh_until(env.now, settings, case, &verified);
                 if is_shared {
                     let slots = &self.slots;
@@ -141,8 +147,9 @@ impl Authenticator {
                 (self.vouched(verified, settings), fresh_until)
             }
             // A definite no of authentik's.
-            Ok(Err(rejection @ (Rejection::Refused | Rejection::Inactive))) => {
+            Ok(Err(rejection @ (Rejection::Refused(_) | Rejection::Inactive))) => {
                 let fresh_until = env.now.plus(self.config.cache.negative_ttl_seconds);
+                let end = env.now.plus(self.longest_stale_seconds(settings));
                 if is_shared {
                     let slots = &self.slots;
                     slots.write_refused(
@@ -150,7 +157,7 @@ impl Authenticator {
                         &state.keys,
                         env.surroundings,
                         rejection,
-                        fresh_until,
+                        Times { fresh_until, vouched: env.now, end },
                     );
                 }
                 (Verdict::Refused(rejection), fresh_until)
@@ -166,6 +173,49 @@ impl Authenticator {
             self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
         }
         Ok(verdict)
+    }
+
+    /// What was known before goes on while authentik fails, for `cache.stale_seconds`, unless another worker has been told
+    /// no since. Nothing else is bridged: what clients cause would let them keep a credential alive.
+    fn bridge(&self, env: &Env<'_>, case: &Case, fault: Fault) -> Result<Verdict, Fault> {
+        if !fault.is_outage() || self.is_refused_elsewhere(env, case) {
+            return Err(fault);
+        }
+        self.cache.stale(&case.key, env.now).ok_or(fault)
+    }
+
+    fn is_refused_elsewhere(&self, env: &Env<'_>, case: &Case) -> bool {
+        let Some((settings, state)) = self.settings_and_state(case.provider) else { return true };
+        let fingerprint = || case.fingerprint(&state.keys);
+        is_shared(settings, case.kind)
+            && self.slots.remembers_refusal(&fingerprint(), &state.keys, env.surroundings, env.now)
+    }
+
+    /// Whether a session whose token authentik cannot confirm now goes on: for as long past its interval as every other
+    /// verdict, unless a worker has been told no.
+    pub(super) fn is_session_bridged(&self, request: Request<'_>, session: &Session, fault: &Fault) -> bool {
+        let Request { env, provider, .. } = request;
+        let Some((settings, state)) = self.settings_and_state(provider) else { return false };
+        let vouched = session.identity.verified().vouched();
+        let seconds = settings.revalidate_seconds.saturating_add(self.config.cache.stale_seconds);
+        let credential = Credential::Session(session.identity.verified().token().clone());
+        let fingerprint = state.keys.fingerprint(&credential);
+        let key = CacheKey::fingerprint(provider, fingerprint);
+        let is_refused = || {
+            matches!(self.cache.last(&key), Some(Verdict::Refused(_)))
+                || self.slots.remembers_refusal(&fingerprint, &state.keys, env.surroundings, env.now)
+        };
+        self.config.cache.stale_seconds > 0
+            && fault.is_outage()
+            && session.expires > env.now
+            && vouched.plus(seconds) > env.now
+            && !is_refused()
+    }
+
+    /// How long after it was learned a good verdict can still be used, in seconds.
+    fn longest_stale_seconds(&self, settings: &Provider) -> u64 {
+        let cache = &self.config.cache;
+        cache.ttl_seconds.max(settings.revalidate_seconds).saturating_add(cache.stale_seconds)
     }
 
     /// Whether this is no guess: authentik vouched for this very credential before, however long ago, or it came out of

@@ -54,7 +54,7 @@ impl Host {
         };
         let name = authority.host().to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
-        let is_valid = !name.is_empty() && !name.starts_with('.') && !name.contains("..");
+        let is_valid = !name.is_empty() && !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
         is_valid.then(|| Self { name: name.to_owned(), port })
     }
 
@@ -65,6 +65,16 @@ impl Host {
             self.port = None;
         }
         self
+    }
+
+    /// The name alone, without a port.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port, if it is written.
+    pub const fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// Whether this host is `domain` or a name below it (label by label, never by suffix of a label).
@@ -157,7 +167,7 @@ mod tests {
         assert_eq!(host("app:8443").as_deref(), Some("app:8443"));
         assert_eq!(host("[::1]:80").as_deref(), Some("[::1]:80"));
         for bad in
-            ["", ".", "a..b", ".a", "user@app", "app:", "app:x", "app:99999", "a b", "a/b", "a\\b", "é"]
+            ["", ".", "a..b", "a..", ".a", "user@app", "app:", "app:x", "app:99999", "a b", "a/b", "a\\b", "é"]
         {
             assert_eq!(host(bad), None, "{bad:?}");
         }

@@ -5,12 +5,13 @@
 //! everything else is a failure: authentik answers a POST with 405 when its database is down.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use form_urlencoded::Serializer;
 use serde::Deserialize;
 
 use super::credential::AuthorizationCode;
-use super::fault::Fault;
+use super::fault::{Fault, Grant};
 use super::headers::HeaderValue;
 use super::jwks::KeySet;
 use super::secret::Secret;
@@ -35,19 +36,28 @@ pub struct Call {
 /// What came of a call.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// A response, of authentik or made by Envoy in its place.
+    /// A response of authentik's.
     Response {
         /// `:status`
         status: u16,
         /// `retry-after` in seconds.
         retry_after: Option<u64>,
-        /// The whole body.
-        body: Vec<u8>,
+        /// The whole body. It may be a token, so it is wiped.
+        body: Secret<Vec<u8>>,
+    },
+    /// A response that Envoy made in authentik's place: it did not reach authentik, or not in time.
+    Unreachable {
+        /// `:status`
+        status: u16,
+        /// What Envoy says of it.
+        reason: Rc<str>,
     },
     /// A body longer than allowed; it was not read.
     TooLarge,
     /// The connection broke before the answer was whole.
     Reset,
+    /// Nothing came, long after the timeout.
+    Lost,
     /// Envoy did not take the call.
     NotSent(NotSent),
 }
@@ -59,6 +69,8 @@ pub enum NotSent {
     UnknownCluster,
     /// No healthy endpoint, or the circuit breaker is open (`InternalFailure`).
     NoCapacity,
+    /// A header is not UTF-8.
+    Unencodable,
 }
 
 /// What the token endpoint made of a credential.
@@ -152,8 +164,19 @@ pub(super) fn end_session_url(config: &Config, provider: &Provider, id_token: Op
     }
 }
 
+/// Longest text of Envoy's that goes into a log line, in bytes.
+const MAX_REASON_BYTES: usize = 200;
+
+/// The answer that Envoy made in authentik's place. Its text has no control bytes and at most 200 bytes.
+pub fn unreachable(status: u16, text: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(text);
+    let mut reason: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    Answer::Unreachable { status, reason: reason.trim().into() }
+}
+
 /// Reads the token endpoint's answer (RFC 6749 §5).
-pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
+pub(super) fn read_exchange(answer: &Answer, grant: Grant) -> Result<Exchanged, Fault> {
     #[derive(Deserialize)]
     struct Granted {
         access_token: String,
@@ -178,7 +201,7 @@ pub(super) fn read_exchange(answer: &Answer) -> Result<Exchanged, Fault> {
             let Denied { error } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
             match error.as_str() {
                 "invalid_grant" => Ok(Exchanged::Refused),
-                "invalid_client" => Err(Fault::InvalidClient),
+                "invalid_client" => Err(Fault::InvalidClient(grant)),
                 _ => Err(Fault::RequestRefused),
             }
         }
@@ -212,14 +235,25 @@ pub(super) fn read_introspection(answer: &Answer) -> Result<Introspected<'_>, Fa
 
 /// Key set of the provider (RFC 7517 §5).
 pub(super) fn keys_call(config: &Config, provider: &Provider) -> Call {
-    get(config, &format!("/application/o/{}/jwks/", provider.slug))
+    get(config, &keys_path(provider))
+}
+
+/// Where authentik publishes the key set, as browsers see it.
+pub(super) fn keys_url(config: &Config, provider: &Provider) -> String {
+    format!("{}{}", config.authentik.base, keys_path(provider))
+}
+
+fn keys_path(provider: &Provider) -> String {
+    format!("/application/o/{}/jwks/", provider.slug)
 }
 
 /// Reads the key set; its JSON as well, for other workers.
 pub(super) fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
     let (status, body) = response(answer)?;
-    if status != 200 {
-        return Err(failure(status, answer));
+    match status {
+        200 => {}
+        404 => return Err(Fault::UnknownApplication),
+        _ => return Err(failure(status, answer)),
     }
     let keys = KeySet::parse(body).ok_or(Fault::BadAnswer { status })?;
     Ok((keys, body))
@@ -262,18 +296,23 @@ fn request(config: &Config, method: &str, path: &str) -> Call {
 
 fn response(answer: &Answer) -> Result<(u16, &[u8]), Fault> {
     match answer {
-        Answer::Response { status, body, .. } => Ok((*status, body)),
+        Answer::Response { status, body, .. } => Ok((*status, body.expose())),
+        Answer::Unreachable { status, reason } => {
+            Err(Fault::Unreachable { status: *status, reason: Rc::clone(reason) })
+        }
+        Answer::Lost => Err(Fault::Lost),
         Answer::TooLarge => Err(Fault::AnswerTooLarge),
         Answer::Reset => Err(Fault::Reset),
         Answer::NotSent(NotSent::UnknownCluster) => Err(Fault::UnknownCluster),
         Answer::NotSent(NotSent::NoCapacity) => Err(Fault::NoCapacity),
+        Answer::NotSent(NotSent::Unencodable) => Err(Fault::UnencodableCall),
     }
 }
 
 fn failure(status: u16, answer: &Answer) -> Fault {
     match answer {
         Answer::Response { retry_after, .. } => Fault::Unavailable { status, retry_after: *retry_after },
-        Answer::TooLarge | Answer::Reset | Answer::NotSent(_) => {
+        Answer::Unreachable { .. } | Answer::TooLarge | Answer::Reset | Answer::Lost | Answer::NotSent(_) => {
             Fault::Unavailable { status, retry_after: None }
         }
     }
@@ -287,10 +326,11 @@ mod tests {
     fn what_authentik_refuses_is_told_apart() {
         let exchange = |error: &str| {
             let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}").into_bytes();
-            read_exchange(&Answer::Response { status: 400, retry_after: None, body })
+            let answer = Answer::Response { status: 400, retry_after: None, body: Secret::new(body) };
+            read_exchange(&answer, Grant::Password)
         };
         assert!(matches!(exchange("invalid_grant"), Ok(Exchanged::Refused)), "the client's fault");
-        assert!(matches!(exchange("invalid_client"), Err(Fault::InvalidClient)), "the configuration's");
+        assert!(matches!(exchange("invalid_client"), Err(Fault::InvalidClient(Grant::Password))), "the configuration's");
         for error in ["invalid_scope", "unsupported_grant_type", "invalid_request", ""] {
             assert!(matches!(exchange(error), Err(Fault::RequestRefused)), "{error}");
         }

@@ -4,12 +4,25 @@
 //! as a navigation, a gRPC call, a CORS preflight, and which kind of body a client wants to read.
 //! Must not: interpret the credential, or trust a header to say where the request came from.
 
-use super::{cookies, headers};
+use super::{cookies, headers, secret};
 
 /// The host's serialised header map: a count, the lengths of all names and values, then each followed by NUL
-/// (Proxy-Wasm ABI 0.2.1). Owned, so that a paused request can be looked at again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// (Proxy-Wasm ABI 0.2.1). It has credentials and cookies in it: it is wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct HeaderBlock(Vec<u8>);
+
+impl Drop for HeaderBlock {
+    fn drop(&mut self) {
+        secret::wipe(&mut self.0);
+    }
+}
+
+/// Shows the length only.
+impl core::fmt::Debug for HeaderBlock {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "[{} bytes]", self.0.len())
+    }
+}
 
 impl HeaderBlock {
     /// Takes what the host returned.
@@ -34,8 +47,8 @@ impl HeaderBlock {
     }
 
     /// The serialised map.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        core::mem::take(&mut self.0)
     }
 
     /// The pairs in the order of the map; `None` where the block is not in its format.
@@ -122,6 +135,7 @@ pub struct RequestView<'a> {
     accept: &'a [u8],
     content_type: &'a [u8],
     sec_fetch_mode: &'a [u8],
+    sec_fetch_site: &'a [u8],
     requested_with: &'a [u8],
     upgrade: &'a [u8],
     /// Envoy leaves it to requests that ask for an upgrade only.
@@ -148,6 +162,7 @@ impl<'a> RequestView<'a> {
             accept: b"",
             content_type: b"",
             sec_fetch_mode: b"",
+            sec_fetch_site: b"",
             requested_with: b"",
             upgrade: b"",
             connection: b"",
@@ -178,6 +193,7 @@ impl<'a> RequestView<'a> {
             b"accept" => self.accept = value,
             b"content-type" => self.content_type = value,
             b"sec-fetch-mode" => self.sec_fetch_mode = value,
+            b"sec-fetch-site" => self.sec_fetch_site = value,
             b"x-requested-with" => self.requested_with = value,
             b"upgrade" => self.upgrade = value,
             b"connection" => self.connection = value,
@@ -206,6 +222,20 @@ impl<'a> RequestView<'a> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
         let id = self.request_id;
         core::str::from_utf8(id).ok().filter(|_| id.len() <= 64 && id.iter().all(is_plain)).unwrap_or("")
+    }
+
+    /// Whether there is an `Authorization` header, whatever is in it: RFC 9111 §3.5 asks no more.
+    pub const fn has_authorization(&self) -> bool {
+        match self.authorization {
+            Authorization::None => false,
+            Authorization::One(_) | Authorization::Several => true,
+        }
+    }
+
+    /// Whether another site has caused the request (Fetch Metadata `Sec-Fetch-Site`): a link or a form with a user name and
+    /// password in its URL, for example.
+    pub fn is_cross_site(&self) -> bool {
+        self.sec_fetch_site == b"cross-site"
     }
 
     /// A gRPC call, by its content type.
@@ -294,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_block_that_is_cut_anywhere_is_malformed_and_never_a_panic() {
-        let HeaderBlock(bytes) = block(&[(":path", "/"), ("cookie", "a=b")]);
+        let bytes = block(&[(":path", "/"), ("cookie", "a=b")]).into_bytes();
         for length in 0..bytes.len() {
             let cut = HeaderBlock(bytes[..length].to_vec());
             assert!(RequestView::read(&cut, &[]).is_err(), "cut at {length}");

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 use super::Surroundings;
 use super::credential::Credential;
-use crate::config::Provider;
+use crate::config::{Mode, Provider};
 
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
@@ -60,7 +60,15 @@ impl SealingKeys {
             provider.cookie_secrets.iter().map(|secret| cipher(secret.expose())).collect::<Option<_>>()?;
         let mut fingerprints =
             <Hmac<Sha256> as Mac>::new_from_slice(&derive(first.expose(), b"fingerprint")?).ok()?;
-        let provider = with_lengths(&[provider.client_id.as_bytes(), provider.issuer.as_bytes()]);
+        // Two entries with one client_id differ in what they answer for, and what one of them let in is nothing to the other.
+        let external_host = provider.external_host.to_string();
+        let provider = with_lengths(&[
+            provider.client_id.as_bytes(),
+            provider.issuer.as_bytes(),
+            external_host.as_bytes(),
+            provider.cookie_domain.as_deref().unwrap_or_default().as_bytes(),
+            mode_name(provider.mode).as_bytes(),
+        ]);
         fingerprints.update(&provider);
         let bound_to = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
         let bound_to =
@@ -125,6 +133,14 @@ impl SealingKeys {
             Purpose::Login => &self.bound_to.login,
             Purpose::State => &self.bound_to.state,
         }
+    }
+}
+
+const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Proxy => "proxy",
+        Mode::ForwardSingle => "forward_single",
+        Mode::ForwardDomain => "forward_domain",
     }
 }
 

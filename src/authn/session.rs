@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Surroundings;
 use super::cache::Weigh;
+use super::fault::Fault;
 use super::identity::Identity;
 use super::jws;
 use super::packed::Packed;
@@ -107,7 +108,7 @@ pub(super) fn seal(
     (config, provider, keys): (&Config, &Provider, &SealingKeys),
     now: Timestamp,
     surroundings: &dyn Surroundings,
-) -> Option<SealedSession> {
+) -> Result<SealedSession, Fault> {
     let expires = end(identity, config, provider, now);
     seal_until(identity, origin, id_token, expires, keys, surroundings)
 }
@@ -120,7 +121,20 @@ pub(super) fn seal_until(
     expires: Timestamp,
     keys: &SealingKeys,
     surroundings: &dyn Surroundings,
-) -> Option<SealedSession> {
+) -> Result<SealedSession, Fault> {
+    let content = content(identity, origin, id_token, expires).ok_or(Fault::UnencodableSession)?;
+    let value =
+        keys.seal(Purpose::Session, content.expose(), surroundings).ok_or(Fault::NoRandomness)?;
+    Ok(SealedSession { value, expires })
+}
+
+/// What is sealed. `None`: it cannot be written, as no claims that were read are.
+fn content(
+    identity: &Identity,
+    origin: &Origin,
+    id_token: Option<&str>,
+    expires: Timestamp,
+) -> Option<Secret<Vec<u8>>> {
     let verified = identity.verified();
     let claims = match verifier::shape(verified.token().expose()) {
         Shape::Jws => None,
@@ -145,9 +159,7 @@ pub(super) fn seal_until(
     };
     content.push(b'\n');
     serde_json::to_writer(&mut content, &legend).ok()?;
-    let content = Secret::new(content);
-    let value = keys.seal(Purpose::Session, content.expose(), surroundings)?;
-    Some(SealedSession { value, expires })
+    Some(Secret::new(content))
 }
 
 /// Opens a cookie. `None`: it is no session, or no longer one.

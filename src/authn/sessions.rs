@@ -12,7 +12,7 @@ use super::headers::HeaderValue;
 use super::identity::{Identity, NewCookie};
 use super::sealing::SealingKeys;
 use super::session::{self, Origin, Session};
-use super::{Authenticator, Request};
+use super::{Authenticator, Env, Request};
 use crate::config::SessionIssue;
 
 impl Authenticator {
@@ -43,6 +43,14 @@ impl Authenticator {
         None
     }
 
+    /// authentik has ended the request's sessions: what was opened is forgotten.
+    pub(super) fn forget_sessions(&mut self, request: Request<'_>) {
+        let Some(state) = self.providers.get(request.provider) else { return };
+        for value in state.session_cookie.values(&request.view.cookies) {
+            self.sessions.remove(&CacheKey::cookie(request.provider, &value));
+        }
+    }
+
     /// Whether the session came from this very credential.
     pub(super) fn is_credential_of(
         &self,
@@ -61,19 +69,26 @@ impl Authenticator {
         interval > 0 && request.env.now.since(session.identity.verified().vouched()) >= interval
     }
 
-    /// The cookie for a client whose credential was good just now.
+    /// The cookie for a client whose credential was good just now. A request that another site has caused begins no session:
+    /// the user's browser would go on as somebody whom he did not choose.
     pub(super) fn new_session(&self, request: Request<'_>, identity: &Identity) -> Option<Vec<HeaderValue>> {
-        if self.config.session.issue != Some(SessionIssue::Always) {
+        if self.config.session.issue != Some(SessionIssue::Always) || request.view.is_cross_site() {
             return None;
         }
         let state = self.providers.get(request.provider)?;
         let keys = state.sealing.as_ref()?;
         let context = (&self.config, self.config.providers.get(request.provider)?, keys);
-        let cookie = identity.cookie_once(|| {
+        let cookie = identity.cookie_at(request.env.now, || {
             let credential = credential::read(request.view.authorization).ok()??;
             let origin = origin(identity, &credential, keys);
-            let sealed =
-                session::seal(identity, &origin, None, context, request.env.now, request.env.surroundings)?;
+            let Env { now, surroundings } = *request.env;
+            let sealed = match session::seal(identity, &origin, None, context, now, surroundings) {
+                Ok(sealed) => sealed,
+                Err(fault) => {
+                    log::warn!("no session cookie for {}: {fault}", identity.username());
+                    return None;
+                }
+            };
             let lines = state.session_cookie.begin(&sealed.value);
             if lines.is_none() {
                 log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
@@ -98,7 +113,7 @@ impl Authenticator {
         let id_token = session.id_token.as_ref().map(|token| token.expose().as_str());
         let Session { identity, origin, expires, .. } = session;
         let sealed =
-            session::seal_until(identity, origin, id_token, *expires, keys, request.env.surroundings)?;
+            session::seal_until(identity, origin, id_token, *expires, keys, request.env.surroundings).ok()?;
         state.session_cookie.set(&sealed.value, sealed.expires.since(request.env.now), &request.view.cookies)
     }
 }

@@ -4,25 +4,27 @@
 //! which one is read: shared data is open to every filter with the same `vm_id`, so an entry that is not ours to the
 //! last bit is a miss. Must not: hold a credential; the token in an entry is authentik's answer to it.
 //!
-//! Entry: version, kind, end of its freshness (8 bytes), when authentik vouched (8), fingerprint (32), token length (4),
-//! token, claims, HMAC (32).
-
-use core::fmt::Write as _;
+//! The names of the slots are not of one configuration, so that a new one takes no further room; the keys that
+//! authenticate an entry are, so that it is nothing to another.
+//!
+//! Entry: version, kind, end of its freshness (8 bytes), when authentik vouched (8), its end (8), fingerprint (32), token
+//! length (4), token, claims, HMAC (32).
 
 use hmac::Mac as _;
 
 use super::Surroundings;
-use super::fault::Rejection;
+use super::fault::{Grant, Rejection};
 use super::fingerprint::{Fingerprint, ProviderKeys};
 use super::time::Timestamp;
 use super::token::Token;
 use super::verifier::{self, VerifiedIdentity};
 use crate::config::Config;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const VOUCHED: u8 = 1;
 const REFUSED: u8 = 2;
 const INACTIVE: u8 = 3;
+const ASSERTION_REFUSED: u8 = 4;
 const MAC_BYTES: usize = 32;
 
 /// Longest entry that is written, in bytes: shared memory is bounded by this times the number of slots.
@@ -34,25 +36,23 @@ pub(super) enum SharedVerdict {
     Refused(Rejection),
 }
 
-/// The slots of one configuration.
+/// The slots.
 pub(super) struct Slots {
-    prefix: String,
     count: u32,
 }
 
-impl Slots {
-    pub(super) fn new(config: &Config) -> Self {
-        let mut prefix = "authentik-proxy-wasm/1/".to_owned();
-        for byte in config.digest.iter().take(16) {
-            // Writing to a String cannot fail.
-            let _ = write!(prefix, "{byte:02x}");
-        }
-        Self { prefix, count: config.cache.shared_slots }
-    }
+/// How long an entry counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) fresh_until: Timestamp,
+    pub(super) vouched: Timestamp,
+    /// Of a good verdict: the end of what it stands for. Of a refusal: until then no older good verdict goes on.
+    pub(super) end: Timestamp,
+}
 
-    /// What the names of this configuration's shared entries begin with.
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix
+impl Slots {
+    pub(super) const fn new(config: &Config) -> Self {
+        Self { count: config.cache.shared_slots }
     }
 
     /// The entry for this fingerprint, with the end of its freshness.
@@ -64,7 +64,26 @@ impl Slots {
         now: Timestamp,
     ) -> Option<(SharedVerdict, Timestamp)> {
         let entry = surroundings.shared(&self.name(fingerprint)?)?.value;
-        decode(&entry, fingerprint, keys, now)
+        let entry = Entry::decode(&entry, fingerprint, keys)?;
+        if entry.times.fresh_until <= now {
+            return None;
+        }
+        Some((entry.verdict(now)?, entry.times.fresh_until))
+    }
+
+    /// Whether some worker was told no so lately that no older good verdict may go on without authentik.
+    pub(super) fn remembers_refusal(
+        &self,
+        fingerprint: &Fingerprint,
+        keys: &ProviderKeys,
+        surroundings: &dyn Surroundings,
+        now: Timestamp,
+    ) -> bool {
+        let shared = self.name(fingerprint).and_then(|name| surroundings.shared(&name));
+        shared.is_some_and(|shared| {
+            let entry = Entry::decode(&shared.value, fingerprint, keys);
+            entry.is_some_and(|entry| entry.kind != VOUCHED && entry.times.end > now)
+        })
     }
 
     pub(super) fn write_vouched(
@@ -76,7 +95,7 @@ impl Slots {
         fresh_until: Timestamp,
     ) {
         let Some(claims) = verified.claims_json() else { return };
-        let times = (fresh_until, verified.vouched());
+        let times = Times { fresh_until, vouched: verified.vouched(), end: verified.expires() };
         let content = encode(VOUCHED, fingerprint, times, verified.token().expose().as_bytes(), &claims);
         self.write(fingerprint, keys, surroundings, content);
     }
@@ -88,12 +107,15 @@ impl Slots {
         keys: &ProviderKeys,
         surroundings: &dyn Surroundings,
         rejection: Rejection,
-        fresh_until: Timestamp,
+        times: Times,
     ) {
         let kind = match rejection {
-            Rejection::Refused => REFUSED,
+            Rejection::Refused(Grant::Password) => REFUSED,
+            Rejection::Refused(Grant::Assertion) => ASSERTION_REFUSED,
             Rejection::Inactive => INACTIVE,
-            Rejection::NoCredential
+            Rejection::Refused(Grant::Code)
+            | Rejection::SessionEnded
+            | Rejection::NoCredential
             | Rejection::Unusable(_)
             | Rejection::Token(_)
             | Rejection::Incomplete(_)
@@ -102,12 +124,7 @@ impl Slots {
             | Rejection::Throttled { .. }
             | Rejection::UnknownHost => return,
         };
-        self.write(
-            fingerprint,
-            keys,
-            surroundings,
-            encode(kind, fingerprint, (fresh_until, fresh_until), b"", b""),
-        );
+        self.write(fingerprint, keys, surroundings, encode(kind, fingerprint, times, b"", b""));
     }
 
     fn write(
@@ -129,21 +146,22 @@ impl Slots {
     fn name(&self, fingerprint: &Fingerprint) -> Option<String> {
         let start = u32::from_be_bytes(*fingerprint.0.first_chunk()?);
         let slot = start.checked_rem(self.count)?;
-        Some(format!("{}/verdict/{slot}", self.prefix))
+        Some(format!("authentik-proxy-wasm/2/verdict/{slot}"))
     }
 }
 
 fn encode(
     kind: u8,
     fingerprint: &Fingerprint,
-    (fresh_until, vouched): (Timestamp, Timestamp),
+    times: Times,
     token: &[u8],
     claims: &[u8],
 ) -> Vec<u8> {
     let token_length = u32::try_from(token.len()).unwrap_or(u32::MAX);
     let mut entry = vec![VERSION, kind];
-    entry.extend_from_slice(&fresh_until.seconds().to_be_bytes());
-    entry.extend_from_slice(&vouched.seconds().to_be_bytes());
+    for time in [times.fresh_until, times.vouched, times.end] {
+        entry.extend_from_slice(&time.seconds().to_be_bytes());
+    }
     entry.extend_from_slice(&fingerprint.0);
     entry.extend_from_slice(&token_length.to_be_bytes());
     entry.extend_from_slice(token);
@@ -151,38 +169,47 @@ fn encode(
     entry
 }
 
-fn decode(
-    entry: &[u8],
-    expected: &Fingerprint,
-    keys: &ProviderKeys,
-    now: Timestamp,
-) -> Option<(SharedVerdict, Timestamp)> {
-    let (content, mac) = entry.split_at_checked(entry.len().checked_sub(MAC_BYTES)?)?;
-    keys.slot_mac(content).verify_slice(mac).ok()?;
-    let ([version, kind], rest) = content.split_first_chunk()?;
-    let (fresh_until, rest) = rest.split_first_chunk()?;
-    let (vouched, rest) = rest.split_first_chunk()?;
-    let (fingerprint, rest) = rest.split_first_chunk()?;
-    let (token_length, rest) = rest.split_first_chunk()?;
-    let fresh_until = Timestamp::from_seconds(u64::from_be_bytes(*fresh_until));
-    let vouched = Timestamp::from_seconds(u64::from_be_bytes(*vouched));
-    if *version != VERSION || *fingerprint != expected.0 || fresh_until <= now {
-        return None;
+/// An entry that is ours, for this fingerprint.
+struct Entry<'a> {
+    kind: u8,
+    times: Times,
+    token_length: usize,
+    /// Token and claims.
+    rest: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn decode(entry: &'a [u8], expected: &Fingerprint, keys: &ProviderKeys) -> Option<Self> {
+        let (content, mac) = entry.split_at_checked(entry.len().checked_sub(MAC_BYTES)?)?;
+        keys.slot_mac(content).verify_slice(mac).ok()?;
+        let ([version, kind], mut rest) = content.split_first_chunk()?;
+        let mut time = || {
+            let (time, behind) = rest.split_first_chunk()?;
+            rest = behind;
+            Some(Timestamp::from_seconds(u64::from_be_bytes(*time)))
+        };
+        let times = Times { fresh_until: time()?, vouched: time()?, end: time()? };
+        let (fingerprint, rest) = rest.split_first_chunk()?;
+        let (token_length, rest) = rest.split_first_chunk()?;
+        let token_length = usize::try_from(u32::from_be_bytes(*token_length)).ok()?;
+        let is_ours = *version == VERSION && *fingerprint == expected.0;
+        is_ours.then_some(Self { kind: *kind, times, token_length, rest })
     }
-    let verdict = match *kind {
-        VOUCHED => {
-            let length = usize::try_from(u32::from_be_bytes(*token_length)).ok()?;
-            let (token, claims) = rest.split_at_checked(length)?;
-            let token = core::str::from_utf8(token).ok()?;
-            SharedVerdict::Vouched(
-                verifier::restored(Token::new(token.to_owned()), claims, vouched, now).ok()?,
-            )
-        }
-        REFUSED => SharedVerdict::Refused(Rejection::Refused),
-        INACTIVE => SharedVerdict::Refused(Rejection::Inactive),
-        _ => return None,
-    };
-    Some((verdict, fresh_until))
+
+    fn verdict(&self, now: Timestamp) -> Option<SharedVerdict> {
+        Some(match self.kind {
+            VOUCHED => {
+                let (token, claims) = self.rest.split_at_checked(self.token_length)?;
+                let token = Token::new(core::str::from_utf8(token).ok()?.to_owned());
+                let verified = verifier::restored(token, claims, self.times.vouched, now).ok()?;
+                SharedVerdict::Vouched(verified.until(self.times.end))
+            }
+            REFUSED => SharedVerdict::Refused(Rejection::Refused(Grant::Password)),
+            ASSERTION_REFUSED => SharedVerdict::Refused(Rejection::Refused(Grant::Assertion)),
+            INACTIVE => SharedVerdict::Refused(Rejection::Inactive),
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -249,7 +276,7 @@ pub(super) mod tests {
             }],
         });
         let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        (Slots::new(&config), ProviderKeys::derive(&config, &config.providers[0]).unwrap())
+        (Slots::new(&config), ProviderKeys::derive(&config, 0, &config.providers[0]).unwrap())
     }
 
     fn fingerprint(keys: &ProviderKeys, token: &str) -> Fingerprint {
@@ -263,6 +290,10 @@ pub(super) mod tests {
     fn verified(token: &str) -> VerifiedIdentity {
         verifier::restored(Token::new(token.to_owned()), claims().to_string().as_bytes(), at(0), at(0))
             .unwrap()
+    }
+
+    fn refused(fresh_until: u64, end: u64) -> Times {
+        Times { fresh_until: at(fresh_until), vouched: at(0), end: at(end) }
     }
 
     /// What an entry says: the token, or the refusal, and until when.
@@ -289,14 +320,26 @@ pub(super) mod tests {
         assert_eq!(read(at(60)), None);
         slots.write_vouched(&known, &keys, &memory, &verified("a.b.c"), at(200));
         assert!(read(at(99)).is_some() && read(at(100)).is_none(), "never past the token's own end");
-        for rejection in [Rejection::Refused, Rejection::Inactive] {
-            slots.write_refused(&known, &keys, &memory, rejection, at(10));
+        slots.write_vouched(&known, &keys, &memory, &verified("a.b.c").until(at(30)), at(20));
+        let Some((SharedVerdict::Vouched(restored), _)) = slots.read(&known, &keys, &memory, at(0)) else {
+            panic!("a good verdict")
+        };
+        assert_eq!(restored.expires(), at(30), "it ends where it ended for the worker that learned it");
+        let remembers = |now| slots.remembers_refusal(&known, &keys, &memory, now);
+        assert!(!remembers(at(0)), "a good verdict is no refusal");
+        for rejection in
+            [Rejection::Refused(Grant::Password), Rejection::Refused(Grant::Assertion), Rejection::Inactive]
+        {
+            slots.write_refused(&known, &keys, &memory, rejection, refused(10, 50));
             assert_eq!(read(at(9)), Some((format!("{rejection:?}"), at(10))));
             assert_eq!(read(at(10)), None);
+            assert!(remembers(at(49)) && !remembers(at(50)), "longer than it is used");
         }
         let before = read(at(0));
-        slots.write_refused(&known, &keys, &memory, Rejection::Unusable(Unusable::Scheme), at(20));
-        assert_eq!(read(at(0)), before, "only a definite no of authentik's is shared");
+        for rejection in [Rejection::Unusable(Unusable::Scheme), Rejection::Refused(Grant::Code)] {
+            slots.write_refused(&known, &keys, &memory, rejection, refused(20, 20));
+            assert_eq!(read(at(0)), before, "only a definite no of authentik's is shared");
+        }
         assert_eq!(memory.names().len(), 1);
     }
 
@@ -306,12 +349,14 @@ pub(super) mod tests {
         let (_, foreign_keys) = slots(1, "other");
         let (known, other) = (fingerprint(&keys, "a"), fingerprint(&keys, "b"));
         let claims = claims().to_string();
-        let content = encode(VOUCHED, &known, (at(60), at(0)), b"a.b.c", claims.as_bytes());
+        let content = encode(VOUCHED, &known, refused(60, 100), b"a.b.c", claims.as_bytes());
         let sealed = |keys: &ProviderKeys, content: &[u8]| {
             let mac = keys.slot_mac(content).finalize().into_bytes();
             [content, &mac].concat()
         };
-        let decoded = |entry: &[u8], keys, fingerprint| told(decode(entry, fingerprint, keys, at(0)));
+        let decoded = |entry: &[u8], keys: &ProviderKeys, fingerprint: &Fingerprint| {
+            Entry::decode(entry, fingerprint, keys)?.verdict(at(0))
+        };
         let good = sealed(&keys, &content);
         assert!(decoded(&good, &keys, &known).is_some());
         assert!(decoded(&good, &keys, &other).is_none(), "of another credential");
@@ -321,7 +366,7 @@ pub(super) mod tests {
             assert!(decoded(&good[..length], &keys, &known).is_none(), "cut at {length}");
         }
         // Ours, and of another version or kind.
-        for (position, value) in [(0, VERSION - 1), (0, VERSION + 1), (1, 0), (1, INACTIVE + 1)] {
+        for (position, value) in [(0, VERSION - 1), (0, VERSION + 1), (1, 0), (1, ASSERTION_REFUSED + 1)] {
             let mut content = content.clone();
             content[position] = value;
             assert!(decoded(&sealed(&keys, &content), &keys, &known).is_none(), "{value} at {position}");
@@ -333,10 +378,16 @@ pub(super) mod tests {
         let (memory, (slots, keys)) = (Memory::default(), slots(4_096, "demo"));
         let known = fingerprint(&keys, "a");
         let overhead =
-            encode(VOUCHED, &known, (at(0), at(0)), b"", &verified("").claims_json().unwrap()).len();
+            encode(VOUCHED, &known, refused(0, 0), b"", &verified("").claims_json().unwrap()).len();
         for (length, is_written) in [(16_384, true), (16_385, false), (40_000, false)] {
             let token = "t".repeat(length - overhead);
-            slots.write_refused(&known, &keys, &memory, Rejection::Refused, at(60));
+            slots.write_refused(
+                &known,
+                &keys,
+                &memory,
+                Rejection::Refused(Grant::Password),
+                refused(60, 60),
+            );
             slots.write_vouched(&known, &keys, &memory, &verified(&token), at(60));
             let (said, _) = told(slots.read(&known, &keys, &memory, at(0))).unwrap();
             assert_eq!(said == token, is_written, "{length} bytes");
@@ -344,14 +395,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn names_are_of_one_configuration_and_no_more_than_there_are_slots() {
-        let (few, keys) = slots(3, "demo");
-        let (other, _) = slots(3, "other");
-        assert_ne!(few.prefix(), other.prefix());
-        let names: std::collections::BTreeSet<_> =
-            (0..100).map(|number| few.name(&fingerprint(&keys, &number.to_string())).unwrap()).collect();
-        let expected = [0, 1, 2].map(|slot| format!("{}/verdict/{slot}", few.prefix()));
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
+    fn all_configurations_share_the_names_of_as_many_slots_as_there_are() {
+        let expected = [0, 1, 2].map(|slot| format!("authentik-proxy-wasm/2/verdict/{slot}"));
+        for client_id in ["demo", "other"] {
+            let (few, keys) = slots(3, client_id);
+            let names: std::collections::BTreeSet<_> =
+                (0..100).map(|number| few.name(&fingerprint(&keys, &number.to_string())).unwrap()).collect();
+            assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
+        }
         let (none, keys) = slots(0, "demo");
         assert_eq!(none.name(&fingerprint(&keys, "a")), None);
     }

@@ -1,7 +1,7 @@
 //! A token against keys, issuer, audience and time: the only place where a [`VerifiedIdentity`] is made.
 //!
 //! Owns: the order and the strictness of the checks (RFC 7519 §7.2, RFC 8725), and the reading of a token *before*
-//! it is trusted ([`is_issued_below`], [`shape`]), which never leads to a `VerifiedIdentity`.
+//! it is trusted ([`is_issued_here`], [`shape`]), which never leads to a `VerifiedIdentity`.
 //! Must not: fetch keys, know the time by itself, or say to the client what was wrong.
 
 use core::fmt;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Env;
-use super::identity::{Claims, NumericDate};
+use super::identity::{Audience, Claims, NumericDate};
 use super::jwks::{Choice, KeySet, NoChoice};
 use super::jws::{self, Jws};
 use super::secret::Secret;
@@ -34,6 +34,11 @@ impl VerifiedIdentity {
     /// With the ID token that came along; it only ever goes back to authentik, as a hint.
     pub(super) fn with_id_token(self, id_token: Option<Secret<String>>) -> Self {
         Self { id_token, ..self }
+    }
+
+    /// Ends no later than this: what it was granted for ends then.
+    pub(super) fn until(self, end: Timestamp) -> Self {
+        Self { expires: self.expires.min(end), ..self }
     }
 
     /// The ID token that came along.
@@ -214,15 +219,34 @@ fn claims_for(provider: &Provider, payload: &[u8]) -> Result<Claims, TokenReject
     Ok(claims)
 }
 
-/// Reads an introspection answer (RFC 7662 §2.2) whose `active` is true: authentik has checked everything, and
-/// knows which issuers and audiences it federates. The times are checked all the same.
+/// Reads an introspection answer (RFC 7662 §2.2) whose `active` is true. authentik has checked the token, but it also calls
+/// one of another provider active that lists this one as federated: that is for `federated_bearer` to allow. The times are
+/// checked all the same.
 pub(super) fn introspected(
     token: &Token,
     body: &[u8],
+    provider: &Provider,
     config: &Config,
     env: &Env<'_>,
 ) -> Result<VerifiedIdentity, TokenRejection> {
+    if !provider.federated_bearer && !is_issued_to(&provider.client_id, body)? {
+        return Err(TokenRejection::Audience);
+    }
     from_claims_json(token.clone(), body, env.now, config.clock_skew_seconds, env.now)
+}
+
+/// Whether an introspection answer names this client, as `client_id` or in `aud`.
+fn is_issued_to(client_id: &str, body: &[u8]) -> Result<bool, TokenRejection> {
+    #[derive(Deserialize)]
+    struct Recipient {
+        #[serde(default)]
+        client_id: Option<String>,
+        #[serde(default)]
+        aud: Option<Audience>,
+    }
+    let recipient: Recipient = serde_json::from_slice(body).map_err(|_| TokenRejection::Claims)?;
+    let is_in_audience = recipient.aud.is_some_and(|audience| audience.includes(client_id));
+    Ok(is_in_audience || recipient.client_id.as_deref() == Some(client_id))
 }
 
 /// Takes a verified identity out of a cache entry or session whose authenticity was checked by the caller; authentik
@@ -300,11 +324,15 @@ fn unverified_claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     serde_json::from_slice(&jws::payload(token)?).ok()
 }
 
-/// Whether a token says that it comes from any application of the authentik at `base` (no trailing slash). Such a
-/// token is not the application's own, good or not.
-pub(super) fn is_issued_below(base: &str, token: &str) -> bool {
-    unverified_issuer(token)
-        .is_some_and(|issuer| issuer.strip_prefix(base).is_some_and(|rest| rest.starts_with('/')))
+/// Whether a token says that it comes from this authentik: any configured issuer, or anything below `base` (no trailing
+/// slash), whatever the scheme. Such a token is not the application's own, good or not.
+pub(super) fn is_issued_here<'a>(base: &str, mut issuers: impl Iterator<Item = &'a str>, token: &str) -> bool {
+    let Some(issuer) = unverified_issuer(token) else { return false };
+    let without_scheme = |url: &'_ str| url.split_once("://").map_or(url, |(_, rest)| rest).to_ascii_lowercase();
+    let is_below = without_scheme(&issuer)
+        .strip_prefix(&without_scheme(base))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    is_below || issuers.any(|configured| configured == issuer)
 }
 
 #[cfg(test)]
@@ -520,11 +548,45 @@ mod tests {
     #[test]
     fn what_looks_like_a_token_of_this_authentik() {
         let (_, token, _, _) = recorded(0);
-        assert!(is_issued_below("http://127.0.0.1:9010", &token));
-        assert!(!is_issued_below("http://127.0.0.1:901", &token), "an issuer is not matched by prefix");
-        assert!(!is_issued_below("https://127.0.0.1:9010", &token));
+        let none = || core::iter::empty::<&str>();
+        assert!(is_issued_here("http://127.0.0.1:9010", none(), &token));
+        assert!(is_issued_here("https://127.0.0.1:9010", none(), &token), "behind a proxy it may mistake its scheme");
+        assert!(is_issued_here("http://127.0.0.1:9010/application", none(), &token));
+        for base in ["http://127.0.0.1:901", "http://127.0.0.1:9010/app", "http://127.0.0.1"] {
+            assert!(!is_issued_here(base, none(), &token), "{base}: an issuer is not matched by prefix");
+        }
+        let issuer = "http://127.0.0.1:9010/application/o/demo/";
+        let issuers = ["https://elsewhere.test/", issuer];
+        assert!(is_issued_here("https://auth.test", issuers.into_iter(), &token), "a configured issuer");
+        assert!(!is_issued_here("https://auth.test", issuers[..1].iter().copied(), &token));
         for other in ["", "a.b.c", "opaque", "..", "e30.e30.e30"] {
-            assert!(!is_issued_below("http://127.0.0.1:9010", other), "{other}");
+            assert!(!is_issued_here("http://127.0.0.1:9010", issuers.into_iter(), other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_introspected_token_is_of_this_client_unless_the_provider_federates() {
+        let mut config = config("demo");
+        let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
+        for (recipient, is_ours) in [
+            (json!({"client_id": "demo-client-id", "aud": "demo-client-id"}), true),
+            (json!({"aud": "demo-client-id"}), true),
+            (json!({"aud": ["other", "demo-client-id"]}), true),
+            (json!({"client_id": "demo-client-id"}), true),
+            (json!({"client_id": "other", "aud": "other"}), false),
+            (json!({"client_id": "", "aud": []}), false),
+            (json!({}), false),
+        ] {
+            let mut body = json!({"active": true, "sub": "1", "preferred_username": "alice", "exp": 200});
+            body.as_object_mut().unwrap().extend(recipient.as_object().unwrap().clone());
+            for federates in [false, true] {
+                config.providers[0].federated_bearer = federates;
+                let (token, body) = (Token::new("opaque".to_owned()), body.to_string());
+                let verified = introspected(&token, body.as_bytes(), &config.providers[0], &config, &env);
+                assert_eq!(verified.is_ok(), is_ours || federates, "{body}, federates: {federates}");
+                let refused = matches!(verified, Err(TokenRejection::Audience));
+                assert_eq!(refused, !is_ours && !federates, "{body}");
+            }
         }
     }
 
@@ -532,13 +594,13 @@ mod tests {
     fn claims_that_came_beside_the_token_weigh_in_a_cache() {
         let config = config("demo");
         let body = json!({
-            "active": true, "sub": "1", "preferred_username": "alice", "exp": 200,
+            "active": true, "client_id": "demo-client-id", "sub": "1", "preferred_username": "alice", "exp": 200,
             "ak_proxy": {"user_attributes": {"picture": "x".repeat(100_000)}},
         });
         let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
+        let (token, body) = (Token::new("opaque".to_owned()), body.to_string());
         let verified =
-            introspected(&Token::new("opaque".to_owned()), body.to_string().as_bytes(), &config, &env)
-                .unwrap();
+            introspected(&token, body.as_bytes(), &config.providers[0], &config, &env).unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
         assert!(identity.weight() > 100_000, "{}", identity.weight());
     }

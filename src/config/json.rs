@@ -200,6 +200,12 @@ impl<'a> Object<'a> {
         strings
     }
 
+    /// Whether a field of a foreign object is just this list. What else it may be is none of our business.
+    pub(super) fn is_list_of(&mut self, key: &'static str, words: &[&str]) -> bool {
+        let items = self.get(key).and_then(Value::as_array);
+        items.is_some_and(|items| items.iter().map(Value::as_str).eq(words.iter().copied().map(Some)))
+    }
+
     /// A secret: a string, or `{"env": "NAME"}`. Missing or empty is a fault.
     pub(super) fn required_secret(&mut self, key: &'static str) -> Secret<String> {
         match self.get(key) {

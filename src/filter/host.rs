@@ -17,6 +17,7 @@ use crate::authn::decision::{self, Forward, Reply};
 use crate::authn::headers::HeaderValue;
 use crate::authn::provider::{Call, NotSent};
 use crate::authn::request::HeaderBlock;
+use crate::authn::secret::Secret;
 use crate::authn::time::Timestamp;
 use crate::authn::{Shared, Surroundings};
 
@@ -161,13 +162,15 @@ fn header_map(map: u32) -> Result<HeaderBlock, HostError> {
 
 /// Adds `Set-Cookie` lines to the response, unless shared caches may keep it. A client that gets none authenticates
 /// with its next request again.
-pub(super) fn add_cookies(set_cookies: &[HeaderValue]) {
-    // Mostly there is no such header, and to learn that costs a tenth of reading the map.
-    let may_be_shared = match header(RESPONSE_HEADERS, "cache-control") {
-        Ok(None) => false,
-        Ok(Some(_)) | Err(_) => {
-            header_map(RESPONSE_HEADERS).map_or(true, |headers| decision::may_be_shared(&headers))
-        }
+pub(super) fn add_cookies(set_cookies: &[HeaderValue], has_authorization: bool) {
+    // Without an answer it is not read at all, as it costs ten times as much; with one, all fields count.
+    let names = ["cache-control", "cdn-cache-control", "surrogate-control"];
+    let is_absent = |name: &&str| matches!(header(RESPONSE_HEADERS, name), Ok(None));
+    let may_be_shared = if names.iter().all(is_absent) {
+        !has_authorization
+    } else {
+        header_map(RESPONSE_HEADERS)
+            .map_or(true, |headers| decision::may_be_shared(&headers, has_authorization))
     };
     if may_be_shared {
         return;
@@ -197,9 +200,9 @@ fn header(map: u32, name: &str) -> Result<Option<Vec<u8>>, HostError> {
 }
 
 /// The body of authentik's answer.
-pub(super) fn call_response_body(size: usize) -> Option<Vec<u8>> {
+pub(super) fn call_response_body(size: usize) -> Option<Secret<Vec<u8>>> {
     // The SDK's `get_buffer` is total for an offset of 0.
-    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok()?
+    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok()?.map(Secret::new)
 }
 
 /// The plugin configuration.
@@ -309,7 +312,7 @@ fn serialise(headers: &[(&'static str, HeaderValue)]) -> Vec<u8> {
 pub(super) fn dispatch(call: &Call) -> Result<u32, NotSent> {
     // The SDK takes text, and the core writes nothing else into a call.
     let pairs = call.headers.iter().map(|(name, value)| Ok((*name, core::str::from_utf8(value.as_bytes())?)));
-    let headers = pairs.collect::<Result<_, core::str::Utf8Error>>().map_err(|_| NotSent::NoCapacity)?;
+    let headers = pairs.collect::<Result<_, core::str::Utf8Error>>().map_err(|_| NotSent::Unencodable)?;
     let body = Some(call.body.expose().as_slice()).filter(|body| !body.is_empty());
     hostcalls::dispatch_http_call(&call.cluster, headers, body, Vec::new(), call.timeout).map_err(|status| {
         if status == SdkStatus::BadArgument { NotSent::UnknownCluster } else { NotSent::NoCapacity }

@@ -5,6 +5,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::hash::{BuildHasher as _, Hasher as _};
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::rc::Rc;
 
@@ -16,8 +17,9 @@ use super::host;
 use super::paused;
 use super::root::Worker;
 use crate::authn::RequestId;
-use crate::authn::decision::{self, Decision, Reply};
+use crate::authn::decision::{self, Decision, Forward, Reply};
 use crate::authn::headers::HeaderValue;
+use crate::authn::identity::Identity;
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,8 +34,20 @@ enum Phase {
 #[derive(Default)]
 pub(super) struct Stream {
     phase: Cell<Phase>,
+    /// Whether body or trailers follow.
+    has_more: Cell<bool>,
+    applied: RefCell<Applied>,
+}
+
+/// What of a decision matters after the headers.
+#[derive(Default)]
+struct Applied {
     /// For the response.
-    set_cookies: RefCell<Vec<HeaderValue>>,
+    set_cookies: Vec<HeaderValue>,
+    has_authorization: bool,
+    /// Headers that were set: the trailers must not say them again.
+    set_headers: Vec<Cow<'static, str>>,
+    identity: Option<Rc<Identity>>,
 }
 
 /// The SDK's context of one request.
@@ -48,10 +62,32 @@ impl HttpFilter {
         Self { id, worker, stream: Rc::default() }
     }
 
+    /// `None`: it waits.
+    fn judge(&self) -> Option<Decision> {
+        let broken = || Some(Decision::Reply(decision::broken_reply()));
+        let block = match host::request_headers() {
+            Ok(block) => block,
+            Err(error) => {
+                log::error!("no request headers: {error}");
+                return broken();
+            }
+        };
+        #[cfg(feature = "test-panic")]
+        paused::trigger::request(&block);
+        match self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)) {
+            Some(Some(decision)) => Some(decision),
+            Some(None) => self.worker.wait(self.id, &self.stream, &block),
+            None => broken(),
+        }
+    }
+
     /// Whether nothing is left in the trailers that must not go on.
     fn strip_trailers(&self) -> bool {
         let Ok(trailers) = host::request_trailers() else { return false };
-        let forbidden = self.worker.with_core(|core, _| core.forbidden_trailers(&trailers)).flatten();
+        let applied = self.stream.applied.borrow();
+        let of_identity = applied.identity.iter().flat_map(|identity| identity.overriding_headers());
+        let set: Vec<_> = applied.set_headers.iter().chain(of_identity.map(|(name, _)| name)).map(|name| &**name).collect();
+        let forbidden = self.worker.with_core(|core, _| core.forbidden_trailers(&trailers, &set)).flatten();
         forbidden.is_some_and(|names| host::remove_trailers(&names).is_ok())
     }
 
@@ -76,24 +112,9 @@ impl Drop for HttpFilter {
 }
 
 impl HttpContext for HttpFilter {
-    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let judged = match host::request_headers() {
-            Ok(block) => {
-                #[cfg(feature = "test-panic")]
-                paused::trigger::request(&block);
-                self.worker.with_core(|core, env| core.authenticate(env, self.id, &block))
-            }
-            Err(error) => {
-                log::error!("no request headers: {error}");
-                None
-            }
-        };
-        let decision = match judged {
-            Some(Some(decision)) => Some(decision),
-            Some(None) => self.worker.wait(self.id, &self.stream),
-            None => Some(Decision::Reply(decision::broken_reply())),
-        };
-        if let Some(decision) = decision {
+    fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
+        self.stream.has_more.set(!end_of_stream);
+        if let Some(decision) = self.judge() {
             self.stream.apply(decision);
         }
         self.follow()
@@ -114,21 +135,18 @@ impl HttpContext for HttpFilter {
 
     /// Also called for replies made by Envoy and by ourselves; only a request that went on has cookies to set.
     fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let set_cookies = self.stream.set_cookies.take();
+        let mut applied = self.stream.applied.borrow_mut();
+        let set_cookies = core::mem::take(&mut applied.set_cookies);
         if !set_cookies.is_empty() && self.stream.phase.get() == Phase::Forwarded {
-            host::add_cookies(&set_cookies);
+            host::add_cookies(&set_cookies, applied.has_authorization);
         }
         Action::Continue
     }
 }
 
 impl Stream {
-    /// Applies a decision to a paused request from the root's callback.
-    pub(super) fn decide_from_outside(&self, id: RequestId, decision: Decision) {
-        if let Err(error) = host::speak_for(id) {
-            log::debug!("a request was gone before its decision: {error}");
-            return;
-        }
+    /// Applies a decision to a paused request from the root's callback, which speaks for it.
+    pub(super) fn decide_from_outside(&self, decision: Decision) {
         self.apply(decision);
         if self.phase.get() == Phase::Forwarded
             && let Err(error) = host::resume_request()
@@ -146,7 +164,7 @@ impl Stream {
             Decision::Forward(forward) => match host::edit_request(&forward) {
                 Ok(()) => {
                     self.phase.set(Phase::Forwarded);
-                    self.set_cookies.replace(forward.set_cookies);
+                    self.applied.replace(Applied::of(forward, self.has_more.get()));
                 }
                 Err(error) => {
                     log::error!("the request's headers could not be changed: {error}");
@@ -164,6 +182,19 @@ impl Stream {
             // It stays paused and is ended by Envoy's timeouts; it is not forwarded.
             log::error!("the request could not be answered: {error}");
         }
+    }
+}
+
+impl Applied {
+    /// The headers matter only where trailers may follow.
+    fn of(forward: Forward, has_more: bool) -> Self {
+        let Forward { replace, set_cookies, has_authorization, identity, .. } = forward;
+        let (set_headers, identity) = if has_more {
+            (replace.into_iter().map(|(name, _)| name).collect(), identity)
+        } else {
+            (Vec::new(), None)
+        };
+        Self { set_cookies, has_authorization, set_headers, identity }
     }
 }
 

@@ -26,7 +26,12 @@ pub(super) fn add(id: RequestId, stream: &Rc<Stream>) {
     PAUSED.with_borrow_mut(|paused| paused.insert(id, Rc::clone(stream)));
 }
 
-/// The request, if it is still there: it is to be decided now, or its client has left.
+/// The request, if it is still there. It stays on the list: should its decision end in a panic, it is answered too.
+pub(super) fn get(id: RequestId) -> Option<Rc<Stream>> {
+    PAUSED.with_borrow(|paused| paused.get(&id).cloned())
+}
+
+/// The same, and it is no longer paused: it is decided, or its client has left.
 pub(super) fn take(id: RequestId) -> Option<Rc<Stream>> {
     PAUSED.with_borrow_mut(|paused| paused.remove(&id))
 }

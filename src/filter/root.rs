@@ -14,15 +14,24 @@ use proxy_wasm::types::ContextType;
 use super::host::{self, Envoy};
 use super::http::{self, HttpFilter, Stream};
 use super::paused;
-use crate::authn::decision::Decision;
-use crate::authn::provider::Answer;
+use crate::authn::decision::{self, Decision};
+use crate::authn::provider::{self, Answer};
+use crate::authn::request::HeaderBlock;
+use crate::authn::secret::Secret;
 use crate::authn::{Authenticator, Env, RequestId, Ticket};
 use crate::config::Config;
 
+/// Decisions wait that one callback had no room for.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// The first tick fetches keys, and others look whether another worker has fetched what a request waits for.
 const SOON: Duration = Duration::from_millis(20);
 /// Whether keys are due is looked at this often.
 const AT_EASE: Duration = Duration::from_secs(1);
+
+/// Most decisions that one callback applies. Envoy sends the replies after the callback, each within the one before it
+/// (a reply runs the response callbacks, at whose end the next one starts): 305 of them overflow the stack. Fewer also let
+/// other requests through between them.
+const MAX_DECISIONS: usize = 16;
 
 /// What the requests of one worker share.
 pub(super) struct Worker {
@@ -30,12 +39,6 @@ pub(super) struct Worker {
     authenticator: RefCell<Option<Authenticator>>,
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Ticket>>,
-    /// The request whose own callback is running: its decision is handed back, not applied from outside.
-    current: Cell<Option<RequestId>>,
-    own_decision: RefCell<Option<Decision>>,
-    /// Decisions on other requests that fell in that callback. Envoy would take a reply to one of them for a reply to
-    /// the request whose callback it is, so they are applied at the next tick.
-    later: RefCell<Vec<(RequestId, Decision)>>,
     pace: Cell<Duration>,
     jitter_percent: u64,
 }
@@ -55,13 +58,23 @@ impl Worker {
     }
 
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
-    /// Envoy does not take is answered on the spot.
-    pub(super) fn wait(&self, id: RequestId, stream: &Rc<Stream>) -> Option<Decision> {
+    /// Envoy does not take is answered on the spot. Decisions on other requests wait for the next tick: Envoy would take a
+    /// reply to one of them for a reply to the request whose callback it is.
+    pub(super) fn wait(&self, id: RequestId, stream: &Rc<Stream>, block: &HeaderBlock) -> Option<Decision> {
         paused::add(id, stream);
-        self.current.set(Some(id));
-        host::as_root(self.root_id);
-        self.current.set(None);
-        self.own_decision.take()
+        loop {
+            host::as_root(self.root_id);
+            let resumed = match self.with_core(|core, _| core.is_ready(id)) {
+                Some(false) => return None,
+                Some(true) => self.with_core(|core, env| core.resume(env, id, block)),
+                None => None,
+            };
+            let decision = resumed.unwrap_or_else(|| Some(Decision::Reply(decision::broken_reply())));
+            if decision.is_some() {
+                paused::take(id);
+                return decision;
+            }
+        }
     }
 
     /// A request is gone.
@@ -87,37 +100,59 @@ impl Worker {
 
     /// Ticks as fast as the core needs them.
     fn set_pace(&self) {
-        let wants_ticks = self.with_core(|core, _| core.wants_ticks()).unwrap_or_default();
-        let pace = if wants_ticks { SOON } else { AT_EASE };
+        let wanted = self.with_core(|core, _| (core.has_ready(), core.wants_ticks()));
+        let pace = match wanted {
+            Some((true, _)) => AT_ONCE,
+            Some((false, true)) => SOON,
+            Some((false, false)) | None => AT_EASE,
+        };
         if self.pace.replace(pace) != pace {
             host::tick_every(pace);
         }
     }
 
     fn settle(&self, ticket: Ticket, answer: &Answer) {
-        let decisions = self.with_core(|core, env| core.answered(env, ticket, answer)).unwrap_or_default();
-        let Some(current) = self.current.get() else { return self.deliver(decisions) };
-        for (id, decision) in decisions {
-            if id == current {
-                paused::take(id);
-                *self.own_decision.borrow_mut() = Some(decision);
-            } else {
-                self.later.borrow_mut().push((id, decision));
-            }
-        }
+        self.with_core(|core, env| core.answered(env, ticket, answer));
     }
 
-    /// Applies decisions to the requests that wait for them.
-    fn deliver(&self, decisions: Vec<(RequestId, Decision)>) {
-        for (id, decision) in decisions {
-            if let Some(stream) = paused::take(id) {
-                stream.decide_from_outside(id, decision);
+    /// Decides requests whose verdict is there, as many as one callback may. Once in each callback of the root context.
+    fn decide_ready(&self) {
+        for _ in 0..MAX_DECISIONS {
+            let Some(id) = self.with_core(|core, _| core.next_ready()).flatten() else { break };
+            let Some(stream) = paused::get(id) else {
+                self.forget(id);
+                continue;
+            };
+            if let Some(decision) = self.decision_on(id) {
+                stream.decide_from_outside(decision);
+                paused::take(id);
             }
         }
         // Forget whom we spoke for: what follows is the root's own.
         if let Err(error) = host::speak_for(self.root_id) {
             log::debug!("the root context does not answer: {error}");
         }
+    }
+}
+
+impl Worker {
+    /// The decision on a paused request, for which the filter speaks from now on. `None`: it is gone, or waits again.
+    fn decision_on(&self, id: RequestId) -> Option<Decision> {
+        if let Err(error) = host::speak_for(id) {
+            log::debug!("a request was gone before its decision: {error}");
+            self.forget(id);
+            return None;
+        }
+        let block = match host::request_headers() {
+            Ok(block) => block,
+            Err(error) => {
+                log::error!("no request headers: {error}");
+                self.with_core(|core, _| core.forget(id));
+                return Some(Decision::Reply(decision::broken_reply()));
+            }
+        };
+        let resumed = self.with_core(|core, env| core.resume(env, id, &block));
+        resumed.unwrap_or_else(|| Some(Decision::Reply(decision::broken_reply())))
     }
 }
 
@@ -132,9 +167,6 @@ impl Root {
             root_id: id,
             authenticator: RefCell::default(),
             calls: RefCell::default(),
-            current: Cell::default(),
-            own_decision: RefCell::default(),
-            later: RefCell::default(),
             pace: Cell::new(SOON),
             jitter_percent: http::random_below(11),
         };
@@ -155,7 +187,9 @@ impl Context for Root {
             self.worker.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
         let answer = read_answer(num_headers, body_size, limit);
         self.worker.settle(ticket, &answer);
+        self.worker.decide_ready();
         self.worker.send_calls();
+        self.worker.set_pace();
     }
 }
 
@@ -183,9 +217,8 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        self.worker.deliver(self.worker.later.take());
-        let decisions = self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
-        self.worker.deliver(decisions.unwrap_or_default());
+        self.worker.with_core(|core, env| core.tick(env, self.worker.jitter_percent));
+        self.worker.decide_ready();
         self.worker.send_calls();
         self.worker.set_pace();
     }
@@ -220,9 +253,19 @@ fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
     };
     #[cfg(feature = "test-panic")]
     paused::trigger::answer(status);
-    let body = if body_size == 0 { Some(Vec::new()) } else { host::call_response_body(body_size) };
+    let body = if body_size == 0 { Some(Secret::default()) } else { host::call_response_body(body_size) };
     match body {
+        Some(body) if is_made_by_envoy(status) => provider::unreachable(status, body.expose()),
         Some(body) => Answer::Response { status, retry_after: number("retry-after"), body },
         None => Answer::Reset,
     }
+}
+
+/// Envoy answers in place of a cluster that it does not reach, in plain text, and without the header that it adds to every
+/// response of a cluster.
+fn is_made_by_envoy(status: u16) -> bool {
+    let content_type = || host::call_response_header("content-type").unwrap_or_default();
+    matches!(status, 502..=504)
+        && host::call_response_header("x-envoy-upstream-service-time").is_none()
+        && content_type().starts_with(b"text/plain")
 }

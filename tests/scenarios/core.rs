@@ -6,6 +6,7 @@ use std::rc::Rc;
 use authentik_proxy_wasm::authn::decision::{Decision, Forward, may_be_shared};
 use authentik_proxy_wasm::authn::provider::{Answer, Call};
 use authentik_proxy_wasm::authn::request::HeaderBlock;
+use authentik_proxy_wasm::authn::secret::Secret;
 use authentik_proxy_wasm::authn::time::Timestamp;
 use authentik_proxy_wasm::authn::{Authenticator, Env, Shared, Surroundings, Ticket};
 use authentik_proxy_wasm::config::Config;
@@ -106,9 +107,7 @@ impl Core {
 impl Subject for Core {
     fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
         self.request = headers.to_vec();
-        let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let block = HeaderBlock::from_pairs(pairs);
-        self.send_block(&block)
+        self.send_block(&block(headers))
     }
 
     fn calls(&mut self) -> Vec<String> {
@@ -127,9 +126,12 @@ impl Subject for Core {
             };
             let surroundings = Rc::clone(&self.surroundings);
             let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*surroundings };
-            for (id, decision) in self.authenticator.answered(&env, ticket, &answer) {
+            self.authenticator.answered(&env, ticket, &answer);
+            while let Some(id) = self.authenticator.next_ready() {
+                // The host has the headers of the last request only; what became of the others nobody asks.
+                let decision = self.authenticator.resume(&env, id, &block(&self.request));
                 if id == self.next_id {
-                    told = Some(self.told(decision));
+                    told = decision.map(|decision| self.told(decision)).or(told);
                 }
             }
         }
@@ -138,7 +140,8 @@ impl Subject for Core {
 
     fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {
         let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let is_shared = may_be_shared(&HeaderBlock::from_pairs(pairs));
+        let has_authorization = self.request.iter().any(|(name, _)| name == "authorization");
+        let is_shared = may_be_shared(&HeaderBlock::from_pairs(pairs), has_authorization);
         if is_shared { Vec::new() } else { self.set_cookies.clone() }
     }
 
@@ -147,13 +150,17 @@ impl Subject for Core {
     }
 }
 
+fn block(headers: &[(String, String)]) -> HeaderBlock {
+    HeaderBlock::from_pairs(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
 fn path_of(call: &Call) -> String {
     let (_, path) = call.headers.iter().find(|(name, _)| *name == ":path").unwrap();
     String::from_utf8(path.as_bytes().to_vec()).unwrap()
 }
 
 fn response(status: u16, body: &str) -> Answer {
-    Answer::Response { status, retry_after: None, body: body.as_bytes().to_vec() }
+    Answer::Response { status, retry_after: None, body: Secret::new(body.as_bytes().to_vec()) }
 }
 
 /// What the shell does with a [`Forward`], on a list.
