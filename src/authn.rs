@@ -26,9 +26,9 @@ mod flights;
 pub mod headers;
 pub mod identity;
 mod inquiry;
-mod key_fetches;
 pub mod jwks;
 mod jws;
+mod key_fetches;
 mod keyring;
 mod login;
 mod memory;
@@ -259,11 +259,8 @@ impl Authenticator {
         let credential = credential::read(request.view.authorization);
         let credential = match (credential, session.clone()) {
             (Ok(None), None) => {
-                let rejection = if request.has_ended_session {
-                    Rejection::SessionEnded
-                } else {
-                    Rejection::NoCredential
-                };
+                let rejection =
+                    if request.has_ended_session { Rejection::SessionEnded } else { Rejection::NoCredential };
                 return Some(self.send_to_login(request, None, rejection));
             }
             (Ok(None), Some(session)) => {
@@ -376,8 +373,8 @@ impl Authenticator {
         let asker = self.asker(request, scheme);
         match self.config.providers.get(request.provider) {
             Some(settings) if request.view.is_navigation() && self.has_sessions() => {
-                let return_url =
-                    login::return_url(settings, Some(&login::requested_url(settings, request.view)));
+                let requested = login::requested_url(settings, request.view);
+                let return_url = login::return_url(settings, Some(&requested), Some(request.view.authority));
                 self.start_login(request, return_url, rejection)
             }
             Some(settings) if request.view.is_navigation() && !login::is_outpost_path(request.view) => {
@@ -500,7 +497,8 @@ impl Authenticator {
 
     /// What every request that goes on loses and gets, with identity or without.
     fn base_forward(&self, request: Request<'_>) -> Forward {
-        let mut forward = Forward { has_authorization: request.view.has_authorization(), ..Forward::default() };
+        let mut forward =
+            Forward { has_authorization: request.view.has_authorization(), ..Forward::default() };
         forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
         match cookies::without_own(&request.view.cookies) {
             cookies::Remaining::Untouched => {}
@@ -599,7 +597,8 @@ mod tests {
             ("x_tenant-tier", "gold"),
             ("x-forwarded-host", "elsewhere"),
         ]);
-        let forbidden = authenticator().forbidden_trailers(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap();
+        let forbidden =
+            authenticator().forbidden_trailers(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap();
         assert_eq!(
             forbidden,
             [

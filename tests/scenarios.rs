@@ -7,9 +7,14 @@
 mod cases;
 mod core;
 mod edges;
+mod ended_sessions;
+mod entries;
+mod hosts;
 mod login;
 #[cfg(not(feature = "mutants"))]
 mod module;
+mod open_paths;
+mod outages;
 mod sessions;
 mod surroundings;
 mod table;
@@ -107,7 +112,7 @@ pub(crate) fn configuration(provider: &Value, rest: &Value) -> String {
     configuration.to_string()
 }
 
-fn merge(into: &mut Value, from: &Value) {
+pub(crate) fn merge(into: &mut Value, from: &Value) {
     for (key, value) in from.as_object().into_iter().flatten() {
         into[key] = value.clone();
     }

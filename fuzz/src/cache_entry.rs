@@ -66,10 +66,10 @@ pub fn run(data: &[u8]) -> Seen {
         0 => ("/verdict/", content.clone()),
         1 => ("/verdict/", authenticated(&others)),
         2 => ("/verdict/", authenticated(&keys)),
-        3 => ("/keys", content.clone()),
-        4 => ("/keys", authenticated_keys(&others)),
-        5 => ("/keys", authenticated_keys(&keys)),
-        _ => ("/lease", content.clone()),
+        3 => ("/keys/", content.clone()),
+        4 => ("/keys/", authenticated_keys(&others)),
+        5 => ("/keys/", authenticated_keys(&keys)),
+        _ => ("/lease/", content.clone()),
     };
     worker.world.planted = Some(Box::new(move |asked| asked.contains(name).then(|| entry.clone())));
     let is_alice = password == PASSWORD;
@@ -83,7 +83,8 @@ pub fn run(data: &[u8]) -> Seen {
             seen.insert(if kind % 7 == 0 { "raw verdict: nothing" } else { "another's verdict: nothing" });
         }
         2 => {
-            let is_for_us = content.len() >= HEAD_BYTES && content[0] == 3 && content[FINGERPRINT] == fingerprint;
+            let is_for_us =
+                content.len() >= HEAD_BYTES && content[0] == 3 && content[FINGERPRINT] == fingerprint;
             let is_fresh = is_for_us && u64_at(&content, 2) > NOW;
             // What our own entry says is said without a call.
             let decision = worker.send(&request);

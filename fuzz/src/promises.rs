@@ -221,10 +221,7 @@ pub(crate) fn is_own_url(url: &Url, provider: &Provider) -> bool {
     let is_plain = url.scheme() == external.scheme() && url.username().is_empty() && url.password().is_none();
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     let is_own = match (provider.mode, &provider.cookie_domain) {
-        (Mode::ForwardDomain, Some(domain)) => {
-            (host == domain || host.ends_with(&format!(".{domain}")))
-                && url.port_or_known_default() == external.port_or_known_default()
-        }
+        (Mode::ForwardDomain, Some(domain)) => host == domain || host.ends_with(&format!(".{domain}")),
         (Mode::ForwardDomain, None) => false,
         (Mode::Proxy | Mode::ForwardSingle, _) => url.origin() == external.origin(),
     };
@@ -275,7 +272,8 @@ fn is_own_cookie(name: &[u8], provider: &Provider) -> bool {
 fn is_filters_cookie(name: &[u8]) -> bool {
     let Ok(name) = core::str::from_utf8(name) else { return false };
     let name = name.strip_prefix("__Host-").unwrap_or(name);
-    let Some((digits, suffix)) = name.strip_prefix("authentik_proxy_").and_then(|rest| rest.split_at_checked(8))
+    let Some((digits, suffix)) =
+        name.strip_prefix("authentik_proxy_").and_then(|rest| rest.split_at_checked(8))
     else {
         return false;
     };

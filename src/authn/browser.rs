@@ -39,7 +39,8 @@ impl Authenticator {
                 let Some(settings) = self.config.providers.get(request.provider) else {
                     return Some(decision::fail(&self.asker(request, None), Fault::Host));
                 };
-                let return_url = login::return_url(settings, return_to.as_deref());
+                let wanted = return_to.as_deref();
+                let return_url = login::return_url(settings, wanted, Some(request.view.authority));
                 Some(self.start_login(request, return_url, Rejection::NoCredential))
             }
             Visit::Callback(callback) => self.call_back(request, callback),
@@ -105,7 +106,7 @@ impl Authenticator {
         let state: Option<State> =
             callback.state.and_then(|state| booth.open(sealing::Purpose::State, state.as_bytes()));
         let return_to = state.as_ref().map(|state| state.return_url.as_str());
-        let return_url = login::return_url(booth.settings, return_to);
+        let return_url = login::return_url(booth.settings, return_to, None);
         if has_session {
             // Another tab was faster, or somebody went back in the browser's history.
             return Some(decision::redirect(&asker, &return_url, Vec::new(), Rejection::NoCredential));
@@ -115,14 +116,18 @@ impl Authenticator {
             return failed(LoginFailure::Refused);
         }
         // Without its cookie a login can never end: a browser that keeps none is not sent round again.
-        let Some(login) = self.current_login(request, &booth).filter(|login| !login.has_ended()) else {
+        let mut logins = self.current_logins(request, &booth);
+        let Some(first) = logins.first() else {
             return failed(LoginFailure::NoCookie);
         };
         let Some(code) = callback.code else { return failed(LoginFailure::NoCode) };
-        if !state.is_some_and(|state| state.is_of(&login, request.env.now)) {
+        // Beside the login's own cookie another host of the domain may have set one of that name.
+        let is_own = |login: &Login| state.as_ref().is_some_and(|state| state.is_of(login, request.env.now));
+        let Some(own) = logins.iter().position(is_own) else {
             let mismatch = Rejection::LoginFailed(LoginFailure::State);
-            return Some(self.restart_login(request, &login, return_url, mismatch));
-        }
+            return Some(self.restart_login(request, first, return_url, mismatch));
+        };
+        let login = logins.swap_remove(own);
         let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
         let purpose = Purpose::Login { return_url };
         match self.verdict_on(request, purpose.clone(), &Credential::Code(code)) {
@@ -206,9 +211,13 @@ impl Authenticator {
     }
 
     fn current_login(&self, request: Request<'_>, booth: &Booth<'_>) -> Option<Login> {
+        self.current_logins(request, booth).into_iter().next()
+    }
+
+    fn current_logins(&self, request: Request<'_>, booth: &Booth<'_>) -> Vec<Login> {
         let cookies = booth.login.values(&request.view.cookies);
         let logins = cookies.iter().filter_map(|cookie| booth.open::<Login>(sealing::Purpose::Login, cookie));
-        logins.into_iter().find(|login| login.is_current(request.env.now))
+        logins.filter(|login| login.is_current(request.env.now)).collect()
     }
 
     fn booth(&self, provider: ProviderId) -> Option<Booth<'_>> {
@@ -223,12 +232,7 @@ impl Authenticator {
 }
 
 impl Booth<'_> {
-    fn login_cookie(
-        &self,
-        login: &Login,
-        max_age: u64,
-        request: Request<'_>,
-    ) -> Option<Vec<HeaderValue>> {
+    fn login_cookie(&self, login: &Login, max_age: u64, request: Request<'_>) -> Option<Vec<HeaderValue>> {
         let sealed = self.seal(sealing::Purpose::Login, login, request.env)?;
         self.login.set(&sealed, max_age, &request.view.cookies)
     }

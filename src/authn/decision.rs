@@ -182,7 +182,8 @@ pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
         return true;
     };
     let may_keep = |field: &[u8]| {
-        let lines: Vec<_> = pairs.iter().filter(|(name, _)| *name == field).map(|(_, value)| *value).collect();
+        let lines: Vec<_> =
+            pairs.iter().filter(|(name, _)| *name == field).map(|(_, value)| *value).collect();
         let has = |directive: &str| {
             lines.iter().flat_map(|value| value.split(|byte| *byte == b',')).any(|part| {
                 let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();

@@ -138,8 +138,16 @@ mod tests {
             assert_eq!(find(authority), expected, "{authority}");
         }
         for authority in [
-            "secret.corp:1234", "secret.corp:80", "SECRET.corp.:1234", "odd.corp", "odd.corp:443", "corp.example",
-            "secret.corp:", "user@secret.corp", "", "secret.corp..",
+            "secret.corp:1234",
+            "secret.corp:80",
+            "SECRET.corp.:1234",
+            "odd.corp",
+            "odd.corp:443",
+            "corp.example",
+            "secret.corp:",
+            "user@secret.corp",
+            "",
+            "secret.corp..",
         ] {
             assert_eq!(find(authority), None, "{authority}");
         }

@@ -260,8 +260,9 @@ impl fmt::Display for Fault {
             Self::TooManyWaiting => {
                 formatter.write_str("too many requests are waiting for authentik already")
             }
-            Self::InvalidClient(Grant::Code) => formatter
-                .write_str("authentik does not accept client_id and client_secret (invalid_client): check both"),
+            Self::InvalidClient(Grant::Code) => formatter.write_str(
+                "authentik does not accept client_id and client_secret (invalid_client): check both",
+            ),
             Self::InvalidClient(Grant::Password | Grant::Assertion) => formatter
                 .write_str("authentik does not know the client_id: check the provider's configuration"),
             Self::RequestRefused => {
@@ -276,9 +277,8 @@ impl fmt::Display for Fault {
             }
             Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
             Self::NoRandomness => formatter.write_str("Envoy has no randomness to give"),
-            Self::UnencodableCall => {
-                formatter.write_str("a call to authentik has a header that is not UTF-8: check authentik.host")
-            }
+            Self::UnencodableCall => formatter
+                .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
             Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
         }

@@ -23,7 +23,7 @@ pub struct ProviderKeys {
     fingerprints: HmacKey,
     slots: HmacKey,
     key_sets: HmacKey,
-    shared_prefix: String,
+    shared_name: String,
 }
 
 /// HMAC with SHA-256, its key set.
@@ -42,22 +42,22 @@ impl ProviderKeys {
         let base = config.authentik.base.to_string();
         let authentik = [base.as_bytes(), config.authentik.cluster.as_bytes(), provider.slug.as_bytes()];
         let key_sets = derive(b"key set", &authentik)?;
-        let mut shared_prefix = "authentik-proxy-wasm/2/".to_owned();
+        let mut shared_name = String::new();
         for byte in key_sets.clone().chain_update(b"name").finalize().into_bytes().iter().take(8) {
             // Writing to a String cannot fail.
-            let _ = write!(shared_prefix, "{byte:02x}");
+            let _ = write!(shared_name, "{byte:02x}");
         }
         Some(Self {
             fingerprints: derive(b"fingerprint", &entry)?,
             slots: derive(b"shared slot", &entry)?,
             key_sets,
-            shared_prefix,
+            shared_name,
         })
     }
 
-    /// What the names of the provider's own shared entries begin with.
-    pub(super) fn shared_prefix(&self) -> &str {
-        &self.shared_prefix
+    /// What the names of the provider's own shared entries end with.
+    pub(super) fn shared_name(&self) -> &str {
+        &self.shared_name
     }
 
     /// The authenticator of a shared key set.

@@ -239,9 +239,10 @@ impl Authenticator {
                 }
             }
             Subject::Credential(name) => {
-                let mut due = self.flights.inquiries.extract_if(|other, flight| {
-                    *other == name && is_expected(flight.call)
-                });
+                let mut due = self
+                    .flights
+                    .inquiries
+                    .extract_if(|other, flight| *other == name && is_expected(flight.call));
                 let flight = due.next();
                 drop(due);
                 if let Some((_, flight)) = flight {
@@ -331,9 +332,15 @@ impl Authenticator {
         let is_lost = |call: SentCall| env.now.since(call.at) > patience;
         let tickets = |subject, call: SentCall| Ticket { subject, number: call.number };
         let fetches = self.flights.key_fetches.iter().filter(|(_, call)| is_lost(**call));
-        let mut lost: Vec<_> = fetches.map(|(provider, call)| tickets(Subject::Keys(*provider), *call)).collect();
+        let mut lost: Vec<_> =
+            fetches.map(|(provider, call)| tickets(Subject::Keys(*provider), *call)).collect();
         for (name, flight) in &self.flights.inquiries {
-            lost.extend(flight.call.filter(|call| is_lost(*call)).map(|call| tickets(Subject::Credential(*name), call)));
+            lost.extend(
+                flight
+                    .call
+                    .filter(|call| is_lost(*call))
+                    .map(|call| tickets(Subject::Credential(*name), call)),
+            );
         }
         for ticket in lost {
             self.answered(env, ticket, &Answer::Lost);
@@ -458,7 +465,7 @@ mod tests {
         fn told(&mut self, env: &Env<'_>) -> Vec<(RequestId, u16)> {
             let mut told = Vec::new();
             while let Some(id) = self.core.next_ready() {
-                let block = self.sent.get(&id).unwrap();
+                let block = &self.sent[&id];
                 told.extend(self.core.resume(env, id, block).map(|decision| (id, status(&decision))));
             }
             told
@@ -676,7 +683,11 @@ mod tests {
             let headers = [(":authority", "one.example.test"), ("authorization", &credential)];
             let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let decided = worker.core.authenticate(&env(&memory, 301), id, &HeaderBlock::from_pairs(pairs));
-            assert_eq!(decided.map(|decision| status(&decision)), Some(expected), "a token of {token_of} at one");
+            assert_eq!(
+                decided.map(|decision| status(&decision)),
+                Some(expected),
+                "a token of {token_of} at one"
+            );
         }
         assert_eq!(paths(&mut worker), [""; 0], "not so soon");
     }

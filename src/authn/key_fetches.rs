@@ -16,7 +16,12 @@ use super::{Authenticator, Env};
 
 impl Authenticator {
     /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.
-    pub(super) fn seek_keys(&mut self, env: &Env<'_>, provider: ProviderId, stage: Stage) -> Option<Progress> {
+    pub(super) fn seek_keys(
+        &mut self,
+        env: &Env<'_>,
+        provider: ProviderId,
+        stage: Stage,
+    ) -> Option<Progress> {
         let mut stage = stage;
         if self.adopt_keys(env, provider) {
             match self.with_facts(env, provider, |facts| stage.keys_fetched(facts))? {
@@ -152,7 +157,9 @@ impl Authenticator {
         if let Some(settings) = self.config.providers.get(provider).filter(|_| is_to_be_told) {
             let url = provider::keys_url(&self.config, settings);
             let (name, slug) = (&settings.name, &settings.slug);
-            log::warn!("{name}: the key set of the application \"{slug}\" could not be fetched from {url}: {fault}");
+            log::warn!(
+                "{name}: the key set of the application \"{slug}\" could not be fetched from {url}: {fault}"
+            );
         }
     }
 

@@ -143,7 +143,8 @@ impl KeyRing {
 
     /// A fetch brought these keys.
     pub(super) fn replace(&mut self, keys: KeySet, fetched: Timestamp) {
-        *self = Self { held: Some(Held { keys, fetched }), last_attempt: self.last_attempt, ..Self::default() };
+        *self =
+            Self { held: Some(Held { keys, fetched }), last_attempt: self.last_attempt, ..Self::default() };
     }
 }
 
@@ -198,7 +199,10 @@ mod tests {
         assert!(ring.current(at(0), &CONFIG).is_some());
         ring.replace(KeySet::Public(Vec::new()), at(1));
         assert!(matches!(ring.current(at(1), &CONFIG), Some(KeySet::Public(_))));
-        assert!(ring.current(at(1 + 300 + 3601), &CONFIG).is_none(), "what was fetched counts, also when it is too old");
+        assert!(
+            ring.current(at(1 + 300 + 3601), &CONFIG).is_none(),
+            "what was fetched counts, also when it is too old"
+        );
     }
 
     #[test]

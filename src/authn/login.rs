@@ -130,14 +130,16 @@ pub(super) fn requested_url(provider: &Provider, view: &RequestView<'_>) -> Stri
 }
 
 /// The one judge of return URLs: an absolute URL on the provider's own host, put together again from its parsed parts.
-/// Anything else means the application's start page.
-pub(super) fn return_url(provider: &Provider, wanted: Option<&str>) -> String {
+/// Anything else means the application's start page. In domain mode its port is `external_host`'s or that of the request's
+/// own `authority`: what listens on another port of such a host is not behind this filter. `None`: it comes out of a sealed
+/// `state`, so it was judged when it went in.
+pub(super) fn return_url(provider: &Provider, wanted: Option<&str>, authority: Option<&[u8]>) -> String {
     wanted
-        .and_then(|wanted| own_url(provider, wanted))
+        .and_then(|wanted| own_url(provider, wanted, authority))
         .unwrap_or_else(|| format!("{}/", provider.external_host))
 }
 
-fn own_url(provider: &Provider, wanted: &str) -> Option<String> {
+fn own_url(provider: &Provider, wanted: &str, authority: Option<&[u8]>) -> Option<String> {
     // What browsers and parsers read differently: controls, spaces, backslashes, quotes, brackets, anything not ASCII.
     let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !b"\\\"'<>`{}|^#".contains(&byte);
     if wanted.len() > MAX_RETURN_URL_BYTES || !wanted.bytes().all(is_plain) {
@@ -153,17 +155,19 @@ fn own_url(provider: &Provider, wanted: &str) -> Option<String> {
     let host = Host::parse(uri.authority()?.as_str().as_bytes())?.under(scheme);
     let rest = uri.path_and_query()?.as_str();
     // What would be a turn of the login flow itself: a sign-out behind the login, a callback that nobody began.
-    let is_flow = uri.path().starts_with(OUTPOST_PATH) || has_mark(uri.query().unwrap_or_default().as_bytes());
-    let is_own = is_same_scheme && is_own_host(provider, &host) && rest.starts_with('/') && !is_flow;
+    let is_flow =
+        uri.path().starts_with(OUTPOST_PATH) || has_mark(uri.query().unwrap_or_default().as_bytes());
+    let own_port = |authority| Host::parse(authority).and_then(|host| host.under(scheme).port());
+    let is_own_port = host.port() == provider.external_host.host.port()
+        || authority.is_none_or(|authority| host.port() == own_port(authority));
+    let is_own =
+        is_same_scheme && is_own_host(provider, &host) && is_own_port && rest.starts_with('/') && !is_flow;
     is_own.then(|| format!("{}://{host}{rest}", scheme.as_str()))
 }
 
 fn is_own_host(provider: &Provider, host: &Host) -> bool {
     match (provider.mode, &provider.cookie_domain) {
-        // On the port of external_host only: what listens on another one is not behind this filter.
-        (Mode::ForwardDomain, Some(domain)) => {
-            host.is_within(domain) && host.port() == provider.external_host.host.port()
-        }
+        (Mode::ForwardDomain, Some(domain)) => host.is_within(domain),
         (Mode::ForwardDomain, None) => false,
         (Mode::Proxy | Mode::ForwardSingle, _) => *host == provider.external_host.host,
     }
@@ -219,7 +223,14 @@ impl Login {
         let is_over = now.since(Timestamp::from_seconds(self.counted_from)) >= ROUND_SECONDS;
         let counted_from = if is_over { now.seconds() } else { self.counted_from };
         let rounds = if is_over { 1 } else { self.rounds.saturating_add(1) };
-        Self { id: String::new(), verifier: String::new(), nonce: String::new(), rounds, counted_from, ..*self }
+        Self {
+            id: String::new(),
+            verifier: String::new(),
+            nonce: String::new(),
+            rounds,
+            counted_from,
+            ..*self
+        }
     }
 
     /// Whether it has [`Self::ended`].
@@ -267,7 +278,9 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn is_of(&self, login: &Login, now: Timestamp) -> bool {
-        self.login == login.id && now.since(Timestamp::from_seconds(self.issued)) < LOGIN_SECONDS
+        !login.has_ended()
+            && self.login == login.id
+            && now.since(Timestamp::from_seconds(self.issued)) < LOGIN_SECONDS
     }
 }
 

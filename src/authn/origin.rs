@@ -54,7 +54,8 @@ impl Host {
         };
         let name = authority.host().to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
-        let is_valid = !name.is_empty() && !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
+        let is_valid =
+            !name.is_empty() && !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
         is_valid.then(|| Self { name: name.to_owned(), port })
     }
 
@@ -166,9 +167,21 @@ mod tests {
         assert_eq!(host("App.Example.COM.").as_deref(), Some("app.example.com"));
         assert_eq!(host("app:8443").as_deref(), Some("app:8443"));
         assert_eq!(host("[::1]:80").as_deref(), Some("[::1]:80"));
-        for bad in
-            ["", ".", "a..b", "a..", ".a", "user@app", "app:", "app:x", "app:99999", "a b", "a/b", "a\\b", "é"]
-        {
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a..",
+            ".a",
+            "user@app",
+            "app:",
+            "app:x",
+            "app:99999",
+            "a b",
+            "a/b",
+            "a\\b",
+            "é",
+        ] {
             assert_eq!(host(bad), None, "{bad:?}");
         }
     }

@@ -170,7 +170,8 @@ const MAX_REASON_BYTES: usize = 200;
 /// The answer that Envoy made in authentik's place. Its text has no control bytes and at most 200 bytes.
 pub fn unreachable(status: u16, text: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(text);
-    let mut reason: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut reason: String =
+        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
     Answer::Unreachable { status, reason: reason.trim().into() }
 }
@@ -330,7 +331,10 @@ mod tests {
             read_exchange(&answer, Grant::Password)
         };
         assert!(matches!(exchange("invalid_grant"), Ok(Exchanged::Refused)), "the client's fault");
-        assert!(matches!(exchange("invalid_client"), Err(Fault::InvalidClient(Grant::Password))), "the configuration's");
+        assert!(
+            matches!(exchange("invalid_client"), Err(Fault::InvalidClient(Grant::Password))),
+            "the configuration's"
+        );
         for error in ["invalid_scope", "unsupported_grant_type", "invalid_request", ""] {
             assert!(matches!(exchange(error), Err(Fault::RequestRefused)), "{error}");
         }

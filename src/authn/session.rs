@@ -123,8 +123,7 @@ pub(super) fn seal_until(
     surroundings: &dyn Surroundings,
 ) -> Result<SealedSession, Fault> {
     let content = content(identity, origin, id_token, expires).ok_or(Fault::UnencodableSession)?;
-    let value =
-        keys.seal(Purpose::Session, content.expose(), surroundings).ok_or(Fault::NoRandomness)?;
+    let value = keys.seal(Purpose::Session, content.expose(), surroundings).ok_or(Fault::NoRandomness)?;
     Ok(SealedSession { value, expires })
 }
 

@@ -82,7 +82,8 @@ impl SharedKeys<'_> {
                 }
             }
         };
-        if let Some((kind, until)) = lease.value.split_last().and_then(|(kind, until)| Some((*kind, until.first_chunk()?)))
+        if let Some((kind, until)) =
+            lease.value.split_last().and_then(|(kind, until)| Some((*kind, until.first_chunk()?)))
         {
             let until = Timestamp::from_seconds(u64::from_be_bytes(*until));
             if (1..=MAX_LEASE_SECONDS).contains(&until.since(now)) {
@@ -112,7 +113,7 @@ impl SharedKeys<'_> {
     }
 
     fn name(&self, what: &str) -> String {
-        format!("{}/{what}", self.keys.shared_prefix())
+        format!("authentik-proxy-wasm/2/{what}/{}", self.keys.shared_name())
     }
 }
 
@@ -162,7 +163,11 @@ mod tests {
         let shared = of(&keys, &memory);
         let take = |seconds| shared.take_lease(at(seconds), 6);
         assert_eq!([take(0), take(0), take(5)], [Lease::Ours, Lease::Held, Lease::Held]);
-        assert_eq!(of(&other_keys, &memory).take_lease(at(0), 6), Lease::Ours, "another provider has its own");
+        assert_eq!(
+            of(&other_keys, &memory).take_lease(at(0), 6),
+            Lease::Ours,
+            "another provider has its own"
+        );
         assert_eq!(take(6), Lease::Ours, "it ends by itself");
         shared.extend_lease(at(7), 6);
         assert_eq!([take(12), take(13)], [Lease::Held, Lease::Ours]);

@@ -150,13 +150,7 @@ impl Slots {
     }
 }
 
-fn encode(
-    kind: u8,
-    fingerprint: &Fingerprint,
-    times: Times,
-    token: &[u8],
-    claims: &[u8],
-) -> Vec<u8> {
+fn encode(kind: u8, fingerprint: &Fingerprint, times: Times, token: &[u8], claims: &[u8]) -> Vec<u8> {
     let token_length = u32::try_from(token.len()).unwrap_or(u32::MAX);
     let mut entry = vec![VERSION, kind];
     for time in [times.fresh_until, times.vouched, times.end] {
@@ -381,13 +375,7 @@ pub(super) mod tests {
             encode(VOUCHED, &known, refused(0, 0), b"", &verified("").claims_json().unwrap()).len();
         for (length, is_written) in [(16_384, true), (16_385, false), (40_000, false)] {
             let token = "t".repeat(length - overhead);
-            slots.write_refused(
-                &known,
-                &keys,
-                &memory,
-                Rejection::Refused(Grant::Password),
-                refused(60, 60),
-            );
+            slots.write_refused(&known, &keys, &memory, Rejection::Refused(Grant::Password), refused(60, 60));
             slots.write_vouched(&known, &keys, &memory, &verified(&token), at(60));
             let (said, _) = told(slots.read(&known, &keys, &memory, at(0))).unwrap();
             assert_eq!(said == token, is_written, "{length} bytes");

@@ -326,9 +326,14 @@ fn unverified_claims<T: DeserializeOwned>(token: &str) -> Option<T> {
 
 /// Whether a token says that it comes from this authentik: any configured issuer, or anything below `base` (no trailing
 /// slash), whatever the scheme. Such a token is not the application's own, good or not.
-pub(super) fn is_issued_here<'a>(base: &str, mut issuers: impl Iterator<Item = &'a str>, token: &str) -> bool {
+pub(super) fn is_issued_here<'a>(
+    base: &str,
+    mut issuers: impl Iterator<Item = &'a str>,
+    token: &str,
+) -> bool {
     let Some(issuer) = unverified_issuer(token) else { return false };
-    let without_scheme = |url: &'_ str| url.split_once("://").map_or(url, |(_, rest)| rest).to_ascii_lowercase();
+    let without_scheme =
+        |url: &'_ str| url.split_once("://").map_or(url, |(_, rest)| rest).to_ascii_lowercase();
     let is_below = without_scheme(&issuer)
         .strip_prefix(&without_scheme(base))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -550,7 +555,10 @@ mod tests {
         let (_, token, _, _) = recorded(0);
         let none = || core::iter::empty::<&str>();
         assert!(is_issued_here("http://127.0.0.1:9010", none(), &token));
-        assert!(is_issued_here("https://127.0.0.1:9010", none(), &token), "behind a proxy it may mistake its scheme");
+        assert!(
+            is_issued_here("https://127.0.0.1:9010", none(), &token),
+            "behind a proxy it may mistake its scheme"
+        );
         assert!(is_issued_here("http://127.0.0.1:9010/application", none(), &token));
         for base in ["http://127.0.0.1:901", "http://127.0.0.1:9010/app", "http://127.0.0.1"] {
             assert!(!is_issued_here(base, none(), &token), "{base}: an issuer is not matched by prefix");
@@ -599,8 +607,7 @@ mod tests {
         });
         let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
         let (token, body) = (Token::new("opaque".to_owned()), body.to_string());
-        let verified =
-            introspected(&token, body.as_bytes(), &config.providers[0], &config, &env).unwrap();
+        let verified = introspected(&token, body.as_bytes(), &config.providers[0], &config, &env).unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
         assert!(identity.weight() > 100_000, "{}", identity.weight());
     }

@@ -86,7 +86,8 @@ impl HttpFilter {
         let Ok(trailers) = host::request_trailers() else { return false };
         let applied = self.stream.applied.borrow();
         let of_identity = applied.identity.iter().flat_map(|identity| identity.overriding_headers());
-        let set: Vec<_> = applied.set_headers.iter().chain(of_identity.map(|(name, _)| name)).map(|name| &**name).collect();
+        let set: Vec<_> =
+            applied.set_headers.iter().chain(of_identity.map(|(name, _)| name)).map(|name| &**name).collect();
         let forbidden = self.worker.with_core(|core, _| core.forbidden_trailers(&trailers, &set)).flatten();
         forbidden.is_some_and(|names| host::remove_trailers(&names).is_ok())
     }

@@ -120,9 +120,9 @@ fn what_can_be_decided_here_is_decided_here(place: &Place) {
         place.turns_away(with_token(place, ASKS_IF_NEED_BE, &token), 401);
     }
     assert_eq!(asked(place), before);
-    // Of the tokens of other providers authentik alone knows which are federated.
+    // authentik calls a federated provider's token active; it is let in only where the setting says so.
     let federated = place.authentik.issue("fed", "alice");
-    place.admits(with_token(place, ASKS_IF_NEED_BE, &federated));
+    place.turns_away(with_token(place, ASKS_IF_NEED_BE, &federated), 401);
     let foreign = place.authentik.issue("hs", "alice");
     place.turns_away(with_token(place, ASKS_IF_NEED_BE, &foreign), 401);
     assert_eq!(asked(place), before + 2);

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, BASE, TOKEN_PATH, Told, basic, bearer, configuration, get, granted, only_call, passed_as,
-    path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told, verdict_slots,
-    with_provider, worker, world,
+    AUTHENTIK, TOKEN_PATH, Told, basic, bearer, configuration, get, granted, only_call, passed_as, path_of,
+    refused, replied, seconds, send, send_and_answer, token, token_with, told, verdict_slots, with_provider,
+    worker, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
 use crate::support::proxy_host::CallAnswer;
@@ -153,7 +153,7 @@ fn every_failure_of_introspection_is_a_503_and_not_remembered() {
     }
     assert!(verdict_slots(&world).is_empty(), "no fault is shared");
     let active = json!({
-        "active": true, "iss": format!("{BASE}/application/o/hs/"), "sub": "1", "preferred_username": "alice",
+        "active": true, "client_id": "hs-client-id", "sub": "1", "preferred_username": "alice",
         "exp": world.now().as_secs() + 60,
     });
     let answer = CallAnswer::json(200, active.to_string());
@@ -176,6 +176,7 @@ fn an_active_token_whose_claims_do_not_stand_is_not_let_in() {
     ];
     for (number, (name, mut claims, status)) in cases.into_iter().enumerate() {
         claims["active"] = json!(true);
+        claims["client_id"] = json!("hs-client-id");
         let request = get(bearer(format!("opaque-{number}")));
         let became = send_and_answer(&mut vm, request, CallAnswer::json(200, claims.to_string()));
         assert_eq!(became, Told::Status(status), "{name}");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, BASE, Told, answer_key_calls, artefact, basic, bearer, configuration, forwarded, get, granted,
+    AUTHENTIK, Told, answer_key_calls, artefact, basic, bearer, configuration, forwarded, get, granted,
     only_call, passed_as, provider, refused, seconds, send, send_and_answer, token, token_with, told,
     verdict_slots, with_provider, worker, world,
 };
@@ -72,7 +72,7 @@ fn introspected_tokens_are_shared() {
     let (mut one, mut two) =
         two_workers(&world, &with_provider("hs", "bearer_verification", "introspection"));
     let active = json!({
-        "active": true, "iss": format!("{BASE}/application/o/hs/"), "sub": "1", "preferred_username": "alice",
+        "active": true, "client_id": "hs-client-id", "sub": "1", "preferred_username": "alice",
         "exp": world.now().as_secs() + 600,
     });
     let opaque = || get(bearer("opaque"));

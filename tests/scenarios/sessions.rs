@@ -8,6 +8,9 @@ use super::{
     refusing, request, signed, token,
 };
 
+/// A response of the application's to a request without `Authorization` that may bring a cookie.
+const PRIVATE: [(&str, &str); 1] = [("cache-control", "private")];
+
 const SECRETS: [&str; 2] = ["demo-cookie-secret-0123456789abcdef", "another-cookie-secret-0123456789abcdef"];
 
 fn plain() -> String {
@@ -225,7 +228,7 @@ fn revalidation_ends_a_session_whose_token_was_revoked() {
             assert!(subject.send(&headers).is_none(), "authentik is asked");
             assert_eq!(subject.calls(), ["/application/o/introspect/"]);
             assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
-            let renewed = jar(&subject.respond(&[]));
+            let renewed = jar(&subject.respond(&PRIVATE));
             assert!(!renewed.is_empty(), "a cookie that says so");
             let mut other = start(&configuration);
             other.advance(59);
@@ -264,7 +267,7 @@ fn a_confirmed_session_ends_when_it_would_have() {
             subject.advance(30);
             let told = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({"exp": NOW + 7200})));
             assert_eq!(told.status(), 200, "confirmed");
-            let set = subject.respond(&[]);
+            let set = subject.respond(&PRIVATE);
             assert!(set.len() == 1 && set[0].ends_with("; Max-Age=30"), "{set:?}");
             let renewed = jar(&set);
             assert!(is_session(start, &configuration, &renewed, 59));
@@ -353,7 +356,7 @@ fn a_cookie_is_no_younger_than_authentik_s_word() {
         let old = jar(&cookies(&mut *start(&configuration), json!({})));
         other.advance(29);
         assert_eq!(other.send(&request(&[("cookie", &old)])).expect("remembered").status(), 200);
-        let renewed = jar(&other.respond(&[]));
+        let renewed = jar(&other.respond(&PRIVATE));
         let mut third = start(&configuration);
         third.advance(60);
         assert!(third.send(&request(&[("cookie", &renewed)])).is_none());
