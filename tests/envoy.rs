@@ -7,6 +7,7 @@ mod basic;
 mod bearer;
 mod bodies;
 mod brake;
+mod bypass;
 mod cache;
 mod configuration;
 mod differential;

@@ -150,7 +150,7 @@ impl fmt::Display for Incomplete {
             Self::NoSubject => "the token has no sub: add the scope \"openid\" to scopes_to_request and to the provider",
             Self::NoUsername => {
                 "the token has no preferred_username: add the scope \"profile\" to scopes_to_request and its scope \
-                 mapping to the provider"
+                 mapping to the provider; if both are there, switch on \"Include claims in ID token\" there"
             }
             Self::ControlCharacter => "sub or preferred_username has control characters",
         })

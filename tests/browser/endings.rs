@@ -73,3 +73,29 @@ fn without_revalidation_a_session_lives_as_long_as_its_token() {
     assert_eq!(place.log_in(&mut again, "/", "alice").location(), place.url("/"));
     place.shows(&mut again, "/", "alice");
 }
+
+/// authentik has ended the session; the browser still has its cookie when it comes back from the login.
+#[test]
+fn a_user_whose_session_authentik_has_ended_logs_in_again() {
+    let place = place();
+    let mut browser = place.alice();
+    let shown = place.shows(&mut browser, "/", "alice");
+    let token = header_values(&shown, "x-authentik-jwt").remove(0);
+    let kept = browser.session();
+    place.authentik.revoke(&token);
+    let mut location = String::new();
+    eventually("the session has ended", || {
+        let answer = place.open(&mut browser, "/page");
+        answer.header("location").unwrap_or_default().clone_into(&mut location);
+        answer.status == 302
+    });
+    assert!(place.is_login(&location), "{location}");
+    assert!(browser.session().is_empty(), "the cookie is taken back");
+    // A browser that does not let go of it: another tab has set it again.
+    for cookie in kept {
+        browser.keep(cookie);
+    }
+    let callback = place.authentik.approve(&location, "alice");
+    assert_eq!(browser.open(place.envoy.port(), &callback).location(), place.url("/page"));
+    place.shows(&mut browser, "/page", "alice");
+}
