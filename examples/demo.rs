@@ -2,7 +2,7 @@
 //! `envoy.yaml` between them, on loopback, until Ctrl-C. The authentik is the tests' stand-in, or a real one.
 //!
 //! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080) and `ADMIN_PORT` (9901) are ports,
-//! `ENVOY` is Envoy's binary. `AUTHENTIK=http://host:port` takes a real authentik, with `AUTHENTIK_SLUG`,
+//! `ENVOY` is Envoy's binary. `AUTHENTIK=https://host` (or `http://host:port`) takes a real authentik, with `AUTHENTIK_SLUG`,
 //! `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`, `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
 #![allow(
     clippy::unwrap_used,
@@ -92,11 +92,19 @@ fn take_stand_in(options: &mut EnvoyOptions) -> Result<Authentik, String> {
 }
 
 fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").ok_or("AUTHENTIK must be http://host:port")?;
+    let (is_tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return Err("AUTHENTIK must be https://host[:port] or http://host[:port]".to_owned()),
+    };
     let authority = rest.split('/').next().unwrap_or(rest);
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    options
-        .set_cluster("authentik", &if has_port { authority.to_owned() } else { format!("{authority}:80") });
+    let (name, port) =
+        if has_port { authority.rsplit_once(':').unwrap() } else { (authority, default_port(is_tls)) };
+    options.set_cluster("authentik", &format!("{name}:{port}"));
+    if is_tls {
+        options.speak_tls_to("authentik", name);
+    }
     options.configuration["authentik"]["host"] = json!(url);
     let provider = &mut options.configuration["providers"][0];
     provider["assigned_application_slug"] = json!(required("AUTHENTIK_SLUG")?);
@@ -105,6 +113,10 @@ fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
         options.environment.insert(secret.to_owned(), required(secret)?);
     }
     Ok(())
+}
+
+const fn default_port(is_tls: bool) -> &'static str {
+    if is_tls { "443" } else { "80" }
 }
 
 /// Says what to try, and what to expect.

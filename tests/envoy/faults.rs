@@ -1,6 +1,7 @@
 //! When authentik cannot answer: `503`, never `401` and never a pass; nothing of it is remembered, and what was known
 //! before goes on.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,23 @@ fn failures() -> Vec<(Fault, &'static str)> {
         (status(204, &[], ""), "5"),
         (status(302, &[("location", "https://other.test/")], ""), "5"),
     ]
+}
+
+/// Nothing listens where the cluster leads to.
+#[test]
+fn a_call_that_fails_on_the_way_is_told_with_envoy_s_reason() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port");
+    let place = Place::new(|mut options| {
+        options.set_cluster("authentik", &closed.to_string());
+        options
+    });
+    place.turns_away(place.get_as(basic("alice", ALICE)), 503);
+    let reason = "the way to authentik failed: Envoy says 503: upstream connect error";
+    place.await_log(&["demo: 503:", reason, "reset reason: remote connection failure"]);
+    place.await_log(&[
+        "demo: the key set of the application \"demo\" could not be fetched from http://",
+        reason,
+    ]);
 }
 
 fn is_told_to_come_back<'a>(place: &'a Place, request: impl Fn() -> Request + 'a, retry_after: &str) {

@@ -337,6 +337,36 @@ fn return_urls_on_the_own_host_are_kept() {
     });
 }
 
+/// Of the URL that a link may name; the request's own port is one that this filter is behind.
+#[test]
+fn in_domain_mode_a_return_url_has_a_port_of_ours() {
+    on_both(|start| {
+        let provider = json!({
+            "mode": "forward_domain", "cookie_domain": "example.test", "external_host": "https://auth-app.example.test",
+        });
+        let mut subject = start(&configuration(&provider, &json!({})));
+        let mut landing = |authority: &str, wanted: &str| {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("rd", wanted).finish();
+            let start = format!("/outpost.goauthentik.io/start?{query}");
+            let begun = Begun::with(&mut *subject, &[(":authority", authority), (":path", &start)]);
+            let headers = [
+                (":authority", "auth-app.example.test"),
+                (":path", &*callback_path(&begun.state())),
+                ("cookie", &*begun.cookie),
+            ];
+            let ended = ask(&mut *subject, &headers, &granting(json!({"nonce": begun.nonce()})));
+            ended.header("location").unwrap().to_owned()
+        };
+        let own = "https://one.example.test/x";
+        assert_eq!(landing("one.example.test", own), own);
+        let other = "https://one.example.test:8443/x";
+        assert_eq!(landing("one.example.test", other), "https://auth-app.example.test/");
+        assert_eq!(landing("one.example.test:9443", other), "https://auth-app.example.test/");
+        assert_eq!(landing("one.example.test:8443", other), other);
+        assert_eq!(landing("one.example.test:8443", own), own);
+    });
+}
+
 #[test]
 fn in_domain_mode_any_host_below_the_cookie_domain_is_the_own() {
     on_both(|start| {

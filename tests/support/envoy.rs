@@ -185,6 +185,28 @@ impl EnvoyOptions {
         });
     }
 
+    /// TLS to this cluster, with this name in the handshake, verified with the system's certificates.
+    pub(crate) fn speak_tls_to(&mut self, name: &str, server_name: &str) {
+        let trusted = "/etc/ssl/certs/ca-certificates.crt";
+        // Without certificates to trust nothing verifies, and names alone are nothing to Envoy.
+        let validation = if Path::new(trusted).is_file() {
+            json!({
+                "trusted_ca": {"filename": trusted},
+                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": server_name}}],
+            })
+        } else {
+            json!({"verify_certificate_hash": ["00".repeat(32)]})
+        };
+        self.cluster(name)["transport_socket"] = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": server_name,
+                "common_tls_context": {"validation_context": validation},
+            },
+        });
+    }
+
     fn cluster(&mut self, name: &str) -> &mut Value {
         let clusters = self.bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
         clusters.iter_mut().find(|it| it["name"] == name).expect("a cluster of this name")
