@@ -14,6 +14,7 @@
 //! The core knows no host: `now` and [`Surroundings`] are arguments, calls to authentik are values that the shell
 //! fetches with [`Authenticator::take_calls`] and answers later.
 
+mod attributes;
 mod browser;
 mod cache;
 mod cookies;
@@ -55,6 +56,7 @@ use core::cell::LazyCell;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use self::attributes::UnownedNames;
 use self::cache::Cache;
 use self::cookies::Cookie;
 use self::credential::{AuthScheme, Credential};
@@ -148,6 +150,7 @@ pub struct Authenticator {
     slots: Slots,
     flights: Flights,
     throttle: Throttle,
+    unowned_names: UnownedNames,
 }
 
 struct ProviderState {
@@ -184,6 +187,7 @@ impl Authenticator {
             slots: Slots::new(&config),
             flights: Flights::default(),
             throttle: Throttle::new(&config.throttle),
+            unowned_names: UnownedNames::default(),
             config,
         })
     }
@@ -219,7 +223,7 @@ impl Authenticator {
             return Some(Decision::Reply(decision::broken_reply()));
         };
         let Some(found) = self.directory.find(view.authority, &self.config.providers) else {
-            return Some(decision::reject(&stranger(&view), Rejection::UnknownHost));
+            return Some(decision::reject(&stranger(&view, &self.config), Rejection::UnknownHost));
         };
         let request = Request::new(env, id, &found, &view);
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
@@ -472,6 +476,9 @@ impl Authenticator {
 
     fn with_identity(&self, mut forward: Forward, request: Request<'_>, identity: Rc<Identity>) -> Forward {
         forward.remove.extend(other_spellings(request.view, identity.overriding_headers()));
+        if identity.is_first_forward() {
+            self.unowned_names.warn_of(&identity, &self.config);
+        }
         forward.identity = Some(identity);
         forward
     }
@@ -529,12 +536,14 @@ impl Authenticator {
             is_grpc: request.view.is_grpc(),
             body_kind: request.view.body_kind(),
             request_id: request.view.request_id(),
+            is_script: request.view.is_script(),
+            allowed_origin: self.config.allowed_origin(request.view.origin()),
         }
     }
 }
 
 /// A request without a provider.
-fn stranger<'a>(view: &RequestView<'a>) -> Asker<'a> {
+fn stranger<'a>(view: &RequestView<'a>, config: &'a Config) -> Asker<'a> {
     Asker {
         provider: None,
         realm: "authentik",
@@ -542,6 +551,8 @@ fn stranger<'a>(view: &RequestView<'a>) -> Asker<'a> {
         is_grpc: view.is_grpc(),
         body_kind: view.body_kind(),
         request_id: view.request_id(),
+        is_script: view.is_script(),
+        allowed_origin: config.allowed_origin(view.origin()),
     }
 }
 

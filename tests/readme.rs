@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use authentik_proxy_wasm::config::Config;
 use regex_lite::Regex;
+use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
 const CONFIG: &str = include_str!("../src/config.rs");
@@ -45,6 +47,60 @@ fn every_setting_is_in_the_table_and_every_row_is_a_setting() {
             assert!(read.contains(name), "{name} is in the README and no setting");
         }
     }
+}
+
+/// Where the setting of a row is, as a JSON pointer.
+fn pointer(setting: &str) -> String {
+    match setting.strip_prefix('.') {
+        Some(field) => format!("/providers/0/{field}"),
+        None => format!("/{}", setting.replace('.', "/")),
+    }
+}
+
+/// The faults of a configuration that has this value at this place and is good otherwise.
+fn faults(pointer: &str, value: Value) -> Vec<String> {
+    let mut configuration = json!({
+        "authentik": {"cluster": "authentik", "host": "https://auth.example.com"},
+        "providers": [{
+            "assigned_application_slug": "demo", "client_id": "id", "client_secret": "secret",
+            "cookie_secret": "0123456789abcdef0123456789abcdef", "external_host": "https://app.example.com",
+        }],
+    });
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    if configuration.pointer(parent).is_none() {
+        configuration[parent.trim_start_matches('/')] = json!({});
+    }
+    configuration.pointer_mut(parent).unwrap()[field] = value;
+    Config::parse(configuration.to_string().as_bytes(), &|_| None).err().unwrap_or_default()
+}
+
+#[test]
+fn every_number_has_the_range_that_the_table_gives() {
+    let range = Regex::new(r"(\d+)–(\d+)").unwrap();
+    let mut found = BTreeSet::new();
+    for row in table("## Settings").lines().skip(2) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let Some(range) = range.captures(cells[3]) else { continue };
+        let (low, high): (i64, i64) = (range[1].parse().unwrap(), range[2].parse().unwrap());
+        let default: i64 = cells[2].parse().unwrap();
+        let setting = cells[1].trim_matches('`');
+        let pointer = pointer(setting);
+        for good in [low, default, high] {
+            assert_eq!(faults(&pointer, json!(good)), [""; 0], "{setting}: {good}");
+        }
+        for bad in [low - 1, high + 1] {
+            let faults = faults(&pointer, json!(bad));
+            let fault = format!("{}: must be a whole number from {low} to {high}", field_of(setting));
+            assert_eq!(faults, [fault], "{setting}: {bad}");
+        }
+        found.insert(setting.rsplit('.').next().unwrap().to_owned());
+    }
+    assert_eq!(found, all(r#"integer_or\(\s*"([a-z_]+)""#, CONFIG));
+}
+
+/// What a fault calls the setting of a row.
+fn field_of(setting: &str) -> String {
+    if setting.starts_with('.') { format!("providers[0]{setting}") } else { setting.to_owned() }
 }
 
 #[test]

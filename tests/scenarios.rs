@@ -4,6 +4,7 @@
 //! Owns: the common view of a subject under test ([`Subject`]) and the material of the scenarios: one provider, one
 //! user, fixed time.
 
+mod attributes;
 mod cases;
 mod core;
 mod edges;
@@ -15,6 +16,7 @@ mod login;
 mod module;
 mod open_paths;
 mod outages;
+mod scripts;
 mod sessions;
 mod surroundings;
 mod table;

@@ -26,6 +26,25 @@ const MAX_SLOT_BYTES: usize = 16 * 1024 + 32;
 /// A run of bytes of a credential that is no accident in a log line.
 const TELLING_BYTES: usize = 24;
 
+/// Most headers that a token may set: `additionalHeaders`, the host, `Authorization`.
+const MAX_SET: usize = 100 + 2;
+
+/// The identity headers, whether they are sent or not.
+const TWELVE: [&str; 12] = [
+    "x-authentik-username",
+    "x-authentik-groups",
+    "x-authentik-entitlements",
+    "x-authentik-email",
+    "x-authentik-name",
+    "x-authentik-uid",
+    "x-authentik-jwt",
+    "x-authentik-meta-jwks",
+    "x-authentik-meta-outpost",
+    "x-authentik-meta-provider",
+    "x-authentik-meta-app",
+    "x-authentik-meta-version",
+];
+
 /// Names that nothing in a token may set: framing, routing, hop-by-hop, the proxy's own.
 const NEVER_SET: [&str; 12] = [
     "host",
@@ -129,6 +148,8 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     let expected: Vec<_> = config.identity_headers.iter().map(|header| header.name()).collect();
     assert_eq!(names, expected);
     assert!(!identity.username().is_empty() && !identity.username().contains(char::is_control));
+    assert_eq!(identity.username(), identity.username().trim(), "HTTP would make another name of it");
+    assert!(identity.overriding_headers().len() <= MAX_SET, "{}", identity.overriding_headers().len());
     assert!(!identity.backend_override().is_some_and(|backend| backend.contains(char::is_control)));
     assert!(identity.expires().seconds() > now, "nobody is forwarded past the end of his token");
     let mut names = Vec::new();
@@ -150,9 +171,10 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
             "{name}"
         );
         let normal = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        let is_proxy_s =
-            ["x-authentik-", "x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
+        let is_proxy_s = ["x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
         assert!(!is_proxy_s && !NEVER_SET.contains(&normal.as_str()), "{name}");
+        assert!(!TWELVE.contains(&normal.as_str()), "{name}");
+        assert!(!normal.starts_with("x-authentik-") || *name == normal, "{name}");
     }
     for (_, value) in identity.identity_headers() {
         assert_clean(value.as_bytes());
@@ -167,16 +189,37 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
     };
     for (name, value) in &reply.headers {
         assert_clean(value.as_bytes());
-        let known =
-            ["location", "cache-control", "set-cookie", "www-authenticate", "retry-after", "content-type"];
+        let known = [
+            "location",
+            "cache-control",
+            "set-cookie",
+            "www-authenticate",
+            "retry-after",
+            "content-type",
+            "access-control-allow-origin",
+            "access-control-allow-credentials",
+            "vary",
+        ];
         assert!(known.contains(name), "{name}");
     }
+    let origins = request.values(b"origin");
+    let allowed: Vec<_> = match origins[..] {
+        [origin] => config.allow_cors_origins.iter().filter(|allowed| allowed.as_bytes() == origin).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(values("access-control-allow-origin"), allowed);
+    assert_eq!(values("access-control-allow-credentials"), vec!["true"; allowed.len()]);
     match reply.status {
         302 => {
             let [location] = values("location")[..] else { panic!("one location") };
             assert!(is_harmless(location, config, provider), "{location}");
         }
-        401 => assert_eq!(values("www-authenticate").len(), 2),
+        401 => {
+            let schemes: Vec<_> =
+                values("www-authenticate").iter().map(|value| value.split(' ').next()).collect();
+            let both = [Some("Basic"), Some("Bearer")];
+            assert_eq!(schemes, both[usize::from(is_script(request))..]);
+        }
         429 | 503 => {
             let [seconds] = values("retry-after")[..] else { panic!("one retry-after") };
             assert!((1..=3600).contains(&seconds.parse::<u32>().unwrap()), "{seconds}");
@@ -202,6 +245,14 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
             }
         }
     }
+}
+
+/// A browser would ask its user for a password that the script has no use for.
+fn is_script(request: &Request) -> bool {
+    let last = |name: &[u8]| request.values(name).last().copied().unwrap_or_default();
+    let mode = last(b"sec-fetch-mode");
+    !mode.is_empty() && mode != b"navigate"
+        || last(b"x-requested-with").eq_ignore_ascii_case(b"xmlhttprequest")
 }
 
 /// authentik's, or the provider's own; as a browser reads it.
@@ -302,14 +353,15 @@ fn cookie_names(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Lower case, whatever joins the parts read as `-`.
 fn is_owned(name: &[u8], config: &Config) -> bool {
-    let normal = name
-        .to_ascii_lowercase()
-        .iter()
-        .map(|byte| if byte.is_ascii_alphanumeric() { *byte } else { b'-' })
-        .collect::<Vec<_>>();
+    let normal = normal(name);
     normal.starts_with(b"x-authentik-") || config.owned_headers.iter().any(|owned| owned.as_bytes() == normal)
+}
+
+/// Lower case, whatever joins the parts read as `-`.
+fn normal(name: &[u8]) -> Vec<u8> {
+    let normal = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.iter().map(normal).collect()
 }
 
 /// A JWT that says that this authentik issued it, in plain sight.
