@@ -10,6 +10,8 @@ mod brake;
 mod bypass;
 mod cache;
 mod configuration;
+mod crowd;
+mod crowds;
 mod differential;
 mod faults;
 mod federated;

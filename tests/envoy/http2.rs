@@ -1,12 +1,11 @@
 //! One exchange over HTTP/2 on a connection of its own: a head, a body, trailers; what no higher client sends. Judges
 //! nothing.
 
-use std::collections::BTreeMap;
-
-use h2::client::handshake;
-use serde_json::Value;
+use h2::client::{ResponseFuture, handshake};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
+
+use super::wire::Answer;
 
 /// A request, unsent.
 pub(super) struct Exchange {
@@ -62,36 +61,22 @@ impl Exchange {
             });
             let _ = sending.send_trailers(trailers.collect());
         }
-        let (head, mut body) = response.await?.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.data().await {
-            let chunk = chunk?;
-            bytes.extend_from_slice(&chunk);
-            let _ = body.flow_control().release_capacity(chunk.len());
-        }
-        let headers = head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-        Ok(Answer { status: head.status.as_u16(), headers: headers.collect(), body: bytes })
+        answer(response).await
     }
 }
 
-/// What came back; of several headers of a name the last.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+/// All of an answer.
+pub(super) async fn answer(response: ResponseFuture) -> Result<Answer, h2::Error> {
+    let (head, mut body) = response.await?.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk?;
+        bytes.extend_from_slice(&chunk);
+        let _ = body.flow_control().release_capacity(chunk.len());
     }
-
-    /// The body as JSON.
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a body of JSON")
-    }
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    Ok(Answer::new(head.status.as_u16(), headers.collect(), &bytes))
 }

@@ -202,20 +202,8 @@ impl Run<'_> {
             ledger.fault(format!("Envoy has ended:\n{log}"));
             return log;
         }
-        for failure in ["panicked", "RuntimeError", "wasm trap", "wasm_fail_stream"] {
-            if let Some(line) = log.lines().find(|line| line.contains(failure)) {
-                ledger.fault(format!("the filter failed: {line}"));
-            }
-        }
-        let reloads = envoy.stats("^wasm\\.authentik\\.vm_reload");
-        if reloads.len() < 3 || reloads.values().any(|count| *count > 0) {
-            ledger.fault(format!("the filter's VM was started again, or nobody counts: {reloads:?}"));
-        }
-        let vms = "wasm.envoy.wasm.runtime.v8.active";
-        // One for each worker, the main thread's, and the one that the others are copies of.
-        let expected = u64::from(self.workers) + 2;
-        if envoy.stats(vms).get(vms) != Some(&expected) {
-            ledger.fault(format!("not {expected} VMs: {:?}", envoy.stats(vms)));
+        for failure in envoy.filter_failures(self.workers) {
+            ledger.fault(format!("the filter failed: {failure}"));
         }
         if catch_unwind(|| assert_secretless(&log)).is_err() {
             ledger.fault("a secret is in the log; the line is above".to_owned());

@@ -28,6 +28,9 @@ const COOKIE_SECRET: &str = "a cookie secret of more than thirty-two bytes";
 /// The file below Envoy's folder that has the filter, where it is watched.
 const WATCHED: &str = "filter.json";
 
+/// How many VMs there are.
+const VMS: &str = "wasm.envoy.wasm.runtime.v8.active";
+
 const LISTENER: &str = "/static_resources/listeners/0";
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -407,6 +410,28 @@ impl Envoy {
             .filter_map(|line| line.rsplit_once(": "))
             .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
             .collect()
+    }
+
+    /// What shows that the filter failed in one of so many workers, line by line: it trapped, or its VM was started
+    /// again.
+    pub(crate) fn filter_failures(&self, workers: u32) -> Vec<String> {
+        let marks = ["panicked", "RuntimeError", "Maximum call stack", "wasm trap", "wasm_fail_stream"];
+        let log = self.log();
+        let mut failures: Vec<_> = marks
+            .iter()
+            .filter_map(|mark| log.lines().find(|line| line.contains(mark)))
+            .map(str::to_owned)
+            .collect();
+        let reloads = self.stats("^wasm\\.authentik\\.vm_reload");
+        if reloads.len() < 3 || reloads.values().any(|count| *count > 0) {
+            failures.push(format!("the filter's VM was started again, or nobody counts: {reloads:?}"));
+        }
+        let vms = self.stats(VMS);
+        // One for each worker, the main thread's, and the one that the others are copies of.
+        if vms.get(VMS) != Some(&(u64::from(workers) + 2)) {
+            failures.push(format!("not {workers} + 2 VMs: {vms:?}"));
+        }
+        failures
     }
 
     /// The process's resident memory in bytes.
