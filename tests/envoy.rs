@@ -33,4 +33,6 @@ mod splitting;
 mod stopping;
 mod streams;
 mod stripping;
+mod waiting;
 mod wire;
+mod worst;

@@ -22,6 +22,9 @@ const STREAMS: usize = 250;
 /// Room for all answers of one connection, in bytes: none of them waits for another to be read.
 const WINDOW: u32 = 16 << 20;
 
+/// What this process may open, if it may have so many: several tests run at one time.
+const OPEN_FILES: u64 = 65_536;
+
 /// How a crowd comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -66,11 +69,11 @@ impl Crowd {
     }
 }
 
-/// Both ends of every connection to Envoy and to the application may be in this process.
+/// Both ends of every connection to Envoy, to the application and to authentik may be in this process.
 fn make_room_for_connections(count: usize) {
-    let wanted = 4 * count as u64 + 1_000;
-    let limit = rlimit::increase_nofile_limit(wanted).expect("the limit of open files can be read");
-    assert!(limit >= wanted, "{wanted} open files are needed and {limit} allowed: raise `ulimit -Hn`");
+    let needed = 4 * count as u64 + 1_000;
+    let limit = rlimit::increase_nofile_limit(OPEN_FILES).expect("the limit of open files can be read");
+    assert!(limit >= needed, "{needed} open files are needed and {limit} allowed: raise `ulimit -Hn`");
 }
 
 async fn over_http1(port: u16, request: Get) -> Result<Answer, String> {

@@ -1,5 +1,5 @@
 //! A thousand requests that wait for one answer of authentik: whatever becomes of them, each is answered once, the
-//! filter's VM lives, and a user whom the filter knows is not held up. Each scene is another way in which a waiting
+//! filter's VM lives, and a user whom the filter knows is not delayed. Each scene is another way in which a waiting
 //! request ends; Envoy runs the filter's response callback for each of them.
 //!
 //! The time that a known user waits is measured with and without the crowd. A busy machine can spoil a round, so a scene
@@ -22,7 +22,7 @@ use crate::support::authentik::{ALICE, Fault, Gate, Generation, Key, TOKEN, Toke
 const CROWD: usize = 1_000;
 
 /// What a crowd may add to the longest time that a known user waits for an answer.
-const HOLDUP: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_millis(50);
 const ROUNDS: usize = 5;
 
 const INTERCEPTED: &str = "app.test";
@@ -189,18 +189,18 @@ fn routes() -> serde_json::Value {
 }
 
 #[test]
-fn a_crowd_over_http1_is_answered_and_holds_nobody_up() {
+fn a_crowd_over_http1_is_answered_and_delays_nobody() {
     let place = place("FAIL_CLOSED");
     for scene in Scene::ALL {
-        holds_nobody_up(&place, scene, Protocol::Http1);
+        delays_nobody(&place, scene, Protocol::Http1);
     }
 }
 
 #[test]
-fn a_crowd_over_http2_is_answered_and_holds_nobody_up() {
+fn a_crowd_over_http2_is_answered_and_delays_nobody() {
     let place = place("FAIL_CLOSED");
     for scene in Scene::ALL {
-        holds_nobody_up(&place, scene, Protocol::Http2);
+        delays_nobody(&place, scene, Protocol::Http2);
     }
 }
 
@@ -215,19 +215,19 @@ fn a_crowd_starts_no_vm_again() {
     }
 }
 
-/// Rounds until one shows that the filter need not hold a known user up; all of them must be right.
-fn holds_nobody_up(place: &Place, scene: Scene, protocol: Protocol) {
+/// Rounds until one shows that the filter need not delay a known user; all of them must be right.
+fn delays_nobody(place: &Place, scene: Scene, protocol: Protocol) {
     let mut rounds = Vec::new();
     for number in 0..ROUNDS {
         let alone = KnownUser::new(place).asks_while(|| sleep(Duration::from_millis(200))).1;
         let beside = meet(place, scene, protocol, number);
-        let is_good = beside.slowest <= alone.slowest + HOLDUP;
+        let is_good = beside.slowest <= alone.slowest + MAX_DELAY;
         rounds.push(format!("without the crowd {alone}, beside it {beside}"));
         if is_good {
             return;
         }
     }
-    panic!("{scene:?}, {protocol:?}: a known user is held up in every round:\n{}", rounds.join("\n"));
+    panic!("{scene:?}, {protocol:?}: a known user is delayed in every round:\n{}", rounds.join("\n"));
 }
 
 /// The crowd waits, the answer comes, everybody is answered; a known user asks all the while.

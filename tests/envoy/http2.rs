@@ -10,6 +10,7 @@ use super::wire::Answer;
 /// A request, unsent.
 pub(super) struct Exchange {
     port: u16,
+    host: String,
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -18,7 +19,20 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn post(port: u16, path: &str) -> Self {
-        Self { port, path: path.to_owned(), headers: Vec::new(), body: Vec::new(), trailers: Vec::new() }
+        let host = format!("127.0.0.1:{port}");
+        Self {
+            port,
+            host,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+        }
+    }
+
+    pub(super) fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -46,7 +60,7 @@ impl Exchange {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Envoy accepts connections");
         let (client, connection) = handshake(stream).await?;
         tokio::spawn(connection);
-        let uri = format!("http://127.0.0.1:{}{}", self.port, self.path);
+        let uri = format!("http://{}{}", self.host, self.path);
         let mut request = http::Request::post(uri);
         for (name, value) in &self.headers {
             request = request.header(*name, value);

@@ -13,6 +13,7 @@ mod browsers;
 mod carriage;
 mod client;
 mod credentials;
+mod crowds;
 mod events;
 mod expectation;
 mod ledger;
@@ -139,7 +140,7 @@ impl Run<'_> {
                     sleep(Duration::from_secs(1));
                 }
             });
-            let clients: Vec<_> = (1..=CLIENTS)
+            let mut clients: Vec<_> = (1..=CLIENTS)
                 .map(|number| {
                     let name = format!("{} workers, client {number}", self.workers);
                     let client = Client::new(site, envoy.port(), name, self.seed + number);
@@ -147,8 +148,17 @@ impl Run<'_> {
                     scope.spawn(move || client.run(stop))
                 })
                 .collect();
-            let client =
-                Client::new(site, envoy.port(), format!("{} workers, events", self.workers), self.seed);
+            let named = |name: &str, number| {
+                Client::new(
+                    site,
+                    envoy.port(),
+                    format!("{} workers, {name}", self.workers),
+                    self.seed + number,
+                )
+            };
+            let crowds = named("crowds", CLIENTS + 1);
+            clients.push(scope.spawn(|| crowds.run_crowds(&clients_stop)));
+            let client = named("events", 0);
             let mut stage = Stage { envoy: &envoy, client, workers: self.workers, outage: pace.outage };
             sleep(pace.calm);
             while let Some(event) = programme.next() {

@@ -441,6 +441,16 @@ impl Envoy {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
     }
 
+    /// What all threads of the process have run so far. Exact once they sleep.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Envoy runs");
+        let time = |thread: fs::DirEntry| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).expect("a thread of Envoy");
+            text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect("nanoseconds")
+        };
+        Duration::from_nanos(threads.flatten().map(time).sum())
+    }
+
     /// False once Envoy has ended by itself.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("the child is ours").is_none()
