@@ -5,19 +5,22 @@
 //! The time that a known user waits is measured with and without the crowd. A busy machine can spoil a round, so a scene
 //! has several, and the best one counts: what the filter itself causes is in every round.
 
+mod known_user;
+mod scene;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::json;
 
+use self::known_user::{KnownUser, Waits};
+use self::scene::Scene;
 use super::crowd::{Crowd, Get, Protocol};
 use super::place::{Place, eventually, jwks, provider};
-use super::wire::{Answer, Connection, basic, bearer};
+use super::wire::{Answer, basic, bearer};
 use crate::support::app::header_values;
-use crate::support::authentik::{ALICE, Fault, Gate, Generation, Key, TOKEN, TokenSpec};
+use crate::support::authentik::{Fault, Gate, Generation, Key, TOKEN, TokenSpec};
 
 const CROWD: usize = 1_000;
 
@@ -35,68 +38,6 @@ const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells the requests of a crowd apart.
 const NUMBER: &str = "x-crowd";
-
-/// What ends the waiting, and where the requests go then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scene {
-    /// authentik refuses the password: `401`.
-    Refused,
-    /// The same without interception: a browser is sent to log in, `302`.
-    Redirected,
-    /// authentik answers with a server error: `503`.
-    Failing,
-    /// The connection to authentik is reset: `503`.
-    Reset,
-    /// authentik accepts the password: the application answers.
-    Forwarded,
-    /// The same, and the route has a `direct_response`.
-    ForwardedToDirectResponse,
-    /// The same, and the route's cluster does not exist: Envoy's own `503`.
-    ForwardedToNowhere,
-    /// A forged token names a key that authentik would have to be asked for, and it does not answer: `503`.
-    WithoutKeys,
-}
-
-impl Scene {
-    const ALL: [Self; 8] = [
-        Self::Refused,
-        Self::Redirected,
-        Self::Failing,
-        Self::Reset,
-        Self::Forwarded,
-        Self::ForwardedToDirectResponse,
-        Self::ForwardedToNowhere,
-        Self::WithoutKeys,
-    ];
-
-    const fn status(self) -> u16 {
-        match self {
-            Self::Forwarded | Self::ForwardedToDirectResponse => 200,
-            Self::Redirected => 302,
-            Self::Refused => 401,
-            Self::Failing | Self::Reset | Self::ForwardedToNowhere | Self::WithoutKeys => 503,
-        }
-    }
-
-    /// What the filter has to do with the answer, by a header that nobody else sends.
-    const fn header(self) -> &'static str {
-        match self {
-            Self::Refused => "www-authenticate",
-            Self::Redirected => "location",
-            Self::Failing | Self::Reset | Self::WithoutKeys => "retry-after",
-            // The session of the new credential.
-            Self::Forwarded | Self::ForwardedToDirectResponse | Self::ForwardedToNowhere => "set-cookie",
-        }
-    }
-
-    const fn target(self) -> &'static str {
-        match self {
-            Self::ForwardedToDirectResponse => "/direct",
-            Self::ForwardedToNowhere => "/nowhere",
-            _ => "/",
-        }
-    }
-}
 
 /// One crowd: the call that all of it waits for, and its requests.
 struct Round {
@@ -268,68 +209,4 @@ fn assert_seen_once(place: &Place, scene: Scene) {
     let expected = if scene == Scene::Forwarded { CROWD } else { 0 };
     assert_eq!(seen.len(), expected, "{scene:?}: requests that the application saw");
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), expected, "{scene:?}: one came twice");
-}
-
-/// A user whose credential the filter remembers. Nothing but the filter and Envoy is between him and his answers.
-struct KnownUser {
-    connection: Connection,
-}
-
-impl KnownUser {
-    fn new(place: &Place) -> Self {
-        Self { connection: Connection::open(place.envoy.port()) }
-    }
-
-    fn ask(&mut self) -> Answer {
-        let authorization = basic("alice", ALICE);
-        self.connection.get_target(INTERCEPTED, "/direct", &[("authorization", &authorization)])
-    }
-
-    /// Asks, one request after the other, from before the work begins until after it is done.
-    fn asks_while<T>(mut self, work: impl FnOnce() -> T) -> (T, Waits) {
-        let (is_asking, is_done) = (AtomicBool::new(false), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let asking = scope.spawn(|| {
-                let mut waits = Waits::default();
-                loop {
-                    let is_last = is_done.load(Ordering::Acquire);
-                    let start = Instant::now();
-                    let answer = self.ask();
-                    waits.slowest = waits.slowest.max(start.elapsed());
-                    waits.statuses.push(answer.status);
-                    is_asking.store(true, Ordering::Release);
-                    if is_last {
-                        return waits;
-                    }
-                    sleep(Duration::from_millis(1));
-                }
-            });
-            while !is_asking.load(Ordering::Acquire) && !asking.is_finished() {
-                sleep(Duration::from_millis(1));
-            }
-            let done = work();
-            is_done.store(true, Ordering::Release);
-            (done, asking.join().expect("a known user gets every answer"))
-        })
-    }
-}
-
-/// How long somebody waited for his answers.
-#[derive(Default)]
-struct Waits {
-    slowest: Duration,
-    statuses: Vec<u16>,
-}
-
-impl Waits {
-    /// Of requests that did not get what they should.
-    fn wrong(&self) -> Vec<u16> {
-        self.statuses.iter().copied().filter(|status| *status != 200).collect()
-    }
-}
-
-impl fmt::Display for Waits {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?} at most in {} requests", self.slowest, self.statuses.len())
-    }
 }

@@ -111,6 +111,7 @@ impl Row {
         let Self { name, status, with_filter: Cost { first, median, longest }, without } = self;
         let [first, median, longest, without] = [*first, *median, *longest, without.median]
             .map(|time| format!("{:.2}", time.as_secs_f64() * 1e3));
+        let name = name.replace('|', "\\|");
         format!("| {name} | {status} | {median} | {longest} | {first} | {without} |")
     }
 }

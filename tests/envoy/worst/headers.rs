@@ -5,10 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::super::place::session_cookie;
 use super::super::wire::{Request, basic};
-use super::site::{Asking, HS, Input, OPEN, ROTATED};
-
-/// What is left of Envoy's 60 KiB for what an input is about, in bytes.
-const BLOCK: usize = 58_000;
+use super::site::{Asking, BLOCK, HS, Input, OPEN, ROTATED};
 
 pub(super) fn inputs() -> Vec<Input> {
     let mut inputs = of_headers();
@@ -70,7 +67,7 @@ fn of_cookies() -> Vec<Input> {
         Input::new("four session cookies of 14 KiB that do not open", 302, |it| {
             cookies(it, HS, &candidates(&session_cookie("hs"), it.number, 4, 10_500))
         }),
-        Input::new("the same with eight cookie secrets", 302, |it| {
+        Input::new("four session cookies of 14 KiB that do not open, eight secrets", 302, |it| {
             cookies(it, ROTATED, &candidates(&session_cookie("hs"), it.number, 4, 10_500))
         }),
         Input::new("session cookie in nine parts, 57 KiB, eight secrets", 302, |it| {

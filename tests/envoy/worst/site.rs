@@ -9,6 +9,11 @@ use super::super::wire::Request;
 use crate::support::authentik::TokenSpec;
 use crate::support::envoy::{Envoy, EnvoyOptions};
 
+/// What the filter reads of `Authorization` at most, in bytes.
+pub(super) const LONGEST: usize = 16 << 10;
+/// What is left of Envoy's 60 KiB for what an input is about, in bytes.
+pub(super) const BLOCK: usize = 58_000;
+
 pub(super) const RS: &str = "rs.test";
 pub(super) const HS: &str = "hs.test";
 /// Without interception.
@@ -32,11 +37,19 @@ pub(super) const PATTERNS: [(&str, &str); 7] = [
     ("ambiguous.test", "(x+x+)+y"),
     ("repeated.test", r"(\w{1,20}/){1,5}index$"),
     ("huge.test", r"(\w{1,100}/){1,10}index$"),
-    (
-        "lines.test",
-        "^/public/\n^/health$\n/assets/.*\\.css$\n/assets/.*\\.js$\n^/a.*/b.*/c$\n(a|b|ab)*c$\n[a-z]+[0-9]+[a-z]+$\n\\.png$\n/v[0-9]+/.*/open$\n^/.*/.*/.*/.*/z$",
-    ),
+    ("lines.test", LINES),
 ];
+
+const LINES: &str = r"^/public/
+^/health$
+/assets/.*\.css$
+/assets/.*\.js$
+^/a.*/b.*/c$
+(a|b|ab)*c$
+[a-z]+[0-9]+[a-z]+$
+\.png$
+/v[0-9]+/.*/open$
+^/.*/.*/.*/.*/z$";
 
 /// Which Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +70,11 @@ impl Site {
                     |slug, host, patterns: &str| provider(slug, host, json!({"skip_path_regex": patterns}));
                 let secrets: Vec<_> =
                     (0..8).map(|number| format!("{number}-a-cookie-secret-of-32-bytes-and-more")).collect();
+                let domain = json!({
+                    "mode": "forward_domain",
+                    "cookie_domain": DOMAIN,
+                    "skip_path_regex": "^http://[^/]+/public/",
+                });
                 let mut providers = vec![
                     provider("rs", RS, json!({})),
                     provider("es", "es.test", json!({})),
@@ -66,11 +84,7 @@ impl Site {
                     provider("hs", LAX, json!({"intercept_header_auth": false})),
                     provider("rs", ASKED, json!({"bearer_verification": "introspection"})),
                     provider("fed", FEDERATED, json!({"federated_bearer": true})),
-                    provider(
-                        "demo-domain",
-                        &format!("auth.{DOMAIN}"),
-                        json!({"mode": "forward_domain", "cookie_domain": DOMAIN, "skip_path_regex": "^http://[^/]+/public/"}),
-                    ),
+                    provider("demo-domain", &format!("auth.{DOMAIN}"), domain),
                     provider("hs", ROTATED, json!({"cookie_secret": secrets})),
                     open("hs", OPEN, "^/public(/|$)"),
                 ];
@@ -153,6 +167,7 @@ impl Asking<'_> {
     /// A token of the provider whose signature was changed; another one each time.
     pub(super) fn forged(&self, slug: &str, spec: TokenSpec) -> String {
         let token = self.stage.place.authentik.mint(slug, spec.claim("jti", self.number));
+        assert!(token.len() + "Bearer ".len() <= LONGEST, "{} bytes are not looked at", token.len());
         let middle = token.len() - 20;
         let other = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
         format!("{}{other}{}", &token[..middle], &token[middle + 1..])

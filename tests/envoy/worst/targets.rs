@@ -1,11 +1,10 @@
 //! Paths, queries and hosts that are expensive to match, to parse or to carry through a login.
 
-use super::site::{Asking, DOMAIN, HS, Input, LAX, OPEN, PATTERNS};
+use super::super::wire::basic;
+use super::site::{Asking, BLOCK, DOMAIN, HS, Input, LAX, OPEN, PATTERNS};
 
 const CALLBACK: &str = "/outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
 
-/// What is left of Envoy's 60 KiB for what an input is about, in bytes.
-const BLOCK: usize = 58_000;
 /// The longest path that is matched with `skip_path_regex`.
 const PATH: usize = 4_096;
 
@@ -29,7 +28,7 @@ fn of_paths() -> Vec<Input> {
         }),
         Input::new("wrong password and a path of 58 KiB, sent to log in", 302, |it| {
             let request = it.get(LAX, format!("/{}", it.text(BLOCK - 2_000)));
-            request.authorization(super::super::wire::basic("alice", &it.text(1_000))).send().status
+            request.authorization(basic("alice", &it.text(1_000))).send().status
         }),
     ]
 }
@@ -37,15 +36,15 @@ fn of_paths() -> Vec<Input> {
 /// Paths that keep each pattern busy to their end, and do not match.
 fn of_patterns() -> Vec<Input> {
     vec![
-        Input::new("4,096 bytes against `^/public(/|$)`", 302, |it| pattern(it, 0, "/a")),
+        Input::new("4,096 bytes against `^/public(/|$)`", 302, |it| pattern(it, 0, "a/")),
         Input::new("4,096 bytes against a list of suffixes", 302, |it| pattern(it, 1, ".png")),
-        Input::new("4,096 bytes against `/[^/]+/[^/]+/.*/assets/.*`", 302, |it| pattern(it, 2, "/assets")),
+        Input::new("4,096 bytes against `/[^/]+/[^/]+/.*/assets/.*`", 302, |it| pattern(it, 2, "assets/")),
         Input::new("4,096 bytes against `(x+x+)+y`", 302, |it| pattern(it, 3, "x")),
         Input::new("4,096 bytes against `(\\w{1,20}/){1,5}index$`", 302, |it| pattern(it, 4, "aaaa/")),
         Input::new("4,096 bytes against `(\\w{1,100}/){1,10}index$`", 302, |it| {
             pattern(it, 5, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/")
         }),
-        Input::new("4,096 bytes against ten lines of patterns", 302, |it| pattern(it, 6, "/ab1-")),
+        Input::new("4,096 bytes against ten lines of patterns", 302, |it| pattern(it, 6, "ab1-/")),
     ]
 }
 
@@ -80,8 +79,8 @@ fn of_logins() -> Vec<Input> {
 
 fn of_hosts() -> Vec<Input> {
     vec![
-        Input::new("domain mode, a host of 120 labels", 302, |it| {
-            get(it, &format!("{}{DOMAIN}", "a.".repeat(120)), &format!("/{}", it.text(PATH - 1)))
+        Input::new("domain mode, a host of 250 labels", 302, |it| {
+            get(it, &format!("{}{DOMAIN}", "a.".repeat(250)), &format!("/{}", it.text(PATH - 1)))
         }),
         Input::new("a host of 58 KiB that nobody has", 400, |it| get(it, &"a.".repeat(BLOCK / 2), "/")),
         Input::new("300 providers, a host that nobody has", 400, |it| {
@@ -100,8 +99,6 @@ fn get(asking: &Asking<'_>, host: &str, target: &str) -> u16 {
 }
 
 fn pattern(asking: &Asking<'_>, number: usize, part: &str) -> u16 {
-    let path = format!("/{}", part.trim_start_matches('/')).repeat(PATH / part.len());
-    let path: String =
-        if part.starts_with('/') { path } else { format!("/{}", part.repeat(PATH / part.len())) };
-    get(asking, PATTERNS[number].0, &path[..PATH.min(path.len())])
+    let path: String = "/".chars().chain(part.chars().cycle()).take(PATH).collect();
+    get(asking, PATTERNS[number].0, &path)
 }
