@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test flood soak fuzz mutants bench lint size envoy browser load toolchain clean
+.PHONY: help wasm run test flood worst soak fuzz mutants bench lint size envoy browser load toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
+
+worst: wasm envoy ## CPU time of the most expensive single requests: writes docs/worst-requests.md, fails above 15 ms
+	@cargo test --locked --test integration -- --ignored --exact --nocapture \
+	  envoy::worst::no_single_request_of_a_stranger_takes_long
 
 SOAK_SECONDS ?= 600
 soak: wasm envoy ## Ten minutes of mixed traffic through outages and changes: every outcome is judged (SOAK_SECONDS=600)

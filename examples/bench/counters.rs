@@ -1,5 +1,5 @@
-//! What is counted of the Envoy process: its CPU time, by the kernel; its user-space instructions, by the processor's
-//! own counter (`perf stat`) where the machine has one, else by callgrind.
+//! User-space instructions of the Envoy process, by the processor's own counter (`perf stat`) where the machine has one,
+//! else by callgrind.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -36,16 +36,6 @@ pub(crate) fn perf_launcher(pid: u32, file: &str) -> Vec<String> {
 /// `12345,,instructions:u,…`; `<not supported>` where the number would be.
 pub(crate) fn read_perf(text: &str) -> Option<f64> {
     text.lines().find(|line| line.contains(EVENT))?.split(',').next()?.parse().ok()
-}
-
-/// What all threads of a process have run, in nanoseconds.
-pub(crate) fn cpu_time(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("Envoy runs");
-    let time = |thread: fs::DirEntry| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).expect("a thread of Envoy");
-        text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect("nanoseconds")
-    };
-    threads.flatten().map(time).sum()
 }
 
 /// Requests of one count.

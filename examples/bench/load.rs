@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use super::counters::{Sample, cpu_time, perf_launcher, read_perf};
+use super::counters::{Sample, perf_launcher, read_perf};
 use super::support::envoy::{Envoy, Folder};
 
 /// The application's host.
@@ -118,7 +118,7 @@ impl Wrk {
     }
 
     pub(crate) fn run(&mut self, envoy: &Envoy, seconds: u64, status: u16, has_perf: bool) -> Sample {
-        let before = cpu_time(envoy.pid());
+        let before = envoy.cpu_time();
         let mut command = if has_perf { perf_launcher(envoy.pid(), "perf") } else { Vec::new() };
         command.push("taskset".to_owned());
         let output = Command::new(&command[0])
@@ -128,7 +128,7 @@ impl Wrk {
             .current_dir(&self.folder.0)
             .output()
             .expect("wrk and taskset are there: `make bench` installs them");
-        let cpu = cpu_time(envoy.pid()) - before;
+        let cpu = envoy.cpu_time() - before;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text
             .lines()
@@ -142,7 +142,7 @@ impl Wrk {
         self.turn += requests + 16;
         let counted = has_perf.then(|| fs::read_to_string(self.folder.0.join("perf")).expect("perf's count"));
         Sample {
-            cpu_us: cpu as f64 / 1e3 / requests as f64,
+            cpu_us: cpu.as_secs_f64() * 1e6 / requests as f64,
             per_second: requests as f64 * 1e6 / duration as f64,
             p50_us: p50 as f64,
             p99_us: p99 as f64,

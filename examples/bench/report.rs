@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::process::Command;
 
 use super::Plan;
 use super::budgets;
 use super::once::Once;
 use super::rounds::{Figure, Rounds};
-use super::support::{envoy, module};
+use super::support::measured;
 use super::variants::{Asks, Site, Variant};
 
 /// By the place of the variant in the list.
@@ -97,10 +95,10 @@ impl<'a> Report<'a> {
         let module = self.plan.module.as_ref();
         format!(
             "This filter beside Envoy's own, in one Envoy worker, as `make bench` measured it in one run: commit {}, {}, {}, {}.{}\n",
-            output("git", &["describe", "--always", "--dirty", "--abbrev=10"]),
-            envoy_version(),
-            machine(),
-            output("date", &["-u", "+%F"]),
+            measured::commit(),
+            measured::envoy_version(),
+            measured::machine(),
+            measured::today(),
             module.map_or(String::new(), |path| format!(" The module is `{}`.", path.display())),
         )
     }
@@ -259,24 +257,4 @@ impl<'a> Report<'a> {
             an application is checked first.\n"
         )
     }
-}
-
-fn output(command: &str, arguments: &[&str]) -> String {
-    let output = Command::new(command).args(arguments).current_dir(module::root()).output();
-    output.map_or("unknown".to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
-}
-
-/// `envoy  version: <commit>/1.40.0/…` becomes `Envoy 1.40.0`.
-fn envoy_version() -> String {
-    let binary = envoy::binary().expect("it has run").display().to_string();
-    let text = output(&binary, &["--version"]);
-    let version = text.rsplit(": ").next().and_then(|it| it.split('/').nth(1));
-    format!("Envoy {}", version.unwrap_or("of unknown version"))
-}
-
-fn machine() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" of unknown model");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores of {}", model.trim_start_matches([' ', '\t', ':']))
 }

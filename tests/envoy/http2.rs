@@ -1,16 +1,16 @@
 //! One exchange over HTTP/2 on a connection of its own: a head, a body, trailers; what no higher client sends. Judges
 //! nothing.
 
-use std::collections::BTreeMap;
-
-use h2::client::handshake;
-use serde_json::Value;
+use h2::client::{ResponseFuture, handshake};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
+
+use super::wire::Answer;
 
 /// A request, unsent.
 pub(super) struct Exchange {
     port: u16,
+    host: String,
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -19,7 +19,20 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn post(port: u16, path: &str) -> Self {
-        Self { port, path: path.to_owned(), headers: Vec::new(), body: Vec::new(), trailers: Vec::new() }
+        let host = format!("127.0.0.1:{port}");
+        Self {
+            port,
+            host,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+        }
+    }
+
+    pub(super) fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -47,7 +60,7 @@ impl Exchange {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Envoy accepts connections");
         let (client, connection) = handshake(stream).await?;
         tokio::spawn(connection);
-        let uri = format!("http://127.0.0.1:{}{}", self.port, self.path);
+        let uri = format!("http://{}{}", self.host, self.path);
         let mut request = http::Request::post(uri);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
@@ -62,36 +75,22 @@ impl Exchange {
             });
             let _ = sending.send_trailers(trailers.collect());
         }
-        let (head, mut body) = response.await?.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.data().await {
-            let chunk = chunk?;
-            bytes.extend_from_slice(&chunk);
-            let _ = body.flow_control().release_capacity(chunk.len());
-        }
-        let headers = head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-        Ok(Answer { status: head.status.as_u16(), headers: headers.collect(), body: bytes })
+        answer(response).await
     }
 }
 
-/// What came back; of several headers of a name the last.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+/// All of an answer.
+pub(super) async fn answer(response: ResponseFuture) -> Result<Answer, h2::Error> {
+    let (head, mut body) = response.await?.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk?;
+        bytes.extend_from_slice(&chunk);
+        let _ = body.flow_control().release_capacity(chunk.len());
     }
-
-    /// The body as JSON.
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a body of JSON")
-    }
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    Ok(Answer::new(head.status.as_u16(), headers.collect(), &bytes))
 }

@@ -7,6 +7,7 @@ use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::wire::{Answer, Request};
 use crate::support::app::{App, header_values};
@@ -187,6 +188,13 @@ pub(super) fn provider(slug: &str, host: &str, settings: Value) -> Value {
         provider[name] = value.clone();
     }
     provider
+}
+
+/// The name of a provider's session cookie.
+pub(super) fn session_cookie(slug: &str) -> String {
+    let digest = Sha256::digest(format!("{slug}-client-id"));
+    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("authentik_proxy_{digits}")
 }
 
 /// Asks until it is so.

@@ -13,6 +13,7 @@ mod browsers;
 mod carriage;
 mod client;
 mod credentials;
+mod crowds;
 mod events;
 mod expectation;
 mod ledger;
@@ -139,7 +140,7 @@ impl Run<'_> {
                     sleep(Duration::from_secs(1));
                 }
             });
-            let clients: Vec<_> = (1..=CLIENTS)
+            let mut clients: Vec<_> = (1..=CLIENTS)
                 .map(|number| {
                     let name = format!("{} workers, client {number}", self.workers);
                     let client = Client::new(site, envoy.port(), name, self.seed + number);
@@ -147,8 +148,17 @@ impl Run<'_> {
                     scope.spawn(move || client.run(stop))
                 })
                 .collect();
-            let client =
-                Client::new(site, envoy.port(), format!("{} workers, events", self.workers), self.seed);
+            let named = |name: &str, number| {
+                Client::new(
+                    site,
+                    envoy.port(),
+                    format!("{} workers, {name}", self.workers),
+                    self.seed + number,
+                )
+            };
+            let crowds = named("crowds", CLIENTS + 1);
+            clients.push(scope.spawn(|| crowds.run_crowds(&clients_stop)));
+            let client = named("events", 0);
             let mut stage = Stage { envoy: &envoy, client, workers: self.workers, outage: pace.outage };
             sleep(pace.calm);
             while let Some(event) = programme.next() {
@@ -202,20 +212,8 @@ impl Run<'_> {
             ledger.fault(format!("Envoy has ended:\n{log}"));
             return log;
         }
-        for failure in ["panicked", "RuntimeError", "wasm trap", "wasm_fail_stream"] {
-            if let Some(line) = log.lines().find(|line| line.contains(failure)) {
-                ledger.fault(format!("the filter failed: {line}"));
-            }
-        }
-        let reloads = envoy.stats("^wasm\\.authentik\\.vm_reload");
-        if reloads.len() < 3 || reloads.values().any(|count| *count > 0) {
-            ledger.fault(format!("the filter's VM was started again, or nobody counts: {reloads:?}"));
-        }
-        let vms = "wasm.envoy.wasm.runtime.v8.active";
-        // One for each worker, the main thread's, and the one that the others are copies of.
-        let expected = u64::from(self.workers) + 2;
-        if envoy.stats(vms).get(vms) != Some(&expected) {
-            ledger.fault(format!("not {expected} VMs: {:?}", envoy.stats(vms)));
+        for failure in envoy.filter_failures(self.workers) {
+            ledger.fault(format!("the filter failed: {failure}"));
         }
         if catch_unwind(|| assert_secretless(&log)).is_err() {
             ledger.fault("a secret is in the log; the line is above".to_owned());

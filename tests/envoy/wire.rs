@@ -135,8 +135,13 @@ impl Connection {
 
     /// For this host, with these headers.
     pub(super) fn get_with(&mut self, host: &str, headers: &[(&str, &str)]) -> Answer {
+        self.get_target(host, "/", headers)
+    }
+
+    /// The same for another target than `/`.
+    pub(super) fn get_target(&mut self, host: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
+        let head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
         self.stream.write_all(head.as_bytes()).expect("Envoy takes requests");
         Answer::read(&mut self.stream)
     }
@@ -151,11 +156,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    pub(super) fn new(status: u16, headers: Vec<(String, String)>, body: &[u8]) -> Self {
+        Self { status, headers, body: String::from_utf8_lossy(body).into_owned() }
+    }
+
+    /// Everything that came on a connection until its end: one answer and nothing else.
+    pub(super) fn only(bytes: &[u8]) -> Result<Self, String> {
+        match Self::parse(bytes) {
+            Some((answer, length)) if length == bytes.len() => Ok(answer),
+            Some((answer, _)) => Err(format!("more than one answer, the first is {answer:?}")),
+            None => Err(format!("no whole answer in {} bytes", bytes.len())),
+        }
+    }
+
     /// Reads one answer, an interim one (`100`) included.
     pub(super) fn read(stream: &mut TcpStream) -> Self {
         let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         loop {
-            if let Some(answer) = Self::parse(&bytes) {
+            if let Some((answer, _)) = Self::parse(&bytes) {
                 return answer;
             }
             match stream.read(&mut buffer) {
@@ -165,8 +183,8 @@ impl Answer {
         }
     }
 
-    /// `None` until all of it is there.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// With its length in bytes; `None` until all of it is there.
+    fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let body = &bytes[end + 4..];
@@ -180,7 +198,7 @@ impl Answer {
         let mut answer = Self { status, headers, body: String::new() };
         let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
         answer.body = String::from_utf8_lossy(body.get(..length)?).into_owned();
-        Some(answer)
+        Some((answer, end + 4 + length))
     }
 
     /// All values of a header.

@@ -28,6 +28,9 @@ const COOKIE_SECRET: &str = "a cookie secret of more than thirty-two bytes";
 /// The file below Envoy's folder that has the filter, where it is watched.
 const WATCHED: &str = "filter.json";
 
+/// How many VMs there are.
+const VMS: &str = "wasm.envoy.wasm.runtime.v8.active";
+
 const LISTENER: &str = "/static_resources/listeners/0";
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -431,11 +434,43 @@ impl Envoy {
             .collect()
     }
 
+    /// What shows that the filter failed in one of so many workers, line by line: it trapped, or its VM was started
+    /// again.
+    pub(crate) fn filter_failures(&self, workers: u32) -> Vec<String> {
+        let marks = ["panicked", "RuntimeError", "Maximum call stack", "wasm trap", "wasm_fail_stream"];
+        let log = self.log();
+        let mut failures: Vec<_> = marks
+            .iter()
+            .filter_map(|mark| log.lines().find(|line| line.contains(mark)))
+            .map(str::to_owned)
+            .collect();
+        let reloads = self.stats("^wasm\\.authentik\\.vm_reload");
+        if reloads.len() < 3 || reloads.values().any(|count| *count > 0) {
+            failures.push(format!("the filter's VM was started again, or nobody counts: {reloads:?}"));
+        }
+        let vms = self.stats(VMS);
+        // One for each worker, the main thread's, and the one that the others are copies of.
+        if vms.get(VMS) != Some(&(u64::from(workers) + 2)) {
+            failures.push(format!("not {workers} + 2 VMs: {vms:?}"));
+        }
+        failures
+    }
+
     /// The process's resident memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Envoy runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+    }
+
+    /// What all threads of the process have run so far. Exact once they sleep.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Envoy runs");
+        let time = |thread: fs::DirEntry| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).expect("a thread of Envoy");
+            text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).expect("nanoseconds")
+        };
+        Duration::from_nanos(threads.flatten().map(time).sum())
     }
 
     /// False once Envoy has ended by itself.

@@ -6,6 +6,7 @@ pub(crate) mod app;
 pub(crate) mod authentik;
 pub(crate) mod client;
 pub(crate) mod envoy;
+pub(crate) mod measured;
 pub(crate) mod module;
 #[cfg(test)]
 pub(crate) mod proxy_host;

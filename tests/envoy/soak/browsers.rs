@@ -1,10 +1,11 @@
 //! Requests with cookies: sessions that clients keep, sessions that nobody sealed, and browsers that log in and out.
 
+use super::super::place::session_cookie;
 use super::super::wire::{Answer, Request};
 use super::client::Client;
 use super::credentials::{asked_as, bad, good};
 use super::expectation::{Aspect, Expected, Outcome};
-use super::site::{ES, HS, Kept, LAX, LOCAL, REVALIDATED, RS, USERS, password_of, session_cookie, slug_of};
+use super::site::{ES, HS, Kept, LAX, LOCAL, REVALIDATED, RS, USERS, password_of, slug_of};
 use crate::browser::navigator::Navigator;
 
 /// Browsers that a client has at one time.

@@ -12,12 +12,15 @@ use reqwest::blocking;
 use super::super::wire::{Answer, Request};
 use super::expectation::{Expected, NUMBER, Outcome};
 use super::site::{HS, Site};
-use super::{browsers, carriage, credentials};
+use super::{browsers, carriage, credentials, crowds};
 use crate::browser::navigator::Navigator;
 use crate::module::fixture::Dice;
 
 /// One turn in this time, as far as answers come in time: two cores are shared with all the rest.
 const PACE: Duration = Duration::from_millis(60);
+
+/// One crowd in this time.
+const CROWD_PACE: Duration = Duration::from_secs(1);
 
 /// One request or a few that belong together, and how often in all.
 type Kind = (usize, fn(&mut Client<'_>));
@@ -106,12 +109,25 @@ impl<'a> Client<'a> {
                     None => break kind,
                 }
             };
-            // What a client's own code makes of an answer that it cannot read.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| kind(&mut self))) {
-                let reason = text_of(panic.as_ref());
-                self.site.ledger.fault(format!("{}, turn {}: {reason}", self.name, self.turn));
-            }
+            self.take_turn(*kind);
             sleep(PACE.saturating_sub(self.born.elapsed()));
+        }
+    }
+
+    /// One crowd after the other.
+    pub(super) fn run_crowds(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.begin_turn();
+            self.take_turn(crowds::crowd);
+            sleep(CROWD_PACE.saturating_sub(self.born.elapsed()));
+        }
+    }
+
+    fn take_turn(&mut self, kind: fn(&mut Client<'_>)) {
+        // What a client's own code makes of an answer that it cannot read.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| kind(self))) {
+            let reason = text_of(panic.as_ref());
+            self.site.ledger.fault(format!("{}, turn {}: {reason}", self.name, self.turn));
         }
     }
 
@@ -125,6 +141,12 @@ impl<'a> Client<'a> {
         choices[self.dice.below(choices.len())]
     }
 
+    /// Writes a request into the ledger, before it is sent: its number.
+    pub(super) fn begin(&self, kind: &'static str, what: &str, expected: Expected) -> u64 {
+        let what = format!("{what} ({}, turn {})", self.name, self.turn);
+        self.site.ledger.begin(kind, what, expected, self.born)
+    }
+
     /// Sends something in any way and lets the ledger know what came of it.
     pub(super) fn judged<T>(
         &self,
@@ -132,8 +154,7 @@ impl<'a> Client<'a> {
         expected: Expected,
         send: impl FnOnce(u64) -> Result<(Outcome, T), String>,
     ) -> Option<T> {
-        let what = format!("{what} ({}, turn {})", self.name, self.turn);
-        let number = self.site.ledger.begin(kind, what, expected, self.born);
+        let number = self.begin(kind, what, expected);
         let result = catch_unwind(AssertUnwindSafe(|| send(number)));
         let result = result.unwrap_or_else(|panic| Err(text_of(panic.as_ref())));
         self.site.ledger.answered(number, result.as_ref().map(|(it, _)| it.clone()).map_err(String::clone));

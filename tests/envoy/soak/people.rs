@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 
+use super::super::place::session_cookie;
 use super::expectation::{NUMBER, Outcome};
-use super::site::{Settings, session_cookie, slug_of};
+use super::site::{Settings, slug_of};
 use crate::support::app::header_values;
 use crate::support::authentik::directory::User;
 

@@ -6,7 +6,6 @@ use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::super::place::{options, provider};
 use super::super::wire::basic;
@@ -49,13 +48,6 @@ pub(super) fn slug_of(host: &str) -> Option<&'static str> {
         host if host.ends_with(".domain.test") => Some("demo-domain"),
         _ => None,
     }
-}
-
-/// The name of a provider's session cookie.
-pub(super) fn session_cookie(slug: &str) -> String {
-    let digest = Sha256::digest(format!("{slug}-client-id"));
-    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("authentik_proxy_{digits}")
 }
 
 /// What is changed while Envoy runs. The application is told which it was, as the outpost's name.
@@ -198,6 +190,8 @@ impl Site {
                 "cluster": "authentik",
                 "host": self.authentik.read().unwrap().public_base(),
                 "timeout_seconds": CALL.as_secs(),
+                // Of a crowd with a credential each, every one is asked for.
+                "max_pending_calls": 4_096,
             },
             "outpost_name": settings.name(),
             "providers": [

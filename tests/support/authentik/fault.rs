@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// The answer comes once the gate is open.
     Held(Gate),
+    /// This happens once the gate is open.
+    HeldThen(Gate, Box<Self>),
     /// The request is read and never answered.
     Hang,
     /// The connection closes without an answer.
@@ -69,6 +71,10 @@ impl Fault {
             Self::Held(gate) => {
                 gate.passed().await;
                 None
+            }
+            Self::HeldThen(gate, then) => {
+                gate.passed().await;
+                Box::pin(then.answer(cut)).await
             }
             Self::Hang => std::future::pending().await,
             Self::Reset => {
