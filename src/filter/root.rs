@@ -31,7 +31,7 @@ const AT_EASE: Duration = Duration::from_secs(1);
 /// Most decisions that one callback applies. Envoy sends the replies after the callback, each within the one before it
 /// (a reply runs the response callbacks, at whose end the next one starts): 305 of them overflow the stack. Fewer also let
 /// other requests through between them.
-const MAX_DECISIONS: usize = 32;
+const MAX_DECISIONS: usize = 20;
 
 /// What the requests of one worker share.
 pub(super) struct Worker {
