@@ -13,6 +13,7 @@
 //! The core knows no host: `now` and [`Surroundings`] are arguments, calls to authentik are values that the shell
 //! fetches with [`Authenticator::take_calls`] and answers later.
 
+mod attributes;
 mod browser;
 mod cache;
 mod cookies;
@@ -53,6 +54,7 @@ use core::cell::LazyCell;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use self::attributes::UnownedNames;
 use self::cache::Cache;
 use self::cookies::Cookie;
 use self::credential::{AuthScheme, Credential};
@@ -135,6 +137,7 @@ pub struct Authenticator {
     slots: Slots,
     flights: Flights,
     throttle: Throttle,
+    unowned_names: UnownedNames,
 }
 
 struct ProviderState {
@@ -170,6 +173,7 @@ impl Authenticator {
             slots: Slots::new(&config),
             flights: Flights::default(),
             throttle: Throttle::new(&config.throttle),
+            unowned_names: UnownedNames::default(),
             config,
         })
     }
@@ -423,6 +427,9 @@ impl Authenticator {
 
     fn with_identity(&self, mut forward: Forward, request: Request<'_>, identity: Rc<Identity>) -> Forward {
         forward.remove.extend(other_spellings(request.view, identity.overriding_headers()));
+        if identity.is_first_forward() {
+            self.unowned_names.warn_of(&identity, &self.config);
+        }
         forward.identity = Some(identity);
         forward
     }

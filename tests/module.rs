@@ -3,6 +3,7 @@
 
 mod answers;
 mod artefact;
+mod attributes;
 mod bad_requests;
 mod bodies;
 mod bounds;

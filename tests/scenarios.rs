@@ -4,6 +4,7 @@
 //! Owns: the common view of a subject under test ([`Subject`]) and the material of the scenarios: one provider, one
 //! user, fixed time.
 
+mod attributes;
 mod cases;
 mod core;
 mod edges;

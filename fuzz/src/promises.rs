@@ -26,6 +26,25 @@ const MAX_SLOT_BYTES: usize = 16 * 1024 + 32;
 /// A run of bytes of a credential that is no accident in a log line.
 const TELLING_BYTES: usize = 24;
 
+/// Most headers that a token may set: `additionalHeaders`, the host, `Authorization`.
+const MAX_SET: usize = 100 + 2;
+
+/// The identity headers, whether they are sent or not.
+const TWELVE: [&str; 12] = [
+    "x-authentik-username",
+    "x-authentik-groups",
+    "x-authentik-entitlements",
+    "x-authentik-email",
+    "x-authentik-name",
+    "x-authentik-uid",
+    "x-authentik-jwt",
+    "x-authentik-meta-jwks",
+    "x-authentik-meta-outpost",
+    "x-authentik-meta-provider",
+    "x-authentik-meta-app",
+    "x-authentik-meta-version",
+];
+
 /// Names that nothing in a token may set: framing, routing, hop-by-hop, the proxy's own.
 const NEVER_SET: [&str; 12] = [
     "host",
@@ -111,6 +130,8 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     let expected: Vec<_> = config.identity_headers.iter().map(|header| header.name()).collect();
     assert_eq!(names, expected);
     assert!(!identity.username().is_empty() && !identity.username().contains(char::is_control));
+    assert_eq!(identity.username(), identity.username().trim(), "HTTP would make another name of it");
+    assert!(identity.overriding_headers().len() <= MAX_SET, "{}", identity.overriding_headers().len());
     assert!(!identity.backend_override().is_some_and(|backend| backend.contains(char::is_control)));
     assert!(identity.expires().seconds() > now, "nobody is forwarded past the end of his token");
     let mut names = Vec::new();
@@ -132,9 +153,10 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
             "{name}"
         );
         let normal = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        let is_proxy_s =
-            ["x-authentik-", "x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
+        let is_proxy_s = ["x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
         assert!(!is_proxy_s && !NEVER_SET.contains(&normal.as_str()), "{name}");
+        assert!(!TWELVE.contains(&normal.as_str()), "{name}");
+        assert!(!normal.starts_with("x-authentik-") || *name == normal, "{name}");
     }
     for (_, value) in identity.identity_headers() {
         assert_clean(value.as_bytes());
@@ -270,14 +292,15 @@ fn cookie_names(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Lower case, whatever joins the parts read as `-`.
 fn is_owned(name: &[u8], config: &Config) -> bool {
-    let normal = name
-        .to_ascii_lowercase()
-        .iter()
-        .map(|byte| if byte.is_ascii_alphanumeric() { *byte } else { b'-' })
-        .collect::<Vec<_>>();
+    let normal = normal(name);
     normal.starts_with(b"x-authentik-") || config.owned_headers.iter().any(|owned| owned.as_bytes() == normal)
+}
+
+/// Lower case, whatever joins the parts read as `-`.
+fn normal(name: &[u8]) -> Vec<u8> {
+    let normal = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.iter().map(normal).collect()
 }
 
 /// A JWT that says that this authentik issued it, in plain sight.

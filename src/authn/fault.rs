@@ -230,7 +230,12 @@ mod tests {
             TokenRejection::NotYetValid,
             TokenRejection::IssuedInFuture,
         ];
-        let incomplete = [Incomplete::NoSubject, Incomplete::NoUsername, Incomplete::ControlCharacter];
+        let incomplete = [
+            Incomplete::NoSubject,
+            Incomplete::NoUsername,
+            Incomplete::ControlCharacter,
+            Incomplete::WhiteSpace,
+        ];
         let rejections = [
             Rejection::NoCredential,
             Rejection::Refused,

@@ -13,7 +13,7 @@ use super::token::Token;
 const OWNED_PREFIX: &str = "x-authentik-";
 
 /// Hop-by-hop and framing names, and what only the proxy may say. Compared in the [`normalise`]d form.
-const NEVER_FROM_ATTRIBUTES: [&str; 16] = [
+const PROTOCOL_NAMES: [&str; 16] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -31,6 +31,9 @@ const NEVER_FROM_ATTRIBUTES: [&str; 16] = [
     "forwarded",
     "expect",
 ];
+
+/// Where names begin that belong to proxies in general and to Envoy.
+const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "x-envoy-"];
 
 /// What an operator cannot hand to the filter with `owned_headers`: the request would no longer be one.
 const NEVER_OWNED: [&str; 6] =
@@ -131,13 +134,26 @@ pub fn may_be_owned(name: &str) -> bool {
     is_token(name) && !NEVER_OWNED.contains(&normalise(name).as_str())
 }
 
-/// The name under which a user attribute (`additionalHeaders`) may be sent; `None` when it may not.
+/// The name under which a user attribute (`additionalHeaders`) may be sent; `None` when it may not. A name of the filter's
+/// own kind is written in its normal form: clients cannot send it in any.
 pub fn name_for_attribute(name: &str) -> Option<String> {
     let normal = normalise(name);
-    let is_refused = !is_token(name)
-        || NEVER_FROM_ATTRIBUTES.contains(&normal.as_str())
-        || [OWNED_PREFIX, "x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
-    (!is_refused).then(|| name.to_ascii_lowercase())
+    let is_refused = !is_token(name) || is_protocol_name(&normal) || is_identity_header(&normal);
+    if is_refused {
+        None
+    } else if normal.starts_with(OWNED_PREFIX) {
+        Some(normal)
+    } else {
+        Some(name.to_ascii_lowercase())
+    }
+}
+
+fn is_protocol_name(normal: &str) -> bool {
+    PROTOCOL_NAMES.contains(&normal) || PROXY_PREFIXES.iter().any(|prefix| normal.starts_with(prefix))
+}
+
+fn is_identity_header(normal: &str) -> bool {
+    IdentityHeader::ALL.iter().any(|header| header.name() == normal)
 }
 
 /// RFC 9110 §5.6.2 `token`. A pseudo header's colon is none of its characters.
@@ -262,8 +278,6 @@ mod tests {
     #[test]
     fn attributes_may_not_set_what_frames_or_routes_the_request() {
         for name in [
-            "x-authentik-username",
-            "X_Authentik_Uid",
             ":path",
             ":authority",
             "Host",
@@ -280,7 +294,6 @@ mod tests {
             "X_Forwarded_Proto",
             "X.Forwarded.For",
             "X~Envoy~Original~Path",
-            "X.Authentik.Uid",
             "x-envoy-original-path",
             "",
             "a b",
@@ -290,8 +303,35 @@ mod tests {
         ] {
             assert_eq!(name_for_attribute(name), None, "{name:?}");
         }
-        assert_eq!(name_for_attribute("X-Tenant").as_deref(), Some("x-tenant"));
-        assert_eq!(name_for_attribute("Authorization").as_deref(), Some("authorization"));
+        for (name, written) in
+            [("X-Tenant", "x-tenant"), ("X_Tenant", "x_tenant"), ("Authorization", "authorization")]
+        {
+            assert_eq!(name_for_attribute(name).as_deref(), Some(written));
+        }
+    }
+
+    #[test]
+    fn attributes_may_set_owned_names_but_no_identity_header() {
+        for (name, written) in [
+            ("X-Authentik-Tier", "x-authentik-tier"),
+            ("x_authentik.TIER", "x-authentik-tier"),
+            ("X-Authentik-Usernames", "x-authentik-usernames"),
+        ] {
+            assert_eq!(name_for_attribute(name).as_deref(), Some(written));
+        }
+        let spellings = |name: &str| {
+            let upper = name.to_ascii_uppercase();
+            [
+                name.to_owned(),
+                upper,
+                name.replace('-', "_"),
+                name.replacen('-', ".", 1),
+                name.replace('-', "~"),
+            ]
+        };
+        for name in IdentityHeader::ALL.into_iter().flat_map(|header| spellings(header.name())) {
+            assert_eq!(name_for_attribute(&name), None, "{name}");
+        }
     }
 
     #[test]

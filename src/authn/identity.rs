@@ -1,25 +1,22 @@
 //! From authentik's claims to what the application is told.
 //!
-//! Owns: [`Claims`] (authentik's words) and [`Identity`] (ours: ready-made headers), the rules for the twelve
-//! headers, `additionalHeaders`, Send-HTTP-Basic and `host_header` of design and outpost.
+//! Owns: [`Claims`] (authentik's words) and [`Identity`] (ours: ready-made headers), and the rules for the twelve headers.
+//! What a user's attributes set is [`super::attributes`]' business.
 //! Must not: believe claims that come without a [`VerifiedIdentity`].
 
 use core::fmt;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::cache;
-use super::headers::{self, Header, HeaderValue, IdentityHeader};
-use super::origin::Host;
+use super::headers::{Header, HeaderValue, IdentityHeader};
 use super::time::Timestamp;
 use super::verifier::{self, Shape, VerifiedIdentity};
-use crate::config::{BasicAuth, Config, Provider, SessionIssue};
+use super::{attributes, cache};
+use crate::config::{Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -141,6 +138,8 @@ pub enum Incomplete {
     NoUsername,
     /// A control character in one of the two: what the application would read is not what authentik said.
     ControlCharacter,
+    /// White space at an end of one of the two: HTTP takes it away (RFC 9110 §5.5), application servers take more.
+    WhiteSpace,
 }
 
 impl fmt::Display for Incomplete {
@@ -152,6 +151,7 @@ impl fmt::Display for Incomplete {
                  mapping to the provider"
             }
             Self::ControlCharacter => "sub or preferred_username has control characters",
+            Self::WhiteSpace => "sub or preferred_username begins or ends with white space",
         })
     }
 }
@@ -162,6 +162,7 @@ pub struct Identity {
     username: String,
     identity_headers: Vec<Header>,
     overriding_headers: Vec<Header>,
+    was_forwarded: Cell<bool>,
     backend_override: Option<String>,
     /// Whether it may have a cookie.
     has_cookie: bool,
@@ -213,7 +214,8 @@ impl Identity {
         Ok(Self {
             username: username.to_owned(),
             identity_headers,
-            overriding_headers: overriding_headers(claims, provider),
+            overriding_headers: attributes::overriding_headers(claims, provider),
+            was_forwarded: Cell::new(false),
             backend_override: backend_override(claims),
             has_cookie: config.session.issue == Some(SessionIssue::Always),
             cookie: OnceCell::new(),
@@ -249,6 +251,11 @@ impl Identity {
     /// Headers that replace the client's: `:authority`, `authorization`, the user's `additionalHeaders`.
     pub fn overriding_headers(&self) -> &[Header] {
         &self.overriding_headers
+    }
+
+    /// Notes that a request goes on as this user. Whether it is the first.
+    pub(super) fn is_first_forward(&self) -> bool {
+        !self.was_forwarded.replace(true)
     }
 
     /// `ak_proxy.backend_override`, for Envoy's filter state.
@@ -371,7 +378,15 @@ impl fmt::Debug for Identity {
 
 fn required(claim: Option<&String>, missing: Incomplete) -> Result<&str, Incomplete> {
     let value = claim.filter(|value| !value.is_empty()).ok_or(missing)?;
-    if value.chars().any(char::is_control) { Err(Incomplete::ControlCharacter) } else { Ok(value) }
+    // U+FEFF: no white space to Unicode, and to JavaScript's `trim` it is.
+    let is_trimmed_by_somebody = |letter: char| letter.is_whitespace() || letter == '\u{feff}';
+    if value.chars().any(char::is_control) {
+        Err(Incomplete::ControlCharacter)
+    } else if value.starts_with(is_trimmed_by_somebody) || value.ends_with(is_trimmed_by_somebody) {
+        Err(Incomplete::WhiteSpace)
+    } else {
+        Ok(value)
+    }
 }
 
 fn joined(names: Option<&Vec<String>>) -> String {
@@ -384,61 +399,8 @@ fn backend_override(claims: &Claims) -> Option<String> {
     (!backend.chars().any(char::is_control)).then(|| backend.clone())
 }
 
-fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<Header> {
-    let Some(proxy) = &claims.ak_proxy else {
-        // Send-HTTP-Basic holds for every user of the provider, attributes or not.
-        return provider.basic_auth.iter().filter_map(|basic| basic_header(basic, None, claims)).collect();
-    };
-    let attributes = proxy.user_attributes.as_ref();
-    let mut overriding = Vec::new();
-    let mut set = |name: Cow<'static, str>, value: HeaderValue| {
-        overriding.retain(|(other, _)| *other != name);
-        overriding.push((name, value));
-    };
-    // A host that is none would break the request; the outpost's Go server would drop it as well.
-    if let Some(host) = proxy.host_header.as_deref().and_then(|host| Host::parse(host.as_bytes())) {
-        set(Cow::Borrowed(":authority"), HeaderValue::cleaned(host.to_string()));
-    }
-    if let Some((name, value)) =
-        provider.basic_auth.as_ref().and_then(|basic| basic_header(basic, attributes, claims))
-    {
-        set(name, value);
-    }
-    let additional =
-        attributes.and_then(|attributes| attributes.get("additionalHeaders")).and_then(Value::as_object);
-    for (name, value) in additional.into_iter().flatten() {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Null | Value::Array(_) | Value::Object(_) => continue,
-        };
-        if let Some(name) = headers::name_for_attribute(name) {
-            set(Cow::Owned(name), HeaderValue::cleaned(value));
-        }
-    }
-    overriding
-}
-
-/// authentik's "Send HTTP-Basic Authentication".
-fn basic_header(
-    basic: &BasicAuth,
-    attributes: Option<&Map<String, Value>>,
-    claims: &Claims,
-) -> Option<Header> {
-    let attribute = |name: &str| attributes?.get(name)?.as_str();
-    let username = attribute(&basic.user_attribute).or(claims.email.as_deref()).unwrap_or_default();
-    let password = match attribute(&basic.password_attribute) {
-        Some(password) => password,
-        None if basic.send_empty_password => "",
-        None => return None,
-    };
-    let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
-    Some((Cow::Borrowed("authorization"), HeaderValue::cleaned(format!("Basic {encoded}"))))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::rc::Rc;
 
     use serde_json::json;
@@ -451,7 +413,7 @@ mod tests {
     use crate::authn::verifier;
 
     /// A user with these `ak_proxy` claims.
-    fn identity(proxy: &Value) -> Identity {
+    pub(in crate::authn) fn identity(proxy: &Value) -> Identity {
         let configuration = json!({
             "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
             "session": {"enabled": false},
