@@ -149,10 +149,10 @@ fn fetches_keys(worker: &mut Worker) -> bool {
     !worker.calls().is_empty()
 }
 
-/// The user name in an entry's claims.
+/// The user name in an entry's claims. What nobody reads of them need not be UTF-8.
 fn said_user(content: &[u8]) -> Option<String> {
     let length = u32::from_be_bytes(content[HEAD_BYTES - 4..HEAD_BYTES].try_into().unwrap());
     let claims = content.get(HEAD_BYTES + usize::try_from(length).unwrap()..)?;
-    let claims: Value = serde_json::from_slice(claims).ok()?;
+    let claims: Value = serde_json::from_str(&String::from_utf8_lossy(claims)).ok()?;
     claims["preferred_username"].as_str().map(str::to_owned)
 }
