@@ -206,7 +206,7 @@ impl Authenticator {
             return Some(Decision::Reply(decision::broken_reply()));
         };
         let Some(provider) = self.directory.find(view.authority, &self.config.providers) else {
-            return Some(decision::reject(&stranger(&view), Rejection::UnknownHost));
+            return Some(decision::reject(&stranger(&view, &self.config), Rejection::UnknownHost));
         };
         let request = Request { env, id, provider, block, view: &view };
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
@@ -484,12 +484,14 @@ impl Authenticator {
             is_grpc: request.view.is_grpc(),
             body_kind: request.view.body_kind(),
             request_id: request.view.request_id(),
+            is_script: request.view.is_script(),
+            allowed_origin: self.config.allowed_origin(request.view.origin()),
         }
     }
 }
 
 /// A request without a provider.
-fn stranger<'a>(view: &RequestView<'a>) -> Asker<'a> {
+fn stranger<'a>(view: &RequestView<'a>, config: &'a Config) -> Asker<'a> {
     Asker {
         provider: None,
         realm: "authentik",
@@ -497,6 +499,8 @@ fn stranger<'a>(view: &RequestView<'a>) -> Asker<'a> {
         is_grpc: view.is_grpc(),
         body_kind: view.body_kind(),
         request_id: view.request_id(),
+        is_script: view.is_script(),
+        allowed_origin: config.allowed_origin(view.origin()),
     }
 }
 

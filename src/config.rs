@@ -44,6 +44,8 @@ pub struct Config {
     pub clock_skew_seconds: u64,
     /// Whether CORS preflights pass without identity.
     pub allow_cors_preflight: bool,
+    /// Origins whose scripts may read the filter's own replies, each as browsers send it.
+    pub allow_cors_origins: Vec<String>,
     /// Caching of verdicts.
     pub cache: Cache,
     /// Refreshing of signing keys.
@@ -212,6 +214,12 @@ impl Config {
             (_, faults) => Err(faults),
         }
     }
+
+    /// The configured origin that this `Origin` header has, byte for byte: its scripts may read the filter's own replies.
+    pub fn allowed_origin(&self, origin: Option<&[u8]>) -> Option<&str> {
+        let origin = origin?;
+        self.allow_cors_origins.iter().map(String::as_str).find(|allowed| allowed.as_bytes() == origin)
+    }
 }
 
 fn read_json(raw: &[u8]) -> Result<Value, String> {
@@ -250,6 +258,7 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         owned_headers: read_owned_headers(&mut root),
         clock_skew_seconds: root.integer_or("clock_skew_seconds", 60, 0..=3600),
         allow_cors_preflight: root.bool_or("allow_cors_preflight", false),
+        allow_cors_origins: read_cors_origins(&mut root),
         cache,
         jwks,
         session,
@@ -479,6 +488,23 @@ fn read_owned_headers(root: &mut Object<'_>) -> Vec<String> {
         }
     }
     names.into_iter().map(headers::normalise).collect()
+}
+
+fn read_cors_origins(root: &mut Object<'_>) -> Vec<String> {
+    let key = "allow_cors_origins";
+    let origins = root.strings(key).unwrap_or_default();
+    for (index, _) in origins.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
+        let what = "must be an origin as browsers send it, such as \"https://app.example.com\"";
+        root.fault(&format!("{key}[{index}]"), what);
+    }
+    origins.into_iter().map(str::to_owned).collect()
+}
+
+/// Origins are compared byte by byte with what browsers send, so only that form is one (RFC 6454 §6.2): lower case, no
+/// path, no default port, and no pattern.
+fn is_origin(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte);
+    text.bytes().all(is_plain) && BaseUrl::parse(text).is_ok_and(|url| url.origin() == text)
 }
 
 fn read_cache(mut object: Object<'_>) -> Cache {

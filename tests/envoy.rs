@@ -23,6 +23,7 @@ mod place;
 mod replies;
 mod revocation;
 mod rotation;
+mod scripts;
 mod secrets;
 mod single_flight;
 mod soak;

@@ -11,6 +11,7 @@ mod edges;
 mod login;
 #[cfg(not(feature = "mutants"))]
 mod module;
+mod scripts;
 mod sessions;
 mod surroundings;
 mod table;

@@ -82,6 +82,13 @@ fn has_its_limits(config: &Config) {
         let never = ["host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"];
         assert!(!never.contains(&name.as_str()) && !name.starts_with(':') && !name.is_empty(), "{name}");
     }
+    for origin in &config.allow_cors_origins {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        assert!(
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@'])),
+            "{origin}"
+        );
+    }
     assert!(!config.outpost_name.contains(char::is_control));
     for provider in &config.providers {
         assert!(!provider.client_id.is_empty() && !provider.client_secret.expose().is_empty());

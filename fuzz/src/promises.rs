@@ -171,16 +171,37 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
     };
     for (name, value) in &reply.headers {
         assert_clean(value.as_bytes());
-        let known =
-            ["location", "cache-control", "set-cookie", "www-authenticate", "retry-after", "content-type"];
+        let known = [
+            "location",
+            "cache-control",
+            "set-cookie",
+            "www-authenticate",
+            "retry-after",
+            "content-type",
+            "access-control-allow-origin",
+            "access-control-allow-credentials",
+            "vary",
+        ];
         assert!(known.contains(name), "{name}");
     }
+    let origins = request.values(b"origin");
+    let allowed: Vec<_> = match origins[..] {
+        [origin] => config.allow_cors_origins.iter().filter(|allowed| allowed.as_bytes() == origin).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(values("access-control-allow-origin"), allowed);
+    assert_eq!(values("access-control-allow-credentials"), vec!["true"; allowed.len()]);
     match reply.status {
         302 => {
             let [location] = values("location")[..] else { panic!("one location") };
             assert!(is_harmless(location, config, provider), "{location}");
         }
-        401 => assert_eq!(values("www-authenticate").len(), 2),
+        401 => {
+            let schemes: Vec<_> =
+                values("www-authenticate").iter().map(|value| value.split(' ').next()).collect();
+            let both = [Some("Basic"), Some("Bearer")];
+            assert_eq!(schemes, both[usize::from(is_script(request))..]);
+        }
         429 | 503 => {
             let [seconds] = values("retry-after")[..] else { panic!("one retry-after") };
             assert!((1..=3600).contains(&seconds.parse::<u32>().unwrap()), "{seconds}");
@@ -206,6 +227,14 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
             }
         }
     }
+}
+
+/// A browser would ask its user for a password that the script has no use for.
+fn is_script(request: &Request) -> bool {
+    let last = |name: &[u8]| request.values(name).last().copied().unwrap_or_default();
+    let mode = last(b"sec-fetch-mode");
+    !mode.is_empty() && mode != b"navigate"
+        || last(b"x-requested-with").eq_ignore_ascii_case(b"xmlhttprequest")
 }
 
 /// authentik's, or the provider's own; as a browser reads it.

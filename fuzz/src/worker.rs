@@ -42,6 +42,7 @@ pub(crate) fn configuration(providers: &[Value], changes: &Value) -> Value {
         "authentik": {"cluster": "authentik", "host": BASE, "max_pending_calls": 4},
         "providers": providers,
         "owned_headers": ["X-Tenant"],
+        "allow_cors_origins": ["https://demo.example.test"],
         "cache": {"local_entries": 4},
     });
     merge(&mut configuration, changes);

@@ -32,7 +32,7 @@ impl Authenticator {
     /// A request of the login flow. `None`: it waits for authentik.
     pub(super) fn visit(&mut self, request: Request<'_>, visit: Visit) -> Option<Decision> {
         match visit {
-            Visit::Ping => Some(decision::ping()),
+            Visit::Ping => Some(decision::ping(&self.asker(request, None))),
             Visit::Unknown => Some(decision::reject(&self.asker(request, None), Rejection::NotFound)),
             Visit::SignOut => Some(self.sign_out(request)),
             Visit::Start { return_to } => {

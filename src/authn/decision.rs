@@ -78,6 +78,10 @@ pub(super) struct Asker<'a> {
     pub(super) body_kind: BodyKind,
     /// `x-request-id`, for a page that somebody may complain about.
     pub(super) request_id: &'a str,
+    /// A script sent it: a browser must not ask the user for a password.
+    pub(super) is_script: bool,
+    /// The request's origin, if its scripts may read replies (`allow_cors_origins`).
+    pub(super) allowed_origin: Option<&'a str>,
 }
 
 /// The client is not let in: the status for each reason.
@@ -99,7 +103,10 @@ pub(super) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
     if status == 401 {
         let realm = asker.realm;
         let error = if asker.scheme == Some(AuthScheme::Bearer) { ", error=\"invalid_token\"" } else { "" };
-        headers.push(header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")));
+        if !asker.is_script {
+            let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+            headers.push(header("www-authenticate", basic));
+        }
         headers.push(header("www-authenticate", format!("Bearer realm=\"{realm}\"{error}")));
     }
     let level = match rejection {
@@ -156,6 +163,8 @@ pub fn broken_reply() -> Reply {
         is_grpc: false,
         body_kind: BodyKind::Text,
         request_id: "",
+        is_script: false,
+        allowed_origin: None,
     };
     fail_reply(&nobody, Fault::Host)
 }
@@ -189,6 +198,7 @@ pub(super) fn redirect(
     let mut headers =
         vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
     headers.extend(set_cookies.into_iter().map(|value| ("set-cookie", value)));
+    headers.extend(cors_headers(asker));
     Decision::Reply(Reply {
         status: 302,
         grpc_status: None,
@@ -200,11 +210,11 @@ pub(super) fn redirect(
 }
 
 /// The outpost's sign of life.
-pub(super) fn ping() -> Decision {
+pub(super) fn ping(asker: &Asker<'_>) -> Decision {
     Decision::Reply(Reply {
         status: 204,
         grpc_status: None,
-        headers: Vec::new(),
+        headers: cors_headers(asker).collect(),
         body: String::new(),
         details: "authentik_ping",
         log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
@@ -235,6 +245,7 @@ fn reply(
     };
     headers.push(header("content-type", content_type.to_owned()));
     headers.push(header("cache-control", "no-store".to_owned()));
+    headers.extend(cors_headers(asker));
     Reply {
         status,
         grpc_status: asker.is_grpc.then_some(grpc_status),
@@ -243,6 +254,17 @@ fn reply(
         details,
         log: line(asker, status, level, reason),
     }
+}
+
+/// Lets a script of an allowed origin read the reply (Fetch standard §3.2.3).
+fn cors_headers(asker: &Asker<'_>) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+    asker.allowed_origin.into_iter().flat_map(|origin| {
+        [
+            header("access-control-allow-origin", origin.to_owned()),
+            header("access-control-allow-credentials", "true".to_owned()),
+            header("vary", "Origin".to_owned()),
+        ]
+    })
 }
 
 fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {
@@ -269,6 +291,8 @@ mod tests {
             is_grpc,
             body_kind,
             request_id: "7",
+            is_script: false,
+            allowed_origin: None,
         };
         match reject(&asker, rejection) {
             Decision::Reply(reply) => reply,

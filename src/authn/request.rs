@@ -127,7 +127,7 @@ pub struct RequestView<'a> {
     /// Envoy leaves it to requests that ask for an upgrade only.
     connection: &'a [u8],
     request_id: &'a [u8],
-    has_origin: bool,
+    origin: Option<&'a [u8]>,
     has_requested_method: bool,
     block: &'a HeaderBlock,
 }
@@ -152,7 +152,7 @@ impl<'a> RequestView<'a> {
             upgrade: b"",
             connection: b"",
             request_id: b"",
-            has_origin: false,
+            origin: None,
             has_requested_method: false,
             block,
         };
@@ -182,7 +182,8 @@ impl<'a> RequestView<'a> {
             b"upgrade" => self.upgrade = value,
             b"connection" => self.connection = value,
             b"x-request-id" => self.request_id = value,
-            b"origin" => self.has_origin = true,
+            // Of several none is believed: no configured origin is empty.
+            b"origin" => self.origin = Some(if self.origin.is_none() { value } else { b"" }),
             b"access-control-request-method" => self.has_requested_method = true,
             _ => {}
         }
@@ -220,18 +221,27 @@ impl<'a> RequestView<'a> {
 
     /// Fetch standard §3.2.2: a preflight is an `OPTIONS` with these two headers; it never has a credential.
     pub fn is_cors_preflight(&self) -> bool {
-        self.method == b"OPTIONS" && self.has_origin && self.has_requested_method
+        self.method == b"OPTIONS" && self.origin.is_some() && self.has_requested_method
+    }
+
+    /// `Origin` (RFC 6454 §7); empty where there are several.
+    pub const fn origin(&self) -> Option<&'a [u8]> {
+        self.origin
+    }
+
+    /// Sent by a page's script or as a part of a page, as far as the request says so.
+    pub fn is_script(&self) -> bool {
+        let is_fetch = !self.sec_fetch_mode.is_empty() && self.sec_fetch_mode != b"navigate";
+        is_fetch || self.requested_with.eq_ignore_ascii_case(b"XMLHttpRequest")
     }
 
     /// What a browser's address bar could have sent, or a client that says nothing of itself: it can follow a
     /// redirect to a login page.
     pub fn is_navigation(&self) -> bool {
         let is_get = matches!(self.method, b"GET" | b"HEAD");
-        let is_fetch = !self.sec_fetch_mode.is_empty() && self.sec_fetch_mode != b"navigate";
-        let is_xhr = self.requested_with.eq_ignore_ascii_case(b"XMLHttpRequest");
         let is_websocket = self.upgrade.eq_ignore_ascii_case(b"websocket");
         let wants_json_only = self.accepts(b"json") && !self.accepts(b"text/html");
-        is_get && !is_fetch && !is_xhr && !is_websocket && !self.is_grpc() && !wants_json_only
+        is_get && !self.is_script() && !is_websocket && !self.is_grpc() && !wants_json_only
     }
 
     /// The kind of body that the client can read.
@@ -354,6 +364,19 @@ mod tests {
             vec![(":method", "GET"), ("accept", "application/problem+json")],
         ] {
             assert!(!is_navigation(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_origins_none_is_believed() {
+        let origin = |pairs: &[(&str, &str)]| {
+            RequestView::read(&block(pairs), &[]).unwrap().origin().map(<[u8]>::to_vec)
+        };
+        let (a, b) = (("origin", "https://a"), ("origin", "https://b"));
+        assert_eq!(origin(&[]), None);
+        assert_eq!(origin(&[a]), Some(b"https://a".to_vec()));
+        for several in [vec![a, a], vec![a, b], vec![a, b, a]] {
+            assert_eq!(origin(&several), Some(Vec::new()), "{several:?}");
         }
     }
 

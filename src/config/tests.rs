@@ -241,6 +241,12 @@ fn every_fault_is_named_by_its_path() {
             "session.issue: must be one of \"always\", \"login\", \"never\"",
         ),
         ("/throttle", json!({"failures": 1e9}), "throttle.failures: must be a whole number from 0 to 100000"),
+        (
+            "/allow_cors_origins",
+            json!("https://a.test"),
+            "allow_cors_origins: must be a list of non-empty strings",
+        ),
+        ("/allow_cors_origins", json!(["https://a.test", "*"]), "allow_cors_origins[1]: must be an origin"),
     ] {
         let found = faults(&with(pointer, value.clone()));
         assert!(found.iter().any(|found| found.starts_with(fault)), "{pointer} = {value}: {found:?}");
@@ -358,5 +364,38 @@ fn sessions_that_are_off_need_no_cookie_secret() {
     for session in [json!({"enabled": false}), json!({"issue": "never"})] {
         configuration["session"] = session;
         assert!(parse(&configuration).is_ok());
+    }
+}
+
+/// As browsers serialise them (RFC 6454 section 6.2): what is written otherwise would never be equal to one.
+#[test]
+fn only_what_a_browser_sends_is_an_origin() {
+    assert!(parse(&minimal()).unwrap().allow_cors_origins.is_empty());
+    let good = ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080", "https://192.0.2.7"];
+    assert_eq!(parse(&with("/allow_cors_origins", json!(good))).unwrap().allow_cors_origins, good);
+    for bad in [
+        "*",
+        "null",
+        "https://*.example.com",
+        "app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/a",
+        "https://App.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://user@a.test",
+        "https://a.test?b",
+        "https://a.test#b",
+        "ftp://a.test",
+        "https://",
+        "https://a.test:x",
+        "https://\u{fc}.test",
+        " https://a.test",
+        "https://a.test https://b.test",
+        "https://a.test\r\nx: y",
+    ] {
+        let found = faults(&with("/allow_cors_origins", json!([bad])));
+        let expected = "allow_cors_origins[0]: must be an origin as browsers send it, such as \"https://app.example.com\"";
+        assert_eq!(found, [expected], "{bad:?}");
     }
 }
