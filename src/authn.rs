@@ -454,7 +454,7 @@ impl Authenticator {
 
     /// What every request that goes on loses and gets, with identity or without.
     fn base_forward(&self, request: Request<'_>) -> Forward {
-        let mut forward = Forward::default();
+        let mut forward = Forward::new(&self.config);
         forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
         if let Some(state) = self.providers.get(request.provider) {
             match cookies::without(&[&state.session_cookie, &state.login_cookie], &request.view.cookies) {

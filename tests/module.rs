@@ -11,6 +11,7 @@ mod budget;
 pub(crate) mod fixture;
 mod flights;
 mod key_sets;
+mod seal;
 mod secrets;
 mod shared_keys;
 mod splitting;

@@ -12,6 +12,7 @@ mod login;
 #[cfg(not(feature = "mutants"))]
 mod module;
 mod scripts;
+mod seal;
 mod sessions;
 mod surroundings;
 mod table;
