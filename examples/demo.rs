@@ -62,6 +62,8 @@ fn run() -> Result<(), String> {
     let mut options = EnvoyOptions::as_written(module, listen.number);
     options.admin_port = admin.number;
     options.wasm_log_level = "info".to_owned();
+    // A new one each time, for the filter and for the policy behind it.
+    options.environment.insert("AUTHENTIK_SEAL".to_owned(), random_seal()?);
     options.configuration["providers"][0]["external_host"] =
         json!(text("EXTERNAL_HOST").unwrap_or_else(|| format!("http://127.0.0.1:{}", listen.number)));
 
@@ -79,6 +81,12 @@ fn run() -> Result<(), String> {
     let mut envoy = Envoy::try_start(options).map_err(|log| format!("Envoy does not start:\n{log}"))?;
     introduce(&envoy, stand_in.as_ref());
     until_stopped(&mut envoy)
+}
+
+fn random_seal() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn take_stand_in(options: &mut EnvoyOptions) -> Result<Authentik, String> {

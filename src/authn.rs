@@ -504,8 +504,7 @@ impl Authenticator {
 
     /// What every request that goes on loses and gets, with identity or without.
     fn base_forward(&self, request: Request<'_>) -> Forward {
-        let mut forward =
-            Forward { has_authorization: request.view.has_authorization(), ..Forward::default() };
+        let mut forward = Forward::new(&self.config, request.view.has_authorization());
         forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
         match cookies::without_own(&request.view.cookies) {
             cookies::Remaining::Untouched => {}

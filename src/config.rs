@@ -5,9 +5,11 @@
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
 mod json;
+mod seal;
 
 use core::time::Duration;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use hmac::{Hmac, Mac};
 use regex_lite::Regex;
@@ -16,6 +18,7 @@ use sha2::Sha256;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};
+pub use self::seal::Seal;
 use crate::authn::headers::{self, IdentityHeader};
 use crate::authn::origin::{self, BaseUrl};
 use crate::authn::secret::Secret;
@@ -38,8 +41,11 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// The identity headers to send, out of authentik's twelve.
     pub identity_headers: Vec<IdentityHeader>,
-    /// Further names that only the filter may set: lower case, `_` read as `-`.
+    /// Further names that only the filter may set: lower case, `_` read as `-`. Has the seal's name if that is not an
+    /// owned one by itself.
     pub owned_headers: Vec<String>,
+    /// The header that every request carries which the filter lets go on.
+    pub seal: Option<Rc<Seal>>,
     /// Grace for `nbf` and `iat`, in seconds. `exp` has none.
     pub clock_skew_seconds: u64,
     /// Whether CORS preflights pass without identity.
@@ -255,10 +261,11 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let cache = read_cache(root.object("cache"));
     let jwks = read_jwks(root.object("jwks"));
     let throttle = read_throttle(root.object("throttle"));
+    let seal = read_seal(&mut root);
     let config = Config {
         outpost_name: root.string("outpost_name").unwrap_or("envoy").to_owned(),
         identity_headers: read_identity_headers(&mut root),
-        owned_headers: read_owned_headers(&mut root),
+        owned_headers: read_owned_headers(&mut root, seal.as_deref()),
         clock_skew_seconds: root.integer_or("clock_skew_seconds", 60, 0..=3600),
         allow_cors_preflight: root.bool_or("allow_cors_preflight", false),
         allow_cors_origins: read_cors_origins(&mut root),
@@ -268,7 +275,8 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         throttle,
         warnings,
         // Last: everything was read before one of these ends the reading.
-        digest: digest(raw, &providers)?,
+        digest: digest(raw, &providers, seal.as_deref())?,
+        seal,
         providers,
         authentik: authentik?,
     };
@@ -490,7 +498,7 @@ fn read_identity_headers(root: &mut Object<'_>) -> Vec<IdentityHeader> {
     chosen
 }
 
-fn read_owned_headers(root: &mut Object<'_>) -> Vec<String> {
+fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String> {
     let key = "owned_headers";
     let names = root.strings(key).unwrap_or_default();
     for name in &names {
@@ -498,7 +506,17 @@ fn read_owned_headers(root: &mut Object<'_>) -> Vec<String> {
             root.fault(key, format!("{name:?} is not a name that can be taken from clients"));
         }
     }
-    names.into_iter().map(headers::normalise).collect()
+    let mut owned: Vec<_> = names.into_iter().map(headers::normalise).collect();
+    if let Some(seal) = seal
+        && !headers::is_owned(seal.header.as_bytes(), &owned)
+    {
+        owned.push(seal.header.clone());
+    }
+    owned
+}
+
+fn read_seal(root: &mut Object<'_>) -> Option<Rc<Seal>> {
+    root.optional_object("seal").and_then(Seal::read).map(Rc::new)
 }
 
 fn read_cors_origins(root: &mut Object<'_>) -> Vec<String> {
@@ -558,14 +576,18 @@ fn read_throttle(mut object: Object<'_>) -> Throttle {
 
 /// HMAC over the raw text, keyed by the secrets: the environment is part of the configuration, and a digest
 /// without a key would let a weak secret be guessed from the names of the shared slots.
-fn digest(raw: &[u8], providers: &[Provider]) -> Option<[u8; 32]> {
+fn digest(raw: &[u8], providers: &[Provider], seal: Option<&Seal>) -> Option<[u8; 32]> {
     let mut key = Vec::new();
+    let mut add = |secret: &[u8]| {
+        key.extend_from_slice(&secret.len().to_be_bytes());
+        key.extend_from_slice(secret);
+    };
     for provider in providers {
         for secret in core::iter::once(&provider.client_secret).chain(&provider.cookie_secrets) {
-            key.extend_from_slice(&secret.expose().len().to_be_bytes());
-            key.extend_from_slice(secret.expose().as_bytes());
+            add(secret.expose().as_bytes());
         }
     }
+    seal.into_iter().flat_map(Seal::values).for_each(add);
     let key = Secret::new(key);
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).ok()?;
     mac.update(raw);

@@ -27,6 +27,7 @@ mod replies;
 mod revocation;
 mod rotation;
 mod scripts;
+mod seal;
 mod secrets;
 mod single_flight;
 mod soak;

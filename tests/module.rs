@@ -13,6 +13,7 @@ pub(crate) mod fixture;
 mod flights;
 mod key_sets;
 mod log_lines;
+mod seal;
 mod secrets;
 mod shared_keys;
 mod splitting;

@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
-const CONFIG: &str = include_str!("../src/config.rs");
+const CONFIG: &str = concat!(include_str!("../src/config.rs"), include_str!("../src/config/seal.rs"));
 const DECISION: &str = include_str!("../src/authn/decision.rs");
 const MAKEFILE: &str = include_str!("../Makefile");
 

@@ -17,6 +17,7 @@ mod module;
 mod open_paths;
 mod outages;
 mod scripts;
+mod seal;
 mod sessions;
 mod surroundings;
 mod table;

@@ -287,10 +287,10 @@ impl World {
     }
 }
 
-/// `envoy.yaml` with an answer in the place of the application, without an access log; statistics are not flushed
-/// while something is counted.
+/// `envoy.yaml` with an answer in the place of the application, without an access log and without the seal, which the
+/// filters that this one is compared with do not have; statistics are not flushed while something is counted.
 fn answering(authentik: &str) -> EnvoyOptions {
-    let mut options = EnvoyOptions::new(authentik, "127.0.0.1:9");
+    let mut options = EnvoyOptions::new(authentik, "127.0.0.1:9").unsealed();
     options.set_manager("access_log", json!([]));
     let answer = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
     options.set_manager("route_config", routes(&answer));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Seen;
 use super::worker::{Request, Worker};
 
-pub const MUST_SEE: &[&str] = &["good", "faults", "not JSON", "several providers", "warnings"];
+pub const MUST_SEE: &[&str] = &["good", "faults", "not JSON", "several providers", "warnings", "seal"];
 
 const YEAR: u64 = 366 * 24 * 60 * 60;
 pub fn run(data: &[u8]) -> Seen {
@@ -32,6 +32,9 @@ pub fn run(data: &[u8]) -> Seen {
     seen.insert("good");
     if config.providers.len() > 1 {
         seen.insert("several providers");
+    }
+    if config.seal.is_some() {
+        seen.insert("seal");
     }
     if !config.warnings.is_empty() {
         seen.insert("warnings");
@@ -82,6 +85,19 @@ fn has_its_limits(config: &Config) {
         let never = ["host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"];
         assert!(!never.contains(&name.as_str()) && !name.starts_with(':') && !name.is_empty(), "{name}");
     }
+    if let Some(seal) = &config.seal {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        assert!(!seal.header.is_empty() && seal.header.bytes().all(is_plain), "{}", seal.header);
+        let never = ["host", "authorization", "cookie", "connection", "upgrade", "x-authentik-username"];
+        assert!(!never.contains(&seal.header.as_str()), "{}", seal.header);
+        let retired = seal.retired.iter().map(|value| value.expose().as_bytes());
+        for value in retired.chain([seal.value.as_bytes()]) {
+            assert!(value.len() >= 16 && value.iter().all(u8::is_ascii_graphic), "a weak seal");
+        }
+        assert!(seal.retired.len() < 4);
+        let is_owned = |owned: &String| *owned == seal.header;
+        assert!(seal.header.starts_with("x-authentik-") || config.owned_headers.iter().any(is_owned));
+    }
     for origin in &config.allow_cors_origins {
         let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
         assert!(
@@ -128,7 +144,10 @@ fn shows_no_secret(document: &Value) {
 /// The same with every character of a secret replaced.
 fn masked(value: &Value, key: &str) -> Value {
     let is_secret = ["client_secret", "cookie_secret"].contains(&key);
+    // What is no visible ASCII may be complained about.
+    let visible = |letter: char| if letter.is_ascii_graphic() { 's' } else { letter };
     match value {
+        Value::String(text) if key == "values" => Value::String(text.chars().map(visible).collect()),
         Value::String(text) if is_secret => Value::String("s".repeat(text.len())),
         Value::Array(items) => items.iter().map(|item| masked(item, key)).collect(),
         Value::Object(fields) => {

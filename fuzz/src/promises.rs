@@ -94,7 +94,14 @@ fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &
             identity.overriding_headers().iter().any(|(set, _)| set.as_bytes() == name)
         })
     };
-    let told: Vec<_> = seen.iter().filter(|(name, _)| owned(name) && !set_by_token(name)).collect();
+    let seal = config.seal.as_ref().map(|seal| (seal.header.as_bytes(), seal.value.as_bytes()));
+    if let Some((header, value)) = seal {
+        let sealed: Vec<_> = seen.iter().filter(|(name, _)| normal(name) == header).collect();
+        assert_eq!(sealed, [&(header.to_vec(), value.to_vec())], "goes on without the seal, or with another");
+    }
+    let is_seal = |name: &[u8]| seal.is_some_and(|(header, _)| header == name);
+    let is_told = |name: &[u8]| owned(name) && !set_by_token(name) && !is_seal(name);
+    let told: Vec<_> = seen.iter().filter(|(name, _)| is_told(name)).collect();
     let expected: Vec<_> = forward.identity.iter().flat_map(|identity| identity.identity_headers()).collect();
     assert_eq!(told.len(), expected.len(), "the application is told who it is by the filter alone");
     for (name, value) in expected {
@@ -140,6 +147,10 @@ fn applied(forward: &Forward, request: &Request) -> Vec<(Vec<u8>, Vec<u8>)> {
     for (name, value) in forward.identity.iter().flat_map(|identity| identity.identity_headers()) {
         headers.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
     }
+    if let Some((name, value)) = forward.seal() {
+        headers.retain(|(other, _)| other.as_slice() != name.as_bytes());
+        headers.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    }
     headers
 }
 
@@ -173,7 +184,8 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
         let normal = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
         let is_proxy_s = ["x-forwarded-", "x-envoy-"].iter().any(|prefix| normal.starts_with(prefix));
         assert!(!is_proxy_s && !NEVER_SET.contains(&normal.as_str()), "{name}");
-        assert!(!TWELVE.contains(&normal.as_str()), "{name}");
+        let is_seal = config.seal.as_ref().is_some_and(|seal| seal.header == normal);
+        assert!(!is_seal && !TWELVE.contains(&normal.as_str()), "{name}");
         assert!(!normal.starts_with("x-authentik-") || *name == normal, "{name}");
     }
     for (_, value) in identity.identity_headers() {
@@ -202,6 +214,9 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
         ];
         assert!(known.contains(name), "{name}");
     }
+    let seal = config.seal.as_ref().map(|seal| str::from_utf8(seal.value.as_bytes()).unwrap());
+    let is_told = |text: &str| seal.is_some_and(|seal| text.contains(seal));
+    assert!(!is_told(&reply.log.text) && !is_told(&reply.body), "the seal is in the log or the body");
     let origins = request.values(b"origin");
     let allowed: Vec<_> = match origins[..] {
         [origin] => config.allow_cors_origins.iter().filter(|allowed| allowed.as_bytes() == origin).collect(),

@@ -43,6 +43,7 @@ pub(crate) fn configuration(providers: &[Value], changes: &Value) -> Value {
         "providers": providers,
         "owned_headers": ["X-Tenant"],
         "allow_cors_origins": ["https://demo.example.test"],
+        "seal": {"values": ["the-seal-of-the-targets"]},
         "cache": {"local_entries": 4},
     });
     merge(&mut configuration, changes);

@@ -2,7 +2,7 @@
 //!
 //! Owns: `additionalHeaders`, Send-HTTP-Basic and `host_header` as authentik's outpost has them, and the warning about
 //! names that a client could send as well.
-//! Must not: set an identity header, or what frames or routes the request ([`headers::name_for_attribute`]).
+//! Must not: set an identity header, the seal, or what frames or routes the request ([`headers::name_for_attribute`]).
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ const MAX_WARNINGS: usize = 64;
 const MAX_NAME_IN_LOG: usize = 100;
 
 /// The headers that replace the client's. No two of them have the same name, and no two additional ones the same normal form.
-pub(super) fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<Header> {
+pub(super) fn overriding_headers(claims: &Claims, provider: &Provider, config: &Config) -> Vec<Header> {
     let proxy = claims.ak_proxy.as_ref();
     let attributes = proxy.and_then(|proxy| proxy.user_attributes.as_ref());
     let mut overriding = Vec::new();
@@ -34,7 +34,8 @@ pub(super) fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<He
     if let Some(host) = host.and_then(|host| Host::parse(host.as_bytes())) {
         overriding.push((Cow::Borrowed(":authority"), HeaderValue::cleaned(host.to_string())));
     }
-    let additional = attributes.map(additional_headers).unwrap_or_default();
+    let seal = config.seal.as_ref().map(|seal| seal.header.as_str());
+    let additional = attributes.map(|attributes| additional_headers(attributes, seal)).unwrap_or_default();
     let basic = provider.basic_auth.as_ref().and_then(|basic| basic_header(basic, attributes, claims));
     // As in the outpost, an additional header of this name wins.
     overriding.extend(basic.filter(|(name, _)| additional.iter().all(|(other, _)| other != name)));
@@ -44,7 +45,7 @@ pub(super) fn overriding_headers(claims: &Claims, provider: &Provider) -> Vec<He
 
 /// Of names that have one normal form (`X-Tenant`, `x_tenant`), and of more than [`MAX_ADDITIONAL_HEADERS`], the first ones in
 /// the order of the claim's map, which is the order of the names' bytes.
-fn additional_headers(attributes: &Map<String, Value>) -> Vec<Header> {
+fn additional_headers(attributes: &Map<String, Value>, seal: Option<&str>) -> Vec<Header> {
     let additional = attributes.get("additionalHeaders").and_then(Value::as_object);
     let mut seen = BTreeSet::new();
     let header = |(name, value): (&String, &Value)| {
@@ -54,7 +55,7 @@ fn additional_headers(attributes: &Map<String, Value>) -> Vec<Header> {
             Value::Bool(flag) => flag.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => return None,
         };
-        let name = headers::name_for_attribute(name)?;
+        let name = headers::name_for_attribute(name, seal)?;
         seen.insert(headers::normalise(&name)).then(|| (Cow::Owned(name), HeaderValue::cleaned(value)))
     };
     additional.into_iter().flatten().filter_map(header).take(MAX_ADDITIONAL_HEADERS).collect()
@@ -143,7 +144,7 @@ mod tests {
             let attributes = json!({"u": "al", "p": "s", "additionalHeaders": additional});
             let proxy = json!({"ak_proxy": {"user_attributes": attributes}});
             let claims: Claims = serde_json::from_value(proxy).unwrap();
-            let headers = overriding_headers(&claims, &config.providers[0]);
+            let headers = overriding_headers(&claims, &config.providers[0], &config);
             headers.iter().map(|(_, value)| value.as_bytes().to_vec()).collect()
         };
         assert_eq!(authorization(&json!({})), [b"Basic YWw6cw=="]);

@@ -12,6 +12,7 @@ use super::headers::{Header, HeaderValue};
 use super::identity::Identity;
 use super::page;
 use super::request::{BodyKind, HeaderBlock, MalformedBlock};
+use crate::config::{Config, Seal};
 
 /// `Retry-After` when authentik gives none, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -27,8 +28,8 @@ pub enum Decision {
     Reply(Reply),
 }
 
-/// Changes to a request that goes on, in this order: remove, replace, add the identity's headers.
-#[derive(Debug, Default)]
+/// Changes to a request that goes on, in this order: remove, replace, add the identity's headers, set the seal.
+#[derive(Debug)]
 pub struct Forward {
     /// Names to remove, as the client spelt them.
     pub remove: Vec<Cow<'static, [u8]>>,
@@ -40,6 +41,27 @@ pub struct Forward {
     pub has_authorization: bool,
     /// Who it is; `None` on paths that need no authentication.
     pub identity: Option<Rc<Identity>>,
+    /// Private, so that nothing can be forwarded without the seal that the configuration asks for.
+    seal: Option<Rc<Seal>>,
+}
+
+impl Forward {
+    /// No changes yet but the seal. The only way to make one.
+    pub(super) fn new(config: &Config, has_authorization: bool) -> Self {
+        Self {
+            has_authorization,
+            remove: Vec::new(),
+            replace: Vec::new(),
+            set_cookies: Vec::new(),
+            identity: None,
+            seal: config.seal.clone(),
+        }
+    }
+
+    /// The header that says that the filter judged the request: set last, in place of any other of its name.
+    pub fn seal(&self) -> Option<(&str, &HeaderValue)> {
+        self.seal.as_ref().map(|seal| (seal.header.as_str(), &seal.value))
+    }
 }
 
 /// A response made here.

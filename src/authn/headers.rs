@@ -1,7 +1,7 @@
 //! Names and values of the headers that the filter takes away and writes.
 //!
-//! Owns: which names belong to the filter in every spelling, which names a user attribute may never set, and
-//! [`HeaderValue`], the one place through which every written value passes.
+//! Owns: which names belong to the filter in every spelling, which names a user attribute may never set, which the seal may
+//! not have, and [`HeaderValue`], the one place through which every written value passes.
 //! Must not: decide whether a request goes on.
 
 use core::fmt;
@@ -134,11 +134,34 @@ pub fn may_be_owned(name: &str) -> bool {
     is_token(name) && !NEVER_OWNED.contains(&normalise(name).as_str())
 }
 
+/// Whether the seal may have this name, in any case.
+///
+/// # Errors
+/// Why not, in words for the operator.
+pub fn check_seal_name(name: &str) -> Result<(), &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        // A policy behind the filter looks for one spelling.
+        return Err("must consist of letters, digits and -");
+    }
+    let normal = normalise(name);
+    if is_identity_header(&normal) {
+        Err("is an identity header, which the filter sends itself")
+    } else if is_protocol_name(&normal) || NEVER_OWNED.contains(&normal.as_str()) {
+        Err("is not a name that can be taken from clients")
+    } else {
+        Ok(())
+    }
+}
+
 /// The name under which a user attribute (`additionalHeaders`) may be sent; `None` when it may not. A name of the filter's
 /// own kind is written in its normal form: clients cannot send it in any.
-pub fn name_for_attribute(name: &str) -> Option<String> {
+pub fn name_for_attribute(name: &str, seal: Option<&str>) -> Option<String> {
     let normal = normalise(name);
-    let is_refused = !is_token(name) || is_protocol_name(&normal) || is_identity_header(&normal);
+    let is_refused = !is_token(name)
+        || is_protocol_name(&normal)
+        || is_identity_header(&normal)
+        || seal.is_some_and(|seal| seal == normal);
     if is_refused {
         None
     } else if normal.starts_with(OWNED_PREFIX) {
@@ -301,23 +324,23 @@ mod tests {
             "a\r\nb",
             "é",
         ] {
-            assert_eq!(name_for_attribute(name), None, "{name:?}");
+            assert_eq!(name_for_attribute(name, None), None, "{name:?}");
         }
         for (name, written) in
             [("X-Tenant", "x-tenant"), ("X_Tenant", "x_tenant"), ("Authorization", "authorization")]
         {
-            assert_eq!(name_for_attribute(name).as_deref(), Some(written));
+            assert_eq!(name_for_attribute(name, None).as_deref(), Some(written));
         }
     }
 
     #[test]
-    fn attributes_may_set_owned_names_but_no_identity_header() {
+    fn attributes_may_set_owned_names_but_no_identity_header_and_not_the_seal() {
         for (name, written) in [
             ("X-Authentik-Tier", "x-authentik-tier"),
             ("x_authentik.TIER", "x-authentik-tier"),
             ("X-Authentik-Usernames", "x-authentik-usernames"),
         ] {
-            assert_eq!(name_for_attribute(name).as_deref(), Some(written));
+            assert_eq!(name_for_attribute(name, Some("x-authentik-seal")).as_deref(), Some(written));
         }
         let spellings = |name: &str| {
             let upper = name.to_ascii_uppercase();
@@ -330,7 +353,13 @@ mod tests {
             ]
         };
         for name in IdentityHeader::ALL.into_iter().flat_map(|header| spellings(header.name())) {
-            assert_eq!(name_for_attribute(&name), None, "{name}");
+            assert_eq!(name_for_attribute(&name, None), None, "{name}");
+        }
+        for seal in ["x-authentik-seal", "x-gate"] {
+            for name in spellings(seal) {
+                assert_eq!(name_for_attribute(&name, Some(seal)), None, "{name}");
+                assert!(name_for_attribute(&name, Some("x-another")).is_some(), "{name}");
+            }
         }
     }
 

@@ -215,7 +215,7 @@ impl Identity {
         Ok(Self {
             username: username.to_owned(),
             identity_headers,
-            overriding_headers: attributes::overriding_headers(claims, provider),
+            overriding_headers: attributes::overriding_headers(claims, provider, config),
             was_forwarded: Cell::new(false),
             backend_override: backend_override(claims),
             has_cookie: config.session.issue == Some(SessionIssue::Always),

@@ -82,6 +82,12 @@ impl<'a> Object<'a> {
         Object::at(self.path_of(key), value, self.faults, self.environment)
     }
 
+    /// An object that may be left out, and then means that there is no such thing.
+    pub(super) fn optional_object(&mut self, key: &'static str) -> Option<Object<'a>> {
+        self.get(key)?;
+        Some(self.object(key))
+    }
+
     /// An object that must be there.
     pub(super) fn required_object(&mut self, key: &'static str) -> Object<'a> {
         if self.get(key).is_none() {

@@ -15,6 +15,7 @@ use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
 use crate::authn::decision::{self, Forward, Reply};
 use crate::authn::headers::HeaderValue;
+use crate::authn::identity::Identity;
 use crate::authn::provider::{Call, NotSent};
 use crate::authn::request::HeaderBlock;
 use crate::authn::secret::Secret;
@@ -247,7 +248,17 @@ pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
     for (name, value) in &forward.replace {
         write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value)?;
     }
-    let Some(identity) = &forward.identity else { return Ok(()) };
+    if let Some(identity) = &forward.identity {
+        write_identity(identity)?;
+    }
+    // Last: nothing is written over it.
+    match forward.seal() {
+        Some((name, value)) => write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value),
+        None => Ok(()),
+    }
+}
+
+fn write_identity(identity: &Identity) -> Result<(), HostError> {
     for (name, value) in identity.overriding_headers() {
         write(proxy_replace_header_map_value, REQUEST_HEADERS, name, value)?;
     }

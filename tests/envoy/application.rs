@@ -83,6 +83,7 @@ fn further_headers_cannot_take_the_request_over(place: &Place) {
             "X-Plain": "as\r\nx-injected: it is",
             "X_Spelt": "authentik's",
             "X_Authentik_Tier": "gold",
+            "X-Authentik-Seal": "forged",
             "Authorization": "Token of-the-application",
             "X-Authentik-Username": "root",
             "x_authentik_uid": "0",
@@ -115,7 +116,7 @@ fn further_headers_cannot_take_the_request_over(place: &Place) {
     assert_eq!(one(&shown, "authorization"), "Token of-the-application");
     assert_eq!((one(&shown, "host"), shown["path"].as_str()), ("forward.test".to_owned(), Some("/")));
     assert_eq!(one(&shown, "cookie"), "own=1");
-    for name in ["x-injected", "x-null", "x-object", "x_authentik_uid"] {
+    for name in ["x-injected", "x-null", "x-object", "x_authentik_uid", "x-authentik-seal"] {
         assert_without(&shown, name);
     }
     place.await_log(&["[warning]", "additionalHeaders sets x-plain, which owned_headers does not have"]);

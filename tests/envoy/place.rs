@@ -17,10 +17,17 @@ use crate::support::envoy::{Envoy, EnvoyOptions};
 /// How long something may take that is on its way.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What no line of a log may have: app passwords, client secrets, the cookie secret, JSON Web Tokens, opaque tokens of
-/// the tests, and a base64 `alice:…`.
-const SECRETS: [&str; 6] =
-    ["-app-password", "-client-secret-", "a cookie secret", "eyJ", "opaque-token", "YWxpY2U6"];
+/// What no line of a log may have: app passwords, client secrets, the cookie secret, seals, JSON Web Tokens, opaque
+/// tokens of the tests, and a base64 `alice:…`.
+const SECRETS: [&str; 7] = [
+    "-app-password",
+    "-client-secret-",
+    "a cookie secret",
+    "seal-of-the-tests",
+    "eyJ",
+    "opaque-token",
+    "YWxpY2U6",
+];
 
 pub(super) struct Place {
     pub(super) authentik: Authentik,

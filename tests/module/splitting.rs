@@ -137,7 +137,7 @@ fn additional_headers_are_never_ones_that_only_the_proxy_may_say() {
         "X-Envoy-Original-Path",
         "X-authentik-username",
         "X_Authentik_Groups",
-        "x-AUTHENTIK-meta_APP",
+        "x-AUTHENTIK.jwt",
         "",
         " ",
         "a b",

@@ -177,6 +177,10 @@ fn edited(request: &[(String, String)], forward: &Forward) -> Vec<(String, Strin
     for (name, value) in forward.identity.iter().flat_map(|identity| identity.identity_headers()) {
         headers.push((name.to_string(), text(value.as_bytes())));
     }
+    if let Some((name, value)) = forward.seal() {
+        headers.retain(|(other, _)| other != name);
+        headers.push((name.to_owned(), text(value.as_bytes())));
+    }
     headers
 }
 

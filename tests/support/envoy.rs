@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const COOKIE_SECRET: &str = "a cookie secret of more than thirty-two bytes";
 
+/// What the filter sends and the policy behind it accepts, unless a test says otherwise.
+pub(crate) const SEAL: &str = "seal-of-the-tests-0123456789abcdef";
+
 /// The file below Envoy's folder that has the filter, where it is watched.
 const WATCHED: &str = "filter.json";
 
@@ -33,6 +36,11 @@ const VMS: &str = "wasm.envoy.wasm.runtime.v8.active";
 
 const LISTENER: &str = "/static_resources/listeners/0";
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+/// The names of our filter and of the policy behind it that asks for the seal.
+const FILTER: &str = "authentik";
+const POLICY: &str = "authentik-seal";
+/// Whom the policy does not refuse.
+const ACCEPTED: &str = "/typed_config/rules/policies/unsealed/principals/0/not_id";
 
 /// What one Envoy is started with. Everything else is as in `envoy.yaml`.
 pub(crate) struct EnvoyOptions {
@@ -52,8 +60,12 @@ pub(crate) struct EnvoyOptions {
     pub(crate) is_watched: bool,
     /// What Envoy is run by, such as `valgrind`; nothing by default.
     pub(crate) launcher: Vec<String>,
-    /// HTTP filters in the place of ours, for comparison.
+    /// HTTP filters in the place of ours and of the seal's policy, for comparison.
     pub(crate) peers: Option<Vec<Value>>,
+    /// The seals that the policy behind the filter accepts; `None`: the one of the filter's environment.
+    accepted_seals: Option<Vec<String>>,
+    /// Our filter is not in the chain, and the policy behind it is.
+    is_filter_missing: bool,
     listener: Reserved,
 }
 
@@ -83,6 +95,7 @@ impl EnvoyOptions {
         let environment = [
             ("AUTHENTIK_CLIENT_SECRET", "demo-client-secret-0123456789abcdef0123456789abcdef"),
             ("AUTHENTIK_COOKIE_SECRET", COOKIE_SECRET),
+            ("AUTHENTIK_SEAL", SEAL),
         ];
         Self {
             configuration,
@@ -95,6 +108,8 @@ impl EnvoyOptions {
             is_watched: false,
             launcher: Vec::new(),
             peers: None,
+            accepted_seals: None,
+            is_filter_missing: false,
             listener,
         }
     }
@@ -121,6 +136,25 @@ impl EnvoyOptions {
     /// Sets one field of the Wasm filter's own configuration (`envoy.extensions.wasm.v3.PluginConfig`).
     pub(crate) fn plugin(mut self, field: &str, value: impl Into<Value>) -> Self {
         plugin(&mut self.bootstrap)[field] = value.into();
+        self
+    }
+
+    /// The policy behind the filter accepts these seals and no other.
+    pub(crate) fn accepting(mut self, seals: &[&str]) -> Self {
+        self.accepted_seals = Some(seals.iter().map(|seal| (*seal).to_owned()).collect());
+        self
+    }
+
+    /// Takes the filter out of the chain, and leaves the policy behind it.
+    pub(crate) fn without_filter(mut self) -> Self {
+        self.is_filter_missing = true;
+        self
+    }
+
+    /// No seal and no policy that asks for one: the filter alone is measured.
+    pub(crate) fn unsealed(mut self) -> Self {
+        self.configuration.as_object_mut().expect("an object").remove("seal");
+        filters(&mut self.bootstrap).retain(|it| it["name"] != POLICY);
         self
     }
 
@@ -228,12 +262,32 @@ impl EnvoyOptions {
             Some(name) if name.ends_with(".Struct") => self.configuration.clone(),
             _ => json!(self.configuration.to_string()),
         };
+        let filters = filters(&mut bootstrap);
+        if let Some(policy) = filters.iter_mut().find(|it| it["name"] == POLICY) {
+            self.accept_seals(policy);
+        }
+        filters.retain(|it| !self.is_filter_missing || it["name"] != FILTER);
         if let Some(peers) = &self.peers {
-            let filters = filters(&mut bootstrap);
-            filters.retain(|it| it["name"] != "authentik");
+            filters.retain(|it| it["name"] != FILTER && it["name"] != POLICY);
             filters.splice(..0, peers.iter().cloned());
         }
         bootstrap
+    }
+
+    fn accept_seals(&self, policy: &mut Value) {
+        let own = || self.environment.get("AUTHENTIK_SEAL").map(|seal| vec![seal.clone()]);
+        let Some(seals) = self.accepted_seals.clone().or_else(own) else { return };
+        let accepted = policy.pointer_mut(ACCEPTED).expect("a principal");
+        let header = accepted["header"].take();
+        let one = |seal: &String| {
+            let mut header = header.clone();
+            header["string_match"]["exact"] = json!(seal);
+            json!({"header": header})
+        };
+        *accepted = match seals.as_slice() {
+            [seal] => one(seal),
+            several => json!({"or_ids": {"ids": several.iter().map(one).collect::<Vec<_>>()}}),
+        };
     }
 }
 
@@ -243,7 +297,7 @@ fn plugin(bootstrap: &mut Value) -> &mut Value {
 }
 
 fn filter(bootstrap: &mut Value) -> &mut Value {
-    filters(bootstrap).iter_mut().find(|it| it["name"] == "authentik").expect("the filter")
+    filters(bootstrap).iter_mut().find(|it| it["name"] == FILTER).expect("the filter")
 }
 
 /// Moves the filter out of a bootstrap into a file that Envoy watches instead.
@@ -532,7 +586,7 @@ impl Drop for Folder {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{EnvoyOptions, MANAGER, plugin};
+    use super::{ACCEPTED, EnvoyOptions, FILTER, MANAGER, POLICY, SEAL, filters, plugin};
 
     fn options() -> EnvoyOptions {
         EnvoyOptions::as_written("module.wasm".into(), 10000)
@@ -548,8 +602,51 @@ mod tests {
             let configuration = plugin["configuration"]["value"].as_str().unwrap();
             plugin["configuration"]["value"] = serde_json::from_str(configuration).unwrap();
             plugin["vm_config"]["code"]["local"]["filename"] = Value::Null;
+            accepted(tree)["header"]["string_match"]["exact"] = Value::Null;
         }
         assert_eq!(started, written);
+    }
+
+    /// Whom the policy behind the filter lets pass.
+    fn accepted(bootstrap: &mut Value) -> &mut Value {
+        let policy = filters(bootstrap).iter_mut().find(|it| it["name"] == POLICY).unwrap();
+        policy.pointer_mut(ACCEPTED).unwrap()
+    }
+
+    #[test]
+    fn filter_and_policy_have_one_seal_unless_told_otherwise() {
+        let exact = |options: EnvoyOptions| accepted(&mut options.bootstrap())["header"].clone();
+        let header = |seal: &str| json!({"name": "x-authentik-seal", "string_match": {"exact": seal}});
+        assert_eq!(exact(options()), header(SEAL));
+        assert_eq!(exact(options().env("AUTHENTIK_SEAL", "another")), header("another"));
+        assert_eq!(exact(options().accepting(&["a third"])), header("a third"));
+        let several = accepted(&mut options().accepting(&["old", "new"]).bootstrap()).clone();
+        let ids = [json!({"header": header("old")}), json!({"header": header("new")})];
+        assert_eq!(several, json!({"or_ids": {"ids": ids}}));
+    }
+
+    #[test]
+    fn the_filter_or_the_seal_can_be_left_out() {
+        let names = |options: EnvoyOptions| -> Vec<String> {
+            let mut bootstrap = options.bootstrap();
+            filters(&mut bootstrap).iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let router = "envoy.filters.http.router";
+        assert_eq!(names(options()), [FILTER, POLICY, router]);
+        assert_eq!(names(options().without_filter()), [POLICY, router]);
+        assert_eq!(names(options().unsealed()), [FILTER, router]);
+        let mut compared = options();
+        compared.peers = Some(vec![json!({"name": "peer"})]);
+        assert_eq!(names(compared), ["peer", router]);
+    }
+
+    /// It has a blank, which no seal has: with `envoy.yaml` as it is, nobody passes.
+    #[test]
+    fn the_value_in_the_example_is_never_the_filter_s() {
+        let text = std::fs::read_to_string(super::root().join("envoy.yaml")).unwrap();
+        let mut written: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let value = accepted(&mut written)["header"]["string_match"]["exact"].clone();
+        assert!(value.as_str().unwrap().contains(' '), "{value}");
     }
 
     #[test]
@@ -591,7 +688,7 @@ mod tests {
         }
         let filters: Vec<_> =
             manager["http_filters"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
-        assert_eq!(filters, ["authentik", "envoy.filters.http.router"]);
+        assert_eq!(filters, [FILTER, POLICY, "envoy.filters.http.router"]);
         let plugin = plugin(&mut bootstrap);
         assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
         assert!(plugin.get("allow_on_headers_stop_iteration").is_none());

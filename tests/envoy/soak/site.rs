@@ -186,6 +186,7 @@ impl Site {
         let domain =
             json!({"mode": "forward_domain", "cookie_domain": "domain.test", "intercept_header_auth": false});
         json!({
+            "seal": {"values": [{"env": "AUTHENTIK_SEAL"}]},
             "authentik": {
                 "cluster": "authentik",
                 "host": self.authentik.read().unwrap().public_base(),
