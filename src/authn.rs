@@ -17,6 +17,7 @@
 mod attributes;
 mod browser;
 mod cache;
+mod call_queue;
 mod cookies;
 pub mod credential;
 pub mod decision;
@@ -76,7 +77,7 @@ use self::session::{Origin, Session};
 use self::slots::Slots;
 use self::throttle::Throttle;
 use self::time::Timestamp;
-use self::verdict::Verdict;
+use self::verdict::{Refusal, Verdict};
 use crate::config::{Config, Mode, Provider};
 
 pub use self::flights::{RequestId, Ticket};
@@ -145,7 +146,9 @@ pub struct Authenticator {
     config: Config,
     directory: Directory,
     providers: Vec<ProviderState>,
+    /// Good verdicts. Refusals have a cache of their own: any number of guesses takes no good verdict's place.
     cache: Cache<Verdict>,
+    refusals: Cache<Refusal>,
     sessions: Cache<Rc<Session>>,
     slots: Slots,
     flights: Flights,
@@ -183,9 +186,10 @@ impl Authenticator {
             directory: Directory::new(&config.providers),
             providers,
             cache: Cache::new(config.cache.local_entries, bytes),
+            refusals: Cache::new(config.cache.local_entries, bytes / 8),
             sessions: Cache::new(config.cache.local_entries, bytes),
             slots: Slots::new(&config),
-            flights: Flights::default(),
+            flights: Flights::new(&config.authentik),
             throttle: Throttle::new(&config.throttle),
             unowned_names: UnownedNames::default(),
             config,
@@ -641,7 +645,7 @@ mod tests {
         assert_eq!((status(8_192), status(8_193)), (Some(503), Some(503)));
         authenticator.forget(7);
         assert!(authenticator.authenticate(&env, 8_194, &request).is_none(), "one has left");
-        let calls = authenticator.take_calls();
+        let calls = authenticator.take_calls(env.now);
         assert_eq!(calls.len(), 1);
         for (ticket, _) in calls {
             authenticator.answered(&env, ticket, &Answer::Reset);
@@ -665,7 +669,7 @@ mod tests {
         assert!(matches!(unknown, Some(Decision::Reply(reply)) if reply.status == 503), "nobody knows it");
         assert!(authenticator.authenticate(&env, 2, &request).is_none());
         assert!(authenticator.resume(&env, 2, &request).is_none(), "its verdict is not there");
-        for (ticket, _) in authenticator.take_calls() {
+        for (ticket, _) in authenticator.take_calls(env.now) {
             authenticator.answered(&env, ticket, &Answer::Reset);
         }
         assert_eq!(authenticator.next_ready(), Some(2));
@@ -686,7 +690,7 @@ mod tests {
             other => panic!("a reply, not {other:?}"),
         };
         assert!(authenticator.authenticate(&env(0), 1, &request).is_none());
-        let (lost, _) = authenticator.take_calls().remove(0);
+        let (lost, _) = authenticator.take_calls(at(0)).remove(0);
         authenticator.tick(&env(7), 0);
         assert_eq!(authenticator.next_ready(), None, "5 seconds for the call, 2 for Envoy's own answer");
         authenticator.tick(&env(8), 0);
@@ -694,7 +698,7 @@ mod tests {
         assert_eq!(status(authenticator.resume(&env(8), 1, &request)), 503);
         // The next request with this credential asks again, and the late answer is not taken for its own.
         assert!(authenticator.authenticate(&env(9), 2, &request).is_none());
-        let calls = authenticator.take_calls();
+        let calls = authenticator.take_calls(at(9));
         let refused = Answer::Response {
             status: 400,
             retry_after: None,
@@ -724,7 +728,7 @@ mod tests {
                 retry_after: None,
                 body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
             };
-            let mut calls = authenticator.take_calls().into_iter();
+            let mut calls = authenticator.take_calls(env.now).into_iter();
             let answered = calls.next().and_then(|(ticket, _)| {
                 authenticator.answered(&env, ticket, &refused);
                 let ready = authenticator.next_ready()?;

@@ -77,8 +77,12 @@ pub struct Authentik {
     pub timeout: Duration,
     /// Longest answer that is read, in bytes.
     pub max_response_bytes: usize,
-    /// Most calls that are out at one time, per worker.
+    /// Most calls that are out at one time, per worker. How many are adapts to authentik's answers.
+    pub max_concurrent_calls: usize,
+    /// Most calls that wait for a place, per worker.
     pub max_pending_calls: usize,
+    /// Longest wait for a place.
+    pub max_wait_seconds: u64,
 }
 
 /// One of authentik's proxy providers.
@@ -201,8 +205,10 @@ pub enum SessionIssue {
 /// The brake on guessing.
 #[derive(Debug)]
 pub struct Throttle {
-    /// Refused credentials until the brake is on; 0: never.
+    /// Refused credentials of one user name (and source address) until further unknown ones are not asked for; 0: never.
     pub failures: u32,
+    /// The same for one user name from all source addresses together.
+    pub failures_per_user: u32,
     /// Time in which they are counted.
     pub window_seconds: u64,
     /// Whether Envoy's `source.address` is the client's own.
@@ -288,13 +294,17 @@ fn read_authentik(mut object: Object<'_>) -> Option<Authentik> {
     let base = read_base_url(&mut object, "host");
     let timeout = Duration::from_secs(object.integer_or("timeout_seconds", 5, 1..=60));
     let max_response_bytes = object.integer_or("max_response_bytes", 1 << 20, 4096..=16 << 20);
+    let max_concurrent_calls = object.integer_or("max_concurrent_calls", 8, 1..=1_024);
     let max_pending_calls = object.integer_or("max_pending_calls", 256, 1..=65_536);
+    let max_wait_seconds = object.integer_or("max_wait_seconds", 15, 1..=300);
     Some(Authentik {
         cluster,
         base: base?,
         timeout,
         max_response_bytes: to_usize(max_response_bytes),
+        max_concurrent_calls: to_usize(max_concurrent_calls),
         max_pending_calls: to_usize(max_pending_calls),
+        max_wait_seconds,
     })
 }
 
@@ -569,6 +579,8 @@ fn read_session(mut object: Object<'_>) -> Session {
 fn read_throttle(mut object: Object<'_>) -> Throttle {
     Throttle {
         failures: u32::try_from(object.integer_or("failures", 10, 0..=100_000)).unwrap_or_default(),
+        failures_per_user: u32::try_from(object.integer_or("failures_per_user", 100, 1..=100_000))
+            .unwrap_or_default(),
         window_seconds: object.integer_or("window_seconds", 60, 1..=3600),
         trust_source_address: object.bool_or("trust_source_address", false),
     }

@@ -39,7 +39,7 @@ pub(crate) fn provider(slug: &str, changes: &Value) -> Value {
 /// A configuration with these providers. Small caches, so that their limits are met.
 pub(crate) fn configuration(providers: &[Value], changes: &Value) -> Value {
     let mut configuration = json!({
-        "authentik": {"cluster": "authentik", "host": BASE, "max_pending_calls": 4},
+        "authentik": {"cluster": "authentik", "host": BASE, "max_concurrent_calls": 4, "max_pending_calls": 2},
         "providers": providers,
         "owned_headers": ["X-Tenant"],
         "allow_cors_origins": ["https://demo.example.test"],
@@ -197,14 +197,14 @@ impl Worker {
 
     /// The calls that the core wants to make.
     pub(crate) fn calls(&mut self) -> Vec<(Ticket, Call)> {
-        let calls = self.core.take_calls();
+        let calls = self.core.take_calls(Timestamp::from_seconds(self.now));
         for (ticket, call) in &calls {
             promises::of_call(call, self.core.config());
             assert!(self.out.iter().all(|(out, _)| out != ticket), "two calls are out for one ticket");
             self.out.push((*ticket, self.now));
         }
         let config = self.core.config();
-        let most = config.authentik.max_pending_calls + config.providers.len();
+        let most = config.authentik.max_concurrent_calls;
         assert!(self.out.len() <= most, "{} calls are out", self.out.len());
         calls
     }

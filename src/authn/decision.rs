@@ -162,6 +162,7 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
     let retry = match fault {
         Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
         Fault::TooManyCalls | Fault::TooManyWaiting => 1,
+        Fault::WaitedTooLong => RETRY_SECONDS,
         Fault::Unavailable { retry_after: None, .. }
         | Fault::Unreachable { .. }
         | Fault::Lost

@@ -1,7 +1,7 @@
 //! Calls to authentik that are under way, and who waits for them.
 //!
 //! Owns: single flight (one inquiry for any number of requests with the same credential, one fetch per key set), the
-//! limit on calls, their deadlines, and who is braked. An inquiry belongs to nobody: it goes on when its first client
+//! deadlines of calls, and who is rate limited. How many calls are out is [`super::call_queue`]'s. An inquiry belongs to nobody: it goes on when its first client
 //! leaves. A request that waits keeps no headers: they are read again from the host when its verdict is there.
 //! Must not: judge (that is [`super::inquiry`]'s), remember verdicts ([`super::memory`]'s), or say what a request is
 //! told ([`super::decision`]'s).
@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::call_queue::{CallQueue, Full, Priority};
 use super::credential::{AuthScheme, Credential};
 use super::decision::{self, Decision};
 use super::directory::ProviderId;
@@ -19,13 +20,14 @@ use super::fingerprint::Fingerprint;
 use super::inquiry::{self, Facts, Outcome, Progress, Stage};
 use super::keyring::Activity;
 use super::memory::Case;
-use super::provider::{self, Answer, Call};
+use super::provider::{self, Answer, Call, NotSent};
 use super::request::{HeaderBlock, RequestView};
 use super::session::Session;
 use super::throttle::Guesser;
 use super::time::Timestamp;
 use super::verdict::Verdict;
 use super::{Authenticator, Env, Request};
+use crate::config;
 
 /// Most requests that wait in one worker. The filter keeps their numbers only; Envoy keeps their headers.
 const MAX_WAITERS: usize = 8192;
@@ -54,30 +56,22 @@ enum Subject {
 type FlightName = (ProviderId, Fingerprint);
 
 /// Inquiries and fetches that are under way in this worker, and the requests that wait for them.
-#[derive(Default)]
 pub(super) struct Flights {
     inquiries: HashMap<FlightName, Flight>,
-    key_fetches: HashMap<ProviderId, SentCall>,
     waiting: HashMap<RequestId, Waiter>,
     /// Requests whose verdict is there, in the order in which it came; some may have left.
     ready: VecDeque<RequestId>,
-    outbox: Vec<(Ticket, Call)>,
-    last_number: u64,
-}
-
-/// A call that is out.
-#[derive(Debug, Clone, Copy)]
-struct SentCall {
-    number: u64,
-    at: Timestamp,
+    calls: CallQueue<Subject>,
 }
 
 impl Flights {
-    fn send(&mut self, subject: Subject, call: Call, at: Timestamp) -> SentCall {
-        self.last_number = self.last_number.wrapping_add(1);
-        let number = self.last_number;
-        self.outbox.push((Ticket { subject, number }, call));
-        SentCall { number, at }
+    pub(super) fn new(config: &config::Authentik) -> Self {
+        Self {
+            inquiries: HashMap::new(),
+            waiting: HashMap::new(),
+            ready: VecDeque::new(),
+            calls: CallQueue::new(config.max_concurrent_calls, config.max_pending_calls),
+        }
     }
 
     /// The verdict for all who wait for an inquiry.
@@ -94,9 +88,11 @@ impl Flights {
 /// One inquiry, where it stands, and who waits for it.
 struct Flight {
     stage: Stage,
+    /// Since when it waits for keys, if it does.
     since: Timestamp,
-    /// `None`: it waits for keys.
-    call: Option<SentCall>,
+    /// The number of its call; `None`: it waits for keys.
+    call: Option<u64>,
+    priority: Priority,
     case: Case,
     guesser: Option<Guesser>,
     waiters: BTreeSet<RequestId>,
@@ -182,11 +178,9 @@ impl Authenticator {
             Some(Progress::AwaitKeys(stage)) => (stage, None),
             None => return Known::Verdict(Err(Fault::Host)),
         };
-        if self.flights.inquiries.len() >= self.config.authentik.max_pending_calls {
-            return Known::Verdict(self.settle(env, &case, Err(Fault::TooManyCalls)));
-        }
+        let priority = if self.was_good(&case) { Priority::Known } else { Priority::Unknown };
         let mut guesser = None;
-        if call.is_some() && !self.was_good(&case) {
+        if call.is_some() && priority == Priority::Unknown {
             let suspect = self.guesser(env, provider, credential);
             if let Err(retry_after) = self.throttle.begin(&suspect, env.now) {
                 let retry_after = Some(retry_after);
@@ -194,11 +188,30 @@ impl Authenticator {
             }
             guesser = Some(suspect);
         }
-        let call = call.map(|call| self.flights.send(Subject::Credential(name), call, env.now));
+        let placed = match call {
+            Some(call) => {
+                self.flights.calls.push(priority, Subject::Credential(name), call, env.now).map(Some)
+            }
+            // To wait for keys is no call; it has a bound of its own.
+            None if self.awaiting_keys_of(provider) >= self.config.authentik.max_pending_calls => Err(Full),
+            None => Ok(None),
+        };
+        let Ok(call) = placed else {
+            if let Some(guesser) = guesser {
+                self.throttle.take_back(&guesser);
+            }
+            return Known::Verdict(self.settle(env, &case, Err(Fault::TooManyCalls)));
+        };
         let waiters = BTreeSet::from([id]);
         self.flights.waiting.insert(id, waiter);
-        self.flights.inquiries.insert(name, Flight { stage, since: env.now, call, case, guesser, waiters });
+        let flight = Flight { stage, since: env.now, call, priority, case, guesser, waiters };
+        self.flights.inquiries.insert(name, flight);
         Known::Waiting
+    }
+
+    fn awaiting_keys_of(&self, provider: ProviderId) -> usize {
+        let flights = self.flights.inquiries.iter();
+        flights.filter(|((of, _), flight)| flight.awaits_keys_of(*of, provider)).count()
     }
 
     fn fingerprint(&self, case: &Case) -> Option<Fingerprint> {
@@ -221,31 +234,47 @@ impl Authenticator {
         self.settle(env, &case, Ok(judged)).ok()
     }
 
-    /// The calls that the shell is to send now.
-    pub fn take_calls(&mut self) -> Vec<(Ticket, Call)> {
-        core::mem::take(&mut self.flights.outbox)
+    /// The calls that the shell is to send now: as many as there are places for. Those that wait follow with the answers.
+    pub fn take_calls(&mut self, now: Timestamp) -> Vec<(Ticket, Call)> {
+        let mut calls = Vec::new();
+        while let Some((number, subject, call)) = self.flights.calls.pop(now) {
+            match subject {
+                // Nobody waits for it any more.
+                Subject::Credential(name) if self.is_abandoned(&name) => {
+                    self.flights.calls.cancel(number);
+                    if let Some(flight) = self.flights.inquiries.remove(&name) {
+                        self.release(flight.guesser, &Err(Fault::TooManyWaiting));
+                    }
+                }
+                Subject::Credential(_) | Subject::Keys(_) => calls.push((Ticket { subject, number }, call)),
+            }
+        }
+        calls
+    }
+
+    fn is_abandoned(&self, name: &FlightName) -> bool {
+        self.flights.inquiries.get(name).is_some_and(|flight| flight.waiters.is_empty())
     }
 
     /// An answer has come, or a call could not be sent. The requests that this settles are the next that
     /// [`Self::next_ready`] names. An answer that nobody waits for any more changes nothing.
     pub fn answered(&mut self, env: &Env<'_>, Ticket { subject, number }: Ticket, answer: &Answer) {
-        let is_expected = |call: Option<SentCall>| call.is_some_and(|call| call.number == number);
+        if self.flights.calls.ended(number, answer) {
+            self.go_on_with(env, Ticket { subject, number }, answer);
+        }
+    }
+
+    /// A call has come to its end, with an answer or without.
+    fn go_on_with(&mut self, env: &Env<'_>, Ticket { subject, number }: Ticket, answer: &Answer) {
         match subject {
             Subject::Keys(provider) => {
-                if is_expected(self.flights.key_fetches.get(&provider).copied()) {
-                    self.flights.key_fetches.remove(&provider);
-                    self.keys_answered(env, provider, answer);
-                    self.resume_awaiting_keys(env, provider);
-                }
+                self.keys_answered(env, provider, answer);
+                self.resume_awaiting_keys(env, provider);
             }
             Subject::Credential(name) => {
-                let mut due = self
-                    .flights
-                    .inquiries
-                    .extract_if(|other, flight| *other == name && is_expected(flight.call));
-                let flight = due.next();
-                drop(due);
-                if let Some((_, flight)) = flight {
+                if self.flights.inquiries.get(&name).is_some_and(|flight| flight.call == Some(number))
+                    && let Some(flight) = self.flights.inquiries.remove(&name)
+                {
                     self.go_on(env, name, flight, |stage, facts| stage.answered(answer, facts));
                 }
             }
@@ -329,30 +358,21 @@ impl Authenticator {
 
     fn give_up_lost_calls(&mut self, env: &Env<'_>) {
         let patience = self.config.authentik.timeout.as_secs().saturating_add(LOST_AFTER_SECONDS);
-        let is_lost = |call: SentCall| env.now.since(call.at) > patience;
-        let tickets = |subject, call: SentCall| Ticket { subject, number: call.number };
-        let fetches = self.flights.key_fetches.iter().filter(|(_, call)| is_lost(**call));
-        let mut lost: Vec<_> =
-            fetches.map(|(provider, call)| tickets(Subject::Keys(*provider), *call)).collect();
-        for (name, flight) in &self.flights.inquiries {
-            lost.extend(
-                flight
-                    .call
-                    .filter(|call| is_lost(*call))
-                    .map(|call| tickets(Subject::Credential(*name), call)),
-            );
+        for (number, subject) in self.flights.calls.lost(env.now, patience) {
+            self.answered(env, Ticket { subject, number }, &Answer::Lost);
         }
-        for ticket in lost {
-            self.answered(env, ticket, &Answer::Lost);
+        // What has waited for a place for too long is not asked at all.
+        for (number, subject) in self.flights.calls.give_up(env.now, self.config.authentik.max_wait_seconds) {
+            self.go_on_with(env, Ticket { subject, number }, &Answer::NotSent(NotSent::WaitedTooLong));
         }
     }
 
-    /// Sends the fetch of a key set.
+    /// Sends the fetch of a key set, before all other calls that wait.
     pub(super) fn send_keys_call(&mut self, env: &Env<'_>, provider: ProviderId) {
         let Some(settings) = self.config.providers.get(provider) else { return };
         let call = provider::keys_call(&self.config, settings);
-        let sent = self.flights.send(Subject::Keys(provider), call, env.now);
-        self.flights.key_fetches.insert(provider, sent);
+        // There is always room for it.
+        let _ = self.flights.calls.push(Priority::Keys, Subject::Keys(provider), call, env.now);
     }
 
     /// For how many seconds the longest has waited for keys of this provider; `None`: nobody does.
@@ -380,7 +400,9 @@ impl Authenticator {
         step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
     ) {
         let (provider, _) = name;
-        let Flight { stage, since, call: _, case, guesser, waiters } = flight;
+        let Flight { stage, since, call, priority, case, guesser, waiters } = flight;
+        // One that had a call begins to wait for keys only now.
+        let since = if call.is_some() { env.now } else { since };
         let mut progress = self.with_facts(env, provider, |facts| step(stage, facts));
         let is_late = env.now.since(since) >= self.config.authentik.timeout.as_secs();
         if let Some(Progress::AwaitKeys(stage)) = progress {
@@ -397,12 +419,20 @@ impl Authenticator {
                 return self.flights.settle(waiters, &outcome);
             }
             Some(Progress::Ask(call, stage)) => {
-                (stage, Some(self.flights.send(Subject::Credential(name), call, env.now)))
+                let pushed = self.flights.calls.push(priority, Subject::Credential(name), call, env.now);
+                let Ok(number) = pushed else {
+                    let full = Err(Fault::TooManyCalls);
+                    self.release(guesser, &full);
+                    let outcome = self.settle(env, &case, full);
+                    return self.flights.settle(waiters, &outcome);
+                };
+                (stage, Some(number))
             }
             Some(Progress::AwaitKeys(stage)) => (stage, None),
             None => return self.flights.settle(waiters, &Err(Fault::Host)),
         };
-        self.flights.inquiries.insert(name, Flight { stage, since, call, case, guesser, waiters });
+        let flight = Flight { stage, since, call, priority, case, guesser, waiters };
+        self.flights.inquiries.insert(name, flight);
     }
 
     fn guesser(&self, env: &Env<'_>, provider: ProviderId, credential: &Credential<'_>) -> Guesser {
@@ -458,6 +488,7 @@ mod tests {
     struct Worker {
         core: Authenticator,
         sent: HashMap<RequestId, HeaderBlock>,
+        now: Timestamp,
     }
 
     impl Worker {
@@ -472,11 +503,13 @@ mod tests {
         }
 
         fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) -> Vec<(RequestId, u16)> {
+            self.now = env.now;
             self.core.tick(env, jitter_percent);
             self.told(env)
         }
 
         fn answered(&mut self, env: &Env<'_>, ticket: Ticket, answer: &Answer) -> Vec<(RequestId, u16)> {
+            self.now = env.now;
             self.core.answered(env, ticket, answer);
             self.told(env)
         }
@@ -507,7 +540,7 @@ mod tests {
             "providers": [provider("one"), provider("two")],
         });
         let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        Worker { core: Authenticator::new(config).unwrap(), sent: HashMap::new() }
+        Worker { core: Authenticator::new(config).unwrap(), sent: HashMap::new(), now: at(0) }
     }
 
     /// A token of the provider with a key that nobody has yet.
@@ -526,6 +559,7 @@ mod tests {
         let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let block = HeaderBlock::from_pairs(pairs);
         assert!(worker.core.authenticate(env, id, &block).is_none(), "request {id}");
+        worker.now = env.now;
         worker.sent.insert(id, block);
     }
 
@@ -535,7 +569,7 @@ mod tests {
             let (_, path) = call.headers.into_iter().find(|(name, _)| *name == ":path").unwrap();
             String::from_utf8(path.as_bytes().to_vec()).unwrap()
         };
-        worker.core.take_calls().into_iter().map(|(ticket, call)| (path(call), ticket)).collect()
+        worker.core.take_calls(worker.now).into_iter().map(|(ticket, call)| (path(call), ticket)).collect()
     }
 
     fn paths(worker: &mut Worker) -> Vec<String> {

@@ -7,7 +7,7 @@
 use core::cell::OnceCell;
 use std::rc::Rc;
 
-use super::cache::{CacheKey, Lifetime, Name};
+use super::cache::{Cache, CacheKey, Lifetime, Name};
 use super::credential::{self, BearerToken, Credential};
 use super::directory::ProviderId;
 use super::fault::{Fault, Rejection};
@@ -17,7 +17,7 @@ use super::inquiry::Outcome;
 use super::session::Session;
 use super::slots::{SharedVerdict, Times};
 use super::time::Timestamp;
-use super::verdict::Verdict;
+use super::verdict::{Refusal, Verdict};
 use super::verifier::{self, VerifiedIdentity};
 use super::{Authenticator, Env, ProviderState, Request};
 use crate::config::{BearerVerification, Provider};
@@ -70,14 +70,15 @@ impl Authenticator {
         let (key, fingerprint) = match credential {
             Credential::Bearer(token) => {
                 let name = Name::token(provider, token.expose().as_bytes());
-                if let Some(verdict) = self.cache.fresh(name, env.now) {
+                if let Some(verdict) = remembered(&mut self.cache, &mut self.refusals, name, env.now) {
                     return Some(Ok(verdict));
                 }
                 (CacheKey::token(provider, token.keep()), OnceCell::new())
             }
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
                 let fingerprint = state.keys.fingerprint(credential);
-                if let Some(verdict) = self.cache.fresh(Name::fingerprint(provider, &fingerprint), env.now) {
+                let name = Name::fingerprint(provider, &fingerprint);
+                if let Some(verdict) = remembered(&mut self.cache, &mut self.refusals, name, env.now) {
                     return Some(Ok(verdict));
                 }
                 (CacheKey::fingerprint(provider, fingerprint), OnceCell::from(fingerprint))
@@ -116,9 +117,24 @@ impl Authenticator {
             SharedVerdict::Vouched(verified) => self.vouched(verified, settings),
             SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
         };
-        let lifetime = self.lifetime(&verdict, fresh_until);
-        self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+        self.remember(case, &verdict, fresh_until);
         Some(verdict)
+    }
+
+    /// Keeps a verdict in this worker: a good one ends a refusal, and the other way round.
+    fn remember(&mut self, case: &Case, verdict: &Verdict, fresh_until: Timestamp) {
+        let lifetime = self.lifetime(verdict, fresh_until);
+        match verdict {
+            Verdict::Vouched(_) => {
+                self.refusals.remove(&case.key);
+                self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+            }
+            Verdict::Refused(rejection) => {
+                let refusal = Refusal { rejection: *rejection, was_good: self.was_good(case) };
+                self.cache.remove(&case.key);
+                self.refusals.insert(case.key.clone(), refusal, lifetime);
+            }
+        }
     }
 
     /// Remembers what came of a case. A fault may be bridged by what was known before.
@@ -169,8 +185,7 @@ impl Authenticator {
             }
         };
         if case.kind != Kind::Code {
-            let lifetime = self.lifetime(&verdict, fresh_until);
-            self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+            self.remember(case, &verdict, fresh_until);
         }
         Ok(verdict)
     }
@@ -202,7 +217,7 @@ impl Authenticator {
         let fingerprint = state.keys.fingerprint(&credential);
         let key = CacheKey::fingerprint(provider, fingerprint);
         let is_refused = || {
-            matches!(self.cache.last(&key), Some(Verdict::Refused(_)))
+            self.refusals.last(&key).is_some()
                 || self.slots.remembers_refusal(&fingerprint, &state.keys, env.surroundings, env.now)
         };
         self.config.cache.stale_seconds > 0
@@ -221,8 +236,9 @@ impl Authenticator {
     /// Whether this is no guess: authentik vouched for this very credential before, however long ago, or it came out of
     /// a box that only we can seal.
     pub(super) fn was_good(&self, case: &Case) -> bool {
-        let is_good = |verdict: &Verdict| matches!(verdict, Verdict::Vouched(_));
-        matches!(case.kind, Kind::Session | Kind::Code) || self.cache.last(&case.key).is_some_and(is_good)
+        matches!(case.kind, Kind::Session | Kind::Code)
+            || self.cache.last(&case.key).is_some()
+            || self.refusals.last(&case.key).is_some_and(|refusal| refusal.was_good)
     }
 
     fn vouched(&self, verified: VerifiedIdentity, settings: &Provider) -> Verdict {
@@ -266,6 +282,17 @@ impl Authenticator {
     fn settings_and_state(&self, provider: ProviderId) -> Option<(&Provider, &ProviderState)> {
         Some((self.config.providers.get(provider)?, self.providers.get(provider)?))
     }
+}
+
+/// What this worker remembers, good or not.
+fn remembered(
+    cache: &mut Cache<Verdict>,
+    refusals: &mut Cache<Refusal>,
+    name: Name<'_>,
+    now: Timestamp,
+) -> Option<Verdict> {
+    let refused = |refusal: Refusal| Verdict::Refused(refusal.rejection);
+    cache.fresh(name, now).or_else(|| refusals.fresh(name, now).map(refused))
 }
 
 /// Whether other workers profit: an exchange or an introspection costs authentik something, a local check nothing.

@@ -71,6 +71,8 @@ pub enum NotSent {
     NoCapacity,
     /// A header is not UTF-8.
     Unencodable,
+    /// It waited for a place for `authentik.max_wait_seconds`.
+    WaitedTooLong,
 }
 
 /// What the token endpoint made of a credential.
@@ -307,6 +309,7 @@ fn response(answer: &Answer) -> Result<(u16, &[u8]), Fault> {
         Answer::NotSent(NotSent::UnknownCluster) => Err(Fault::UnknownCluster),
         Answer::NotSent(NotSent::NoCapacity) => Err(Fault::NoCapacity),
         Answer::NotSent(NotSent::Unencodable) => Err(Fault::UnencodableCall),
+        Answer::NotSent(NotSent::WaitedTooLong) => Err(Fault::WaitedTooLong),
     }
 }
 

@@ -124,7 +124,14 @@ impl Slots {
             | Rejection::Throttled { .. }
             | Rejection::UnknownHost => return,
         };
-        self.write(fingerprint, keys, surroundings, encode(kind, fingerprint, times, b"", b""));
+        // Guesses, of which there is no end, take no good verdict's place.
+        let is_taken = self
+            .name(fingerprint)
+            .and_then(|name| surroundings.shared(&name))
+            .is_some_and(|shared| is_fresh_and_of_another(&shared.value, fingerprint, times.vouched));
+        if !is_taken {
+            self.write(fingerprint, keys, surroundings, encode(kind, fingerprint, times, b"", b""));
+        }
     }
 
     fn write(
@@ -161,6 +168,20 @@ fn encode(kind: u8, fingerprint: &Fingerprint, times: Times, token: &[u8], claim
     entry.extend_from_slice(token);
     entry.extend_from_slice(claims);
     entry
+}
+
+/// Whether this looks like a good verdict on another credential that is still fresh, whichever entry of `providers` it is
+/// of: it is not authenticated, for a forged one only keeps a refusal from being shared.
+fn is_fresh_and_of_another(entry: &[u8], fingerprint: &Fingerprint, now: Timestamp) -> bool {
+    let parts = || {
+        let ([version, kind], rest) = entry.split_first_chunk()?;
+        let (fresh_until, rest) = rest.split_first_chunk()?;
+        let (_times, rest) = rest.split_first_chunk::<16>()?;
+        let (other, _) = rest.split_first_chunk()?;
+        let fresh_until = Timestamp::from_seconds(u64::from_be_bytes(*fresh_until));
+        Some(*version == VERSION && *kind == VOUCHED && fresh_until > now && *other != fingerprint.0)
+    };
+    parts().unwrap_or(false)
 }
 
 /// An entry that is ours, for this fingerprint.
@@ -335,6 +356,28 @@ pub(super) mod tests {
             assert_eq!(read(at(0)), before, "only a definite no of authentik's is shared");
         }
         assert_eq!(memory.names().len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_takes_no_fresh_good_verdict_s_place_but_its_own() {
+        let (memory, (slots, keys)) = (Memory::default(), slots(1, "demo"));
+        let (good, guess) = (fingerprint(&keys, "good"), fingerprint(&keys, "guess"));
+        let refuse = |fingerprint: &Fingerprint, now: u64| {
+            let times = Times { fresh_until: at(now + 10), vouched: at(now), end: at(now + 10) };
+            slots.write_refused(fingerprint, &keys, &memory, Rejection::Refused(Grant::Password), times);
+        };
+        slots.write_vouched(&good, &keys, &memory, &verified("a.b.c"), at(60));
+        refuse(&guess, 59);
+        assert!(slots.read(&guess, &keys, &memory, at(59)).is_none());
+        assert!(matches!(slots.read(&good, &keys, &memory, at(59)), Some((SharedVerdict::Vouched(_), _))));
+        refuse(&guess, 60);
+        assert!(matches!(slots.read(&guess, &keys, &memory, at(60)), Some((SharedVerdict::Refused(_), _))));
+        slots.write_vouched(&good, &keys, &memory, &verified("a.b.c"), at(60));
+        refuse(&good, 0);
+        assert!(matches!(slots.read(&good, &keys, &memory, at(0)), Some((SharedVerdict::Refused(_), _))));
+        // A good verdict takes any place.
+        slots.write_vouched(&guess, &keys, &memory, &verified("a.b.c"), at(60));
+        assert!(matches!(slots.read(&guess, &keys, &memory, at(0)), Some((SharedVerdict::Vouched(_), _))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The brake on guessing: refused credentials per user name, and per source address where that can be trusted.
+//! Rate limit of refused credentials: per user name, and per user name and source address where that can be trusted.
 //!
 //! Owns: the counts, bounded in number. They are this worker's own. A guess counts from the moment it is sent, so that
 //! many at one time are no way around the brake; it is taken back when it was none.
@@ -35,18 +35,28 @@ struct Count {
 }
 
 /// The counts of one worker.
+///
+/// Where the source address is the client's own, a guesser limits himself: his failures count per user name *and* address.
+/// Then `failures_per_user` bounds what all addresses together may cost one user name, and what all names together may cost
+/// one address. Where it is not, the user name alone counts.
 pub(super) struct Throttle {
     limit: u32,
+    limit_of_all: u32,
     window_seconds: u64,
-    usernames: LruCache<(ProviderId, NameDigest), Count>,
+    pairs: LruCache<(Option<Name>, Option<String>), Count>,
+    usernames: LruCache<Name, Count>,
     addresses: LruCache<String, Count>,
 }
+
+type Name = (ProviderId, NameDigest);
 
 impl Throttle {
     pub(super) fn new(config: &config::Throttle) -> Self {
         Self {
             limit: config.failures,
+            limit_of_all: config.failures_per_user,
             window_seconds: config.window_seconds,
+            pairs: LruCache::new(MAX_COUNTS),
             usernames: LruCache::new(MAX_COUNTS),
             addresses: LruCache::new(MAX_COUNTS),
         }
@@ -57,25 +67,30 @@ impl Throttle {
     /// # Errors
     /// It may not be sent; seconds after which one may.
     pub(super) fn begin(&mut self, guesser: &Guesser, now: Timestamp) -> Result<(), u64> {
-        if self.limit == 0 {
+        if self.limit == 0 || guesser.is_unknown() {
             return Ok(());
         }
-        let (limit, window) = (self.limit, self.window_seconds);
-        let wait = |count: &Count| {
-            let age = now.since(count.since);
-            (count.failures >= limit && age < window).then(|| window.saturating_sub(age).max(1))
+        let window = self.window_seconds;
+        let wait = |limit: u32| {
+            move |count: &Count| {
+                let age = now.since(count.since);
+                (count.failures >= limit && age < window).then(|| window.saturating_sub(age).max(1))
+            }
         };
-        let by_name = guesser.name().and_then(|name| self.usernames.peek(&name).and_then(wait));
+        let by_pair = self.pairs.peek(&guesser.pair()).and_then(wait(self.limit));
+        let of_all = wait(self.limit_of_all);
+        let by_name = guesser.name().and_then(|name| self.usernames.peek(&name).and_then(&of_all));
         let by_address =
-            guesser.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(wait));
-        if let Some(seconds) = by_name.max(by_address) {
+            guesser.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(&of_all));
+        if let Some(seconds) = by_pair.max(by_name).max(by_address) {
             return Err(seconds);
         }
-        if let Some(name) = guesser.name() {
-            count_one(&mut self.usernames, name, now, window);
-        }
+        count_one(&mut self.pairs, guesser.pair(), now, window);
         if let Some(address) = &guesser.address {
             count_one(&mut self.addresses, address.clone(), now, window);
+            if let Some(name) = guesser.name() {
+                count_one(&mut self.usernames, name, now, window);
+            }
         }
         Ok(())
     }
@@ -83,6 +98,7 @@ impl Throttle {
     /// The guess was none: the credential is good, or nobody could say.
     pub(super) fn take_back(&mut self, guesser: &Guesser) {
         let counts = [
+            self.pairs.peek_mut(&guesser.pair()),
             guesser.name().and_then(|name| self.usernames.peek_mut(&name)),
             guesser.address.as_ref().and_then(|address| self.addresses.peek_mut(address)),
         ];
@@ -93,8 +109,17 @@ impl Throttle {
 }
 
 impl Guesser {
-    fn name(&self) -> Option<(ProviderId, NameDigest)> {
+    fn name(&self) -> Option<Name> {
         Some((self.provider, self.username?))
+    }
+
+    fn pair(&self) -> (Option<Name>, Option<String>) {
+        (self.name(), self.address.clone())
+    }
+
+    /// A token has no user name; without an address there is nothing to count it by.
+    const fn is_unknown(&self) -> bool {
+        self.username.is_none() && self.address.is_none()
     }
 }
 
@@ -118,7 +143,13 @@ mod tests {
     }
 
     fn throttle(failures: u32) -> Throttle {
-        Throttle::new(&config::Throttle { failures, window_seconds: 60, trust_source_address: true })
+        let config = config::Throttle {
+            failures,
+            failures_per_user: 7,
+            window_seconds: 60,
+            trust_source_address: true,
+        };
+        Throttle::new(&config)
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -149,13 +180,44 @@ mod tests {
     }
 
     #[test]
-    fn many_names_from_one_address_are_braked() {
+    fn a_guesser_limits_himself_and_not_the_user() {
         let mut throttle = throttle(3);
-        for name in ["a", "b", "c"] {
+        let (attacker, alice) = (guesser("alice", Some("192.0.2.1")), guesser("alice", Some("192.0.2.2")));
+        for _ in 0..3 {
+            assert_eq!(throttle.begin(&attacker, at(0)), Ok(()));
+        }
+        assert_eq!(throttle.begin(&attacker, at(0)), Err(60));
+        assert_eq!(throttle.begin(&alice, at(0)), Ok(()), "from her own address");
+    }
+
+    #[test]
+    fn all_addresses_together_have_a_limit_for_one_name() {
+        let mut throttle = throttle(3);
+        for number in 0..7 {
+            let address = format!("192.0.2.{number}");
+            assert_eq!(throttle.begin(&guesser("alice", Some(&address)), at(0)), Ok(()), "{address}");
+        }
+        assert_eq!(throttle.begin(&guesser("alice", Some("192.0.2.9")), at(0)), Err(60));
+        assert_eq!(throttle.begin(&guesser("bob", Some("192.0.2.9")), at(0)), Ok(()));
+    }
+
+    #[test]
+    fn many_names_from_one_address_have_the_same_limit_together() {
+        let mut throttle = throttle(3);
+        for name in ["a", "b", "c", "d", "e", "f", "g"] {
             assert_eq!(throttle.begin(&guesser(name, Some("192.0.2.1")), at(0)), Ok(()));
         }
-        assert_eq!(throttle.begin(&guesser("d", Some("192.0.2.1")), at(0)), Err(60));
-        assert_eq!(throttle.begin(&guesser("d", Some("192.0.2.2")), at(0)), Ok(()));
+        assert_eq!(throttle.begin(&guesser("h", Some("192.0.2.1")), at(0)), Err(60));
+        assert_eq!(throttle.begin(&guesser("h", Some("192.0.2.2")), at(0)), Ok(()));
+    }
+
+    #[test]
+    fn without_a_name_or_an_address_there_is_nothing_to_count() {
+        let mut throttle = throttle(1);
+        let nobody = Guesser { provider: 0, username: None, address: None };
+        for _ in 0..10 {
+            assert_eq!(throttle.begin(&nobody, at(0)), Ok(()));
+        }
     }
 
     #[test]
@@ -168,6 +230,6 @@ mod tests {
         for number in 0..20_000 {
             assert_eq!(on.begin(&guesser(&number.to_string(), None), at(0)), Ok(()));
         }
-        assert_eq!(on.usernames.len(), MAX_COUNTS.get());
+        assert_eq!(on.pairs.len(), MAX_COUNTS.get());
     }
 }

@@ -16,6 +16,20 @@ pub enum Verdict {
     Refused(Rejection),
 }
 
+/// A refusal that is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) rejection: Rejection,
+    /// Whether authentik vouched for the credential before: then it is no guess, however often it comes.
+    pub(super) was_good: bool,
+}
+
+impl Weigh for Refusal {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 impl Weigh for Verdict {
     fn weight(&self) -> usize {
         match self {

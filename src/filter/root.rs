@@ -85,7 +85,8 @@ impl Worker {
 
     /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
     fn send_calls(&self) {
-        while let Some(calls) = self.with_core(|core, _| core.take_calls()).filter(|calls| !calls.is_empty())
+        while let Some(calls) =
+            self.with_core(|core, env| core.take_calls(env.now)).filter(|calls| !calls.is_empty())
         {
             for (ticket, call) in calls {
                 match host::dispatch(&call) {

@@ -14,10 +14,16 @@ use authentik_proxy_wasm::config::Config;
 use super::{NOW, Reply, Subject, Told};
 
 /// No host cryptography, no shared data.
-struct Bare {
+pub(crate) struct Bare {
     /// Whether the request for randomness of this number is not met.
     denies: fn(u32) -> bool,
     asked: Cell<u32>,
+}
+
+impl Default for Bare {
+    fn default() -> Self {
+        Self { denies: |_| false, asked: Cell::default() }
+    }
 }
 
 impl Surroundings for Bare {
@@ -111,7 +117,7 @@ impl Subject for Core {
     }
 
     fn calls(&mut self) -> Vec<String> {
-        self.pending.extend(self.authenticator.take_calls());
+        self.pending.extend(self.authenticator.take_calls(Timestamp::from_seconds(self.now)));
         self.pending.iter().map(|(_, call)| path_of(call)).collect()
     }
 

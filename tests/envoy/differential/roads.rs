@@ -109,7 +109,7 @@ impl Core {
 
     /// As the stand-in does. Only keys are ever asked for.
     fn answer_calls(&mut self) {
-        let calls = self.authenticator.take_calls();
+        let calls = self.authenticator.take_calls(self.surroundings.env().now);
         assert_eq!(calls.len(), self.key_sets.len());
         for (ticket, call) in calls {
             let body = Secret::new(self.key_sets[&path_of(&call)].clone().into_bytes());
