@@ -222,7 +222,11 @@ pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
                 name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
             })
         };
-        let is_forbidden = has("private") || has("no-store");
+        // `private="x-name"` keeps that field only out of shared caches (RFC 9111 §5.2.2.7).
+        let is_private = lines.iter().flat_map(|value| value.split(|byte| *byte == b','));
+        let is_private =
+            is_private.into_iter().any(|part| part.trim_ascii().eq_ignore_ascii_case(b"private"));
+        let is_forbidden = is_private || has("no-store");
         let is_general = field == b"cache-control";
         match (has_authorization, lines.is_empty()) {
             (_, true) => is_general && !has_authorization,
