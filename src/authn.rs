@@ -11,124 +11,66 @@
 //!                                                                    └─ inquiry ── (calls) ── verdict ──> Decision
 //! ```
 //!
-//! The core knows no host: `now` and [`Surroundings`] are arguments, calls to authentik are values that the shell
+//! The core knows no host: `now` and [`Host`] are arguments, calls to authentik are values that the shell
 //! fetches with [`Authenticator::take_calls`] and answers later.
 
-mod attributes;
-mod browser;
-mod cache;
-mod call_queue;
-mod cookies;
-pub mod credential;
-pub mod decision;
+pub mod authentik;
+pub mod cache;
 pub mod directory;
+pub mod env;
 pub mod fault;
-pub mod fingerprint;
-mod flights;
-pub mod headers;
 pub mod identity;
-mod inquiry;
-pub mod jwks;
-mod jws;
-mod key_fetches;
-mod keyring;
-mod login;
-mod memory;
-pub mod origin;
-mod packed;
-mod page;
-pub mod provider;
+pub mod jwt;
+pub mod login;
+pub mod reply;
 pub mod request;
-pub mod sealing;
-pub mod secret;
-mod session;
-mod sessions;
-mod shared_keys;
-pub mod signature;
-mod skip;
-mod slots;
-mod throttle;
-pub mod time;
-pub mod token;
+pub mod session;
 pub mod verdict;
-pub mod verifier;
+pub mod verification;
 
 use core::cell::LazyCell;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use self::attributes::UnownedNames;
-use self::cache::Cache;
-use self::cookies::Cookie;
-use self::credential::{AuthScheme, Credential};
-use self::decision::{Asker, Decision, Forward};
-use self::directory::{Directory, Found, ProviderId};
-use self::fault::{Fault, Rejection};
-use self::fingerprint::ProviderKeys;
-use self::flights::{Flights, Known, Purpose};
-use self::headers::{Header, HeaderValue};
-use self::identity::Identity;
-use self::jwks::KeySet;
-use self::keyring::KeyRing;
-use self::origin::Host;
-use self::request::{HeaderBlock, RequestView};
-use self::sealing::SealingKeys;
-use self::session::{Origin, Session};
-use self::slots::Slots;
-use self::throttle::Throttle;
-use self::time::Timestamp;
-use self::verdict::{Refusal, Verdict};
+use crate::authn::cache::fingerprint::ProviderKeys;
+use crate::authn::cache::jwks::KeyRing;
+use crate::authn::cache::local;
+use crate::authn::cache::local::Cache;
+use crate::authn::cache::shared::Slots;
+use crate::authn::directory::{Directory, Found, ProviderId};
+use crate::authn::env::Env;
+use crate::authn::fault::{Fault, Rejection};
+use crate::authn::identity::Identity;
+use crate::authn::identity::attributes::UnownedNames;
+use crate::authn::jwt::jwk::KeySet;
+use crate::authn::jwt::verifier;
+use crate::authn::login::state;
+use crate::authn::reply::{Asker, Decision, Forward};
+use crate::authn::request::credential::{AuthScheme, Credential};
+use crate::authn::request::view::{HeaderBlock, RequestView};
+use crate::authn::request::{credential, open_paths};
+use crate::authn::session::cipher::SealingKeys;
+use crate::authn::session::content::{Origin, Session};
+use crate::authn::session::cookies;
+use crate::authn::session::cookies::Cookie;
+use crate::authn::verdict::{Refusal, Verdict};
+use crate::authn::verification::rate_limit::Throttle;
+use crate::authn::verification::single_flight::{Flights, Known, Purpose};
+use crate::base::header;
+use crate::base::header::{Header, HeaderValue};
+use crate::base::url::HostAndPort;
 use crate::config::{Config, Mode, Provider};
 
-pub use self::flights::{RequestId, Ticket};
-
-/// What the core may ask of its surroundings without waiting. All of it may lie or fail; none of it can panic the core.
-pub trait Surroundings {
-    /// Checks a signature with the host's cryptography. `hash` is `sha256`, `sha384` or `sha512`, `spki` the public key
-    /// in DER, ECDSA signatures are in DER. `None`: the host offers no such check.
-    fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool>;
-
-    /// Reads shared data. `None`: nothing there, or not to be had.
-    fn shared(&self, name: &str) -> Option<Shared>;
-
-    /// Writes shared data, as well as it goes.
-    fn share(&self, name: &str, value: &[u8]);
-
-    /// Writes shared data if nobody has since that version. Whether it did.
-    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool;
-
-    /// Fills the bytes with randomness that nobody can foresee. Whether it could.
-    fn random(&self, bytes: &mut [u8]) -> bool;
-
-    /// The address of the request's client, with its port, as far as the host can be trusted with it.
-    fn source_address(&self) -> Option<String>;
-}
-
-/// A shared value and its version.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// The value.
-    pub value: Vec<u8>,
-    /// For [`Surroundings::share_if`].
-    pub version: u32,
-}
-
-/// The moment and the surroundings of one step.
-pub struct Env<'a> {
-    /// Now.
-    pub now: Timestamp,
-    /// Host, or a test's stand-in for it.
-    pub surroundings: &'a dyn Surroundings,
-}
+pub use crate::authn::verification::single_flight::{RequestId, Ticket};
 
 /// One request on its way through the flow.
 #[derive(Clone, Copy)]
-struct Request<'a> {
+pub(crate) struct Request<'a> {
     env: &'a Env<'a>,
     id: RequestId,
     provider: ProviderId,
     /// The form of its host that was judged, where that is not what it says.
-    authority: Option<&'a Host>,
+    authority: Option<&'a HostAndPort>,
     view: &'a RequestView<'a>,
     /// Whether authentik has ended its session: the cookie is taken back with the answer.
     has_ended_session: bool,
@@ -156,7 +98,7 @@ pub struct Authenticator {
     unowned_names: UnownedNames,
 }
 
-struct ProviderState {
+pub(crate) struct ProviderState {
     keyring: KeyRing,
     keys: ProviderKeys,
     /// `None`: sessions are off.
@@ -180,7 +122,7 @@ impl Authenticator {
             })
         };
         let providers = config.providers.iter().enumerate().map(state).collect::<Option<_>>()?;
-        let bytes = config.cache.local_entries.saturating_mul(cache::BYTES_PER_ENTRY);
+        let bytes = config.cache.local_entries.saturating_mul(local::BYTES_PER_ENTRY);
         let bytes = if has_sessions { bytes / 2 } else { bytes };
         Some(Self {
             directory: Directory::new(&config.providers),
@@ -204,11 +146,11 @@ impl Authenticator {
     /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
     /// what the filter has `set` in them. `None` where the host's map is not in its format.
     pub fn forbidden_trailers(&self, trailers: &HeaderBlock, set: &[&str]) -> Option<Vec<Vec<u8>>> {
-        let set: Vec<_> = set.iter().map(|name| headers::normalise(name)).collect();
+        let set: Vec<_> = set.iter().map(|name| header::normalise(name)).collect();
         let is_forbidden = |name: &[u8]| {
-            headers::is_owned(name, &self.config.owned_headers)
-                || headers::spells(name, "authorization")
-                || set.iter().any(|set| headers::spells(name, set))
+            header::is_owned(name, &self.config.owned_headers)
+                || header::spells(name, "authorization")
+                || set.iter().any(|set| header::spells(name, set))
         };
         let pairs: Result<Vec<_>, _> = trailers.pairs()?.collect();
         Some(
@@ -224,17 +166,17 @@ impl Authenticator {
     /// Judges a request by its headers. `None`: it waits for authentik; its decision comes out of [`Self::answered`].
     pub fn authenticate(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Option<Decision> {
         let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
-            return Some(Decision::Reply(decision::broken_reply()));
+            return Some(Decision::Reply(reply::broken_reply()));
         };
         let Some(found) = self.directory.find(view.authority, &self.config.providers) else {
-            return Some(decision::reject(&stranger(&view, &self.config), Rejection::UnknownHost));
+            return Some(reply::reject(&stranger(&view, &self.config), Rejection::UnknownHost));
         };
         let request = Request::new(env, id, &found, &view);
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
             return Some(self.pass_preflight(request));
         }
         if self.has_sessions()
-            && let Some(visit) = login::visit(&view)
+            && let Some(visit) = state::visit(&view)
         {
             return self.visit(request, visit);
         }
@@ -306,7 +248,7 @@ impl Authenticator {
         self.config
             .providers
             .get(request.provider)
-            .is_some_and(|settings| skip::is_unauthenticated(settings, request.view))
+            .is_some_and(|settings| open_paths::is_unauthenticated(settings, request.view))
     }
 
     /// A verdict becomes a decision: the last step of every request that was judged. `None`: it waits again.
@@ -343,7 +285,7 @@ impl Authenticator {
                 Some(self.turn_away(request, scheme, session.as_deref(), rejection))
             }
             (Purpose::Credential(..) | Purpose::Confirmation(_), Err(fault)) => {
-                Some(decision::fail(&self.asker(request, None), fault))
+                Some(reply::fail(&self.asker(request, None), fault))
             }
         }
     }
@@ -362,7 +304,7 @@ impl Authenticator {
         // A user whom authentik vouched for and who has no name is no stranger: a login would end here again.
         let is_incomplete = matches!(rejection, Rejection::Incomplete(_));
         match session {
-            _ if intercepts || is_incomplete => decision::reject(&self.asker(request, scheme), rejection),
+            _ if intercepts || is_incomplete => reply::reject(&self.asker(request, scheme), rejection),
             Some(session) => self.forward_session(request, session, false),
             None if matches!(rejection, Rejection::Throttled { .. }) => {
                 self.send_to_login(request, scheme, Rejection::Throttled { retry_after: None })
@@ -381,19 +323,19 @@ impl Authenticator {
         let asker = self.asker(request, scheme);
         match self.config.providers.get(request.provider) {
             Some(settings) if request.view.is_navigation() && self.has_sessions() => {
-                let requested = login::requested_url(settings, request.view);
-                let return_url = login::return_url(settings, Some(&requested), Some(request.view.authority));
+                let requested = state::requested_url(settings, request.view);
+                let return_url = state::return_url(settings, Some(&requested), Some(request.view.authority));
                 self.start_login(request, return_url, rejection)
             }
-            Some(settings) if request.view.is_navigation() && !login::is_outpost_path(request.view) => {
-                decision::redirect(
+            Some(settings) if request.view.is_navigation() && !state::is_outpost_path(request.view) => {
+                reply::redirect(
                     &asker,
-                    &login::outpost_start_url(settings, request.view),
+                    &state::outpost_start_url(settings, request.view),
                     Vec::new(),
                     rejection,
                 )
             }
-            Some(_) | None => decision::reject(&asker, rejection),
+            Some(_) | None => reply::reject(&asker, rejection),
         }
     }
 
@@ -562,12 +504,12 @@ fn stranger<'a>(view: &RequestView<'a>, config: &'a Config) -> Asker<'a> {
 /// What the client sent under another spelling of a name that the identity sets: `X_Tenant` beside `x-tenant`.
 fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Cow<'static, [u8]>> {
     let normal: Vec<_> =
-        overriding.iter().map(|(name, _)| (name.as_bytes(), headers::normalise(name))).collect();
+        overriding.iter().map(|(name, _)| (name.as_bytes(), header::normalise(name))).collect();
     if normal.is_empty() {
         return Vec::new();
     }
     let is_other =
-        |sent: &&[u8]| normal.iter().any(|(name, normal)| sent != name && headers::spells(sent, normal));
+        |sent: &&[u8]| normal.iter().any(|(name, normal)| sent != name && header::spells(sent, normal));
     view.names().filter(is_other).map(|name| Cow::Owned(name.to_vec())).collect()
 }
 
@@ -576,9 +518,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authn::provider::Answer;
-    use crate::authn::secret::Secret;
-    use crate::authn::slots::tests::{Memory, at};
+    use crate::authn::authentik::Answer;
+    use crate::authn::cache::shared::tests::{Memory, at};
+    use crate::base::secret::Secret;
 
     fn authenticator() -> Authenticator {
         let configuration = json!({
@@ -632,7 +574,7 @@ mod tests {
     #[test]
     fn so_many_requests_may_wait_and_no_more() {
         let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), surroundings: &memory };
+        let env = Env { now: at(0), host: &memory };
         let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
         for id in 0..8_192 {
             assert!(authenticator.authenticate(&env, id, &request).is_none(), "request {id}");
@@ -663,7 +605,7 @@ mod tests {
     #[test]
     fn a_request_that_does_not_wait_is_never_forwarded() {
         let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), surroundings: &memory };
+        let env = Env { now: at(0), host: &memory };
         let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
         let unknown = authenticator.resume(&env, 1, &request);
         assert!(matches!(unknown, Some(Decision::Reply(reply)) if reply.status == 503), "nobody knows it");
@@ -684,7 +626,7 @@ mod tests {
     fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
         let (mut authenticator, memory) = (authenticator(), Memory::default());
         let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
-        let env = |seconds| Env { now: at(seconds), surroundings: &memory };
+        let env = |seconds| Env { now: at(seconds), host: &memory };
         let status = |decision| match decision {
             Some(Decision::Reply(reply)) => reply.status,
             other => panic!("a reply, not {other:?}"),
@@ -717,7 +659,7 @@ mod tests {
     #[test]
     fn the_log_says_why_a_credential_was_turned_away() {
         let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), surroundings: &memory };
+        let env = Env { now: at(0), host: &memory };
         let mut turned_away = |id, credential: &str| {
             let headers =
                 [(":method", "POST"), (":authority", "app.example.test"), ("authorization", credential)];

@@ -19,9 +19,9 @@ use sha2::Sha256;
 pub use self::json::Environment;
 use self::json::{Faults, Object};
 pub use self::seal::Seal;
-use crate::authn::headers::{self, IdentityHeader};
-use crate::authn::origin::{self, BaseUrl};
-use crate::authn::secret::Secret;
+use crate::base::header::{self, IdentityHeader};
+use crate::base::secret::Secret;
+use crate::base::url::{self, BaseUrl};
 
 /// The least length of a cookie secret, in bytes: the key of the session cookies is derived from it.
 const COOKIE_SECRET_BYTES: usize = 32;
@@ -399,7 +399,7 @@ fn read_cookie_domain(
         }
         return None;
     };
-    let Some(domain) = origin::parse_domain(text) else {
+    let Some(domain) = url::parse_domain(text) else {
         object.fault(key, "must be a domain name");
         return None;
     };
@@ -512,13 +512,13 @@ fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String>
     let key = "owned_headers";
     let names = root.strings(key).unwrap_or_default();
     for name in &names {
-        if !headers::may_be_owned(name) {
+        if !header::may_be_owned(name) {
             root.fault(key, format!("{name:?} is not a name that can be taken from clients"));
         }
     }
-    let mut owned: Vec<_> = names.into_iter().map(headers::normalise).collect();
+    let mut owned: Vec<_> = names.into_iter().map(header::normalise).collect();
     if let Some(seal) = seal
-        && !headers::is_owned(seal.header.as_bytes(), &owned)
+        && !header::is_owned(seal.header.as_bytes(), &owned)
     {
         owned.push(seal.header.clone());
     }

@@ -6,8 +6,8 @@
 //! Promised: an identity comes of a session that we sealed for this provider and this purpose, unchanged, and that still
 //! stands; our own cookies go no further, everybody else's go on byte for byte.
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::sealing::{Purpose, SealingKeys};
+use authentik_proxy_wasm::authn::reply::Decision;
+use authentik_proxy_wasm::authn::session::cipher::{Purpose, SealingKeys};
 use authentik_proxy_wasm::config::Config;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -6,7 +6,7 @@
 //! Promised: a token that passes was signed by authentik, byte for byte, and says what it must; the rules are written
 //! down here a second time. What does not pass is told why by its status alone, and by whose fault.
 
-use authentik_proxy_wasm::authn::decision::Decision;
+use authentik_proxy_wasm::authn::reply::Decision;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@
 //! Promised: only a path that is open whatever the application makes of it goes on without identity; a login ends on the
 //! provider's own host, as a browser reads the URL; the outpost's own paths are never the application's.
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::reply::Decision;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -194,7 +194,7 @@ fn log_in(worker: &mut Worker, return_to: &[u8], seen: &mut Seen) -> String {
     session
 }
 
-fn location_and_cookies(reply: &authentik_proxy_wasm::authn::decision::Reply) -> (Url, String) {
+fn location_and_cookies(reply: &authentik_proxy_wasm::authn::reply::Reply) -> (Url, String) {
     let values = |name: &str| -> Vec<&str> {
         let found = reply.headers.iter().filter(|(other, _)| *other == name);
         found.map(|(_, value)| core::str::from_utf8(value.as_bytes()).unwrap()).collect()

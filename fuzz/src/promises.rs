@@ -4,10 +4,10 @@
 //! asks the code that is under test how it is meant, but for which provider a request belongs to.
 //! Must not: know of a target.
 
-use authentik_proxy_wasm::authn::decision::{Decision, Forward, Reply};
+use authentik_proxy_wasm::authn::authentik::Call;
 use authentik_proxy_wasm::authn::directory::Directory;
 use authentik_proxy_wasm::authn::identity::Identity;
-use authentik_proxy_wasm::authn::provider::Call;
+use authentik_proxy_wasm::authn::reply::{Decision, Forward, Reply};
 use authentik_proxy_wasm::config::{Config, Mode, Provider};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

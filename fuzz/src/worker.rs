@@ -1,16 +1,17 @@
-//! The core as the targets drive it: a worker under some configuration, in surroundings without a clock, whose randomness
+//! The core as the targets drive it: a worker under some configuration, in host without a clock, whose randomness
 //! comes in the same order every time. Everything that goes in or comes out passes the promises.
 //!
-//! Owns: the surroundings, the configuration of the targets, the drive. Must not: know what a good input is.
+//! Owns: the host, the configuration of the targets, the drive. Must not: know what a good input is.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, RequestId, Shared, Surroundings, Ticket};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
+use authentik_proxy_wasm::authn::reply::Decision;
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, RequestId, Ticket};
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use serde_json::{Value, json};
 
@@ -69,7 +70,7 @@ pub(crate) struct World {
 /// Shared data as others wrote it.
 pub(crate) type Planted = Box<dyn Fn(&str) -> Option<Vec<u8>>>;
 
-impl Surroundings for World {
+impl Host for World {
     fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         self.signatures
     }
@@ -184,7 +185,7 @@ impl Worker {
     /// Sends a request; `None`: it waits. Its id is the last one's plus one, beginning with 1.
     pub(crate) fn send(&mut self, request: &Request) -> Option<Decision> {
         self.last_id += 1;
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         let decision = self.core.authenticate(&env, self.last_id, &request.block());
         match &decision {
             Some(decision) => promises::of_decision(decision, request, self.core.config(), self.now),
@@ -212,7 +213,7 @@ impl Worker {
     /// An answer comes, to a call that is out or to one that never was.
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: &Answer) -> Vec<(RequestId, Decision)> {
         self.out.retain(|(out, _)| *out != ticket);
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         self.core.answered(&env, ticket, answer);
         self.decided()
     }
@@ -220,7 +221,7 @@ impl Worker {
     /// Time passes.
     pub(crate) fn tick(&mut self, seconds: u64) -> Vec<(RequestId, Decision)> {
         self.now = self.now.saturating_add(seconds);
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         self.core.tick(&env, 0);
         let now = self.now;
         self.out.retain(|(_, since)| now - since <= LOST_AFTER);
@@ -234,7 +235,7 @@ impl Worker {
     }
 
     fn decided(&mut self) -> Vec<(RequestId, Decision)> {
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         let mut decisions = Vec::new();
         while let Some(id) = self.core.next_ready() {
             let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");

@@ -5,9 +5,9 @@
 use core::fmt;
 use std::rc::Rc;
 
-use super::credential::Unusable;
-use super::identity::Incomplete;
-use super::verifier::TokenRejection;
+use crate::authn::identity::Incomplete;
+use crate::authn::jwt::verifier::TokenRejection;
+use crate::authn::request::credential::Unusable;
 
 /// The client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! What a user's attributes set is [`super::attributes`]' business.
 //! Must not: believe claims that come without a [`VerifiedIdentity`].
 
+pub(crate) mod attributes;
+
 use core::fmt;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -13,10 +15,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::headers::{Header, HeaderValue, IdentityHeader};
-use super::time::Timestamp;
-use super::verifier::{self, Shape, VerifiedIdentity};
-use super::{attributes, cache};
+use crate::authn::cache::local;
+use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::base::header::{Header, HeaderValue, IdentityHeader};
+use crate::base::time::Timestamp;
 use crate::config::{Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
@@ -171,10 +173,10 @@ pub struct Identity {
 }
 
 /// The session cookie for the credential that an identity came from.
-pub(super) struct NewCookie {
-    /// As [`super::cookies::Cookie::begin`] makes them.
-    pub(super) lines: Vec<HeaderValue>,
-    pub(super) expires: Timestamp,
+pub(crate) struct NewCookie {
+    /// As [`crate::authn::session::cookies::Cookie::begin`] makes them.
+    pub(crate) lines: Vec<HeaderValue>,
+    pub(crate) expires: Timestamp,
 }
 
 impl Identity {
@@ -226,7 +228,7 @@ impl Identity {
 
     /// Its session cookie: sealed once, sent often, and sealed anew when its session has ended before the verdict. `None`:
     /// there cannot be one.
-    pub(super) fn cookie_at(
+    pub(crate) fn cookie_at(
         &self,
         now: Timestamp,
         make: impl FnOnce() -> Option<NewCookie>,
@@ -264,7 +266,7 @@ impl Identity {
     }
 
     /// Notes that a request goes on as this user. Whether it is the first.
-    pub(super) fn is_first_forward(&self) -> bool {
+    pub(crate) fn is_first_forward(&self) -> bool {
         !self.was_forwarded.replace(true)
     }
 
@@ -292,7 +294,7 @@ impl Identity {
     }
 
     /// What its cookie takes, or will: it is made when the identity is in a cache already.
-    pub(super) fn cookie_weight(&self) -> usize {
+    pub(crate) fn cookie_weight(&self) -> usize {
         const BESIDE: usize = 512;
         if !self.has_cookie {
             return 0;
@@ -312,7 +314,7 @@ impl Identity {
 }
 
 fn block(length: usize) -> usize {
-    length.saturating_add(cache::BLOCK_BYTES)
+    length.saturating_add(local::BLOCK_BYTES)
 }
 
 fn claims_weight(claims: &Claims) -> usize {
@@ -373,7 +375,7 @@ fn value_weight(value: &Value) -> usize {
         Value::String(text) => block(text.len()),
         Value::Array(values) => {
             let one = |value: &Value| size_of::<Value>().saturating_add(value_weight(value));
-            values.iter().map(one).fold(cache::BLOCK_BYTES, usize::saturating_add)
+            values.iter().map(one).fold(local::BLOCK_BYTES, usize::saturating_add)
         }
         Value::Object(object) => object_weight(object),
     }
@@ -410,20 +412,20 @@ fn backend_override(claims: &Claims) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::rc::Rc;
 
     use serde_json::json;
 
     use super::*;
-    use crate::authn::cache::Weigh as _;
-    use crate::authn::session::{Origin, Session};
-    use crate::authn::token::Token;
+    use crate::authn::cache::local::Weigh as _;
+    use crate::authn::jwt::verifier;
+    use crate::authn::session::content::{Origin, Session};
     use crate::authn::verdict::Verdict;
-    use crate::authn::verifier;
+    use crate::base::token::Token;
 
     /// A user with these `ak_proxy` claims.
-    pub(in crate::authn) fn identity(proxy: &Value) -> Identity {
+    pub(crate) fn identity(proxy: &Value) -> Identity {
         let configuration = json!({
             "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
             "session": {"enabled": false},

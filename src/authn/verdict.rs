@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::cache::Weigh;
-use super::fault::Rejection;
-use super::identity::Identity;
-use super::token::Token;
+use crate::authn::cache::local::Weigh;
+use crate::authn::fault::Rejection;
+use crate::authn::identity::Identity;
+use crate::base::token::Token;
 
 /// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
 #[derive(Debug, Clone)]
@@ -18,10 +18,10 @@ pub enum Verdict {
 
 /// A refusal that is remembered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
-    pub(super) rejection: Rejection,
+pub(crate) struct Refusal {
+    pub(crate) rejection: Rejection,
     /// Whether authentik vouched for the credential before: then it is no guess, however often it comes.
-    pub(super) was_good: bool,
+    pub(crate) was_good: bool,
 }
 
 impl Weigh for Refusal {

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call, unreachable};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::secret::Secret;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, RequestId, Ticket};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call, unreachable};
+use authentik_proxy_wasm::authn::env::Env;
+use authentik_proxy_wasm::authn::reply::Decision;
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, RequestId, Ticket};
+use authentik_proxy_wasm::base::secret::Secret;
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use serde_json::{Value, json};
 
@@ -118,7 +119,7 @@ impl Worker {
         let due: Vec<_> = self.back_at.extract_if(.., |_, at| *at <= now).map(|(user, _)| user).collect();
         for user in due {
             let id = RequestId::try_from(round).unwrap() * 1_000 + RequestId::try_from(user).unwrap();
-            let env = Env { now: Timestamp::from_seconds(now), surroundings: &self.host };
+            let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
             match self.core.authenticate(&env, id, &block(user)) {
                 Some(decision) => self.told(user, &decision, now),
                 None => {
@@ -131,7 +132,7 @@ impl Worker {
     fn ready(&mut self, now: u64) {
         while let Some(id) = self.core.next_ready() {
             let user = self.waiting[&id];
-            let env = Env { now: Timestamp::from_seconds(now), surroundings: &self.host };
+            let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
             if let Some(decision) = self.core.resume(&env, id, &block(user)) {
                 self.waiting.remove(&id);
                 self.told(user, &decision, now);
@@ -150,10 +151,10 @@ fn stampede(serves: usize, bears: usize, rest: &Value) -> (u64, Worker, Authenti
         worker.requests(round);
         authentik.take(worker.core.take_calls(Timestamp::from_seconds(now)), now);
         for (ticket, answer) in authentik.round(now) {
-            let env = Env { now: Timestamp::from_seconds(now), surroundings: &worker.host };
+            let env = Env { now: Timestamp::from_seconds(now), host: &worker.host };
             worker.core.answered(&env, ticket, &answer);
         }
-        worker.core.tick(&Env { now: Timestamp::from_seconds(now), surroundings: &worker.host }, 0);
+        worker.core.tick(&Env { now: Timestamp::from_seconds(now), host: &worker.host }, 0);
         worker.ready(now);
         if worker.inside.len() == USERS {
             assert!(worker.waiting.is_empty() && worker.back_at.is_empty(), "nobody is left behind");
