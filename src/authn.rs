@@ -22,6 +22,7 @@ pub mod fault;
 pub mod identity;
 pub mod jwt;
 pub mod login;
+pub mod policy;
 pub mod reply;
 pub mod request;
 pub mod session;
@@ -45,6 +46,7 @@ use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::jwt::verifier;
 use crate::authn::login::state;
+use crate::authn::policy::{Action, Authorization, Path, Presented};
 use crate::authn::reply::{Asker, Decision, Forward};
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
@@ -72,6 +74,7 @@ pub(crate) struct Request<'a> {
     /// The form of its host that was judged, where that is not what it says.
     authority: Option<&'a HostAndPort>,
     view: &'a RequestView<'a>,
+    path: Path,
     /// Whether authentik has ended its session: the cookie is taken back with the answer.
     has_ended_session: bool,
 }
@@ -79,7 +82,7 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     const fn new(env: &'a Env<'a>, id: RequestId, found: &'a Found, view: &'a RequestView<'a>) -> Self {
         let authority = found.authority.as_ref();
-        Self { env, id, provider: found.id, authority, view, has_ended_session: false }
+        Self { env, id, provider: found.id, authority, view, path: Path::Protected, has_ended_session: false }
     }
 }
 
@@ -173,7 +176,7 @@ impl Authenticator {
         };
         let request = Request::new(env, id, &found, &view);
         if self.config.allow_cors_preflight && view.is_cors_preflight() {
-            return Some(self.pass_preflight(request));
+            return Some(self.pass_preflight(Request { path: Path::Open, ..request }));
         }
         if self.has_sessions()
             && let Some(visit) = state::visit(&view)
@@ -182,7 +185,7 @@ impl Authenticator {
         }
         let session = self.session(request);
         if self.is_unauthenticated(request) {
-            return Some(self.pass_unauthenticated(request, session));
+            return self.judge(Request { path: Path::Open, ..request }, session);
         }
         match session {
             Some(session) if self.is_to_be_confirmed(request, &session) => {
@@ -197,50 +200,111 @@ impl Authenticator {
         }
     }
 
-    /// The truth table: what is sent × the session × interception.
+    /// What is known of the request goes into the truth table. `None`: authentik is asked.
     fn judge(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Option<Decision> {
         // Fast path: a cached Bearer token, no session.
         if session.is_none()
+            && request.path == Path::Protected
             && let Some(verdict) = self.known_token(request)
         {
             let purpose = Purpose::Credential(Some(AuthScheme::Bearer), None);
             return self.conclude(request, purpose, Ok(verdict));
         }
-        let credential = credential::read(request.view.authorization);
-        let credential = match (credential, session.clone()) {
-            (Ok(None), None) => {
-                let rejection =
-                    if request.has_ended_session { Rejection::SessionEnded } else { Rejection::NoCredential };
-                return Some(self.send_to_login(request, None, rejection));
-            }
-            (Ok(None), Some(session)) => {
-                return Some(self.forward_session(request, &session, false));
-            }
-            (Err(_), Some(session)) if session.origin == Origin::Login => {
-                return Some(self.forward_session(request, &session, false));
-            }
-            (Err(unusable), session) => {
-                let rejection = Rejection::Unusable(unusable);
-                return Some(self.turn_away(request, None, session.as_deref(), rejection));
-            }
-            (Ok(Some(credential)), Some(session)) if session.origin == Origin::Login => {
-                let known = self.known_without_call(request, &credential);
-                return Some(match known {
-                    Some(Verdict::Vouched(identity)) => self.forward(request, identity),
-                    Some(Verdict::Refused(_)) | None => self.forward_session(request, &session, false),
-                });
-            }
-            (Ok(Some(credential)), Some(session))
-                if self.is_credential_of(request, &session, &credential) =>
-            {
-                return Some(self.forward_session(request, &session, true));
-            }
-            (Ok(Some(credential)), _) => credential,
+        let (credential, presented, rejection) = match credential::read(request.view.authorization) {
+            Ok(Some(credential)) => (Some(credential), Presented::Credential, Rejection::NoCredential),
+            Ok(None) if request.has_ended_session => (None, Presented::Absent, Rejection::SessionEnded),
+            Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
+            Err(unusable) => (None, Presented::Malformed, Rejection::Unusable(unusable)),
         };
-        let purpose = Purpose::Credential(credential.scheme(), session);
-        match self.verdict_on(request, purpose.clone(), &credential) {
-            Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
-            Known::Waiting => None,
+        let standing = self.standing(request, session.as_deref(), credential.as_ref());
+        // Where nobody is asked, the credential counts if it is known.
+        let asks_nobody = request.path == Path::Open || standing == policy::Session::OfLogin;
+        let known = match &credential {
+            Some(credential) if asks_nobody => self.known_without_call(request, credential).map(Ok),
+            Some(_) | None => None,
+        };
+        match (self.action(request, presented, standing, known.as_ref()), credential) {
+            (Action::Ask, Some(credential)) => {
+                let purpose = Purpose::Credential(credential.scheme(), session);
+                match self.verdict_on(request, purpose.clone(), &credential) {
+                    Known::Verdict(outcome) => self.conclude(request, purpose, outcome),
+                    Known::Waiting => None,
+                }
+            }
+            (action, _) => {
+                let outcome = known.unwrap_or(Ok(Verdict::Refused(rejection)));
+                Some(self.carry_out(request, action, None, session, outcome))
+            }
+        }
+    }
+
+    /// What the session is to the request: whose it is, and what it came from.
+    fn standing(
+        &self,
+        request: Request<'_>,
+        session: Option<&Session>,
+        credential: Option<&Credential<'_>>,
+    ) -> policy::Session {
+        let Some(session) = session else { return policy::Session::None };
+        let is_own = credential.is_some_and(|credential| self.is_credential_of(request, session, credential));
+        let is_unconfirmed = request.path == Path::Open && self.is_to_be_confirmed(request, session);
+        match (is_own, is_unconfirmed) {
+            (true, true) => policy::Session::OfThisCredentialUnconfirmed,
+            (false, true) => policy::Session::None,
+            (true, false) => policy::Session::OfThisCredential,
+            (false, false) if session.origin == Origin::Login => policy::Session::OfLogin,
+            (false, false) => policy::Session::OfAnotherCredential,
+        }
+    }
+
+    /// The row of the truth table.
+    fn action(
+        &self,
+        request: Request<'_>,
+        presented: Presented,
+        session: policy::Session,
+        known: Option<&Result<Verdict, Fault>>,
+    ) -> Action {
+        let intercepts =
+            self.config.providers.get(request.provider).is_none_or(|provider| provider.intercept_header_auth);
+        let verdict = match known {
+            None => policy::Verdict::Unknown,
+            Some(Ok(Verdict::Vouched(_))) => policy::Verdict::Vouched,
+            Some(Ok(Verdict::Refused(Rejection::Incomplete(_)))) => policy::Verdict::Incomplete,
+            Some(Ok(Verdict::Refused(Rejection::Throttled { .. }))) => policy::Verdict::RateLimited,
+            Some(Ok(Verdict::Refused(_))) => policy::Verdict::Refused,
+            Some(Err(_)) => policy::Verdict::Unavailable,
+        };
+        policy::action(request.path, presented, session, verdict, intercepts)
+    }
+
+    /// Does what the truth table says. What it cannot say is answered as a fault of the filter's own.
+    fn carry_out(
+        &self,
+        request: Request<'_>,
+        action: Action,
+        scheme: Option<AuthScheme>,
+        session: Option<Rc<Session>>,
+        outcome: Result<Verdict, Fault>,
+    ) -> Decision {
+        match (action, session, outcome) {
+            (Action::AsCredential { session }, _, Ok(Verdict::Vouched(identity))) => {
+                self.forward(request, identity, session)
+            }
+            (Action::AsSession { authorization }, Some(session), _) => {
+                self.forward_session(request, &session, authorization)
+            }
+            (Action::Anonymous { authorization }, _, _) => {
+                Decision::Forward(self.base_forward(request, authorization))
+            }
+            (Action::Login, _, Ok(Verdict::Refused(rejection))) => {
+                self.send_to_login(request, scheme, rejection)
+            }
+            (Action::Reject, _, Ok(Verdict::Refused(rejection))) => {
+                reply::reject(&self.asker(request, scheme), rejection)
+            }
+            (Action::Unavailable, _, Err(fault)) => reply::fail(&self.asker(request, None), fault),
+            _ => Decision::Reply(reply::broken_reply()),
         }
     }
 
@@ -277,39 +341,16 @@ impl Authenticator {
             {
                 self.judge(request, Some(session))
             }
-            (Purpose::Credential(..), Ok(Verdict::Vouched(identity))) => {
-                Some(self.forward_with_new_session(request, identity))
-            }
-            (Purpose::Credential(scheme, session), Ok(Verdict::Refused(rejection))) => {
+            (Purpose::Confirmation(_), Err(fault)) => Some(reply::fail(&self.asker(request, None), fault)),
+            (Purpose::Credential(scheme, session), outcome) => {
                 let session = session.filter(|session| session.expires > request.env.now);
-                Some(self.turn_away(request, scheme, session.as_deref(), rejection))
+                let standing = match session {
+                    Some(_) => policy::Session::OfAnotherCredential,
+                    None => policy::Session::None,
+                };
+                let action = self.action(request, Presented::Credential, standing, Some(&outcome));
+                Some(self.carry_out(request, action, scheme, session, outcome))
             }
-            (Purpose::Credential(..) | Purpose::Confirmation(_), Err(fault)) => {
-                Some(reply::fail(&self.asker(request, None), fault))
-            }
-        }
-    }
-
-    /// An invalid or unusable credential: with interception `401`; without it the header is the application's own,
-    /// and the client is who its session says, or one without identity.
-    fn turn_away(
-        &self,
-        request: Request<'_>,
-        scheme: Option<AuthScheme>,
-        session: Option<&Session>,
-        rejection: Rejection,
-    ) -> Decision {
-        let intercepts =
-            self.config.providers.get(request.provider).is_none_or(|provider| provider.intercept_header_auth);
-        // A user whom authentik vouched for and who has no name is no stranger: a login would end here again.
-        let is_incomplete = matches!(rejection, Rejection::Incomplete(_));
-        match session {
-            _ if intercepts || is_incomplete => reply::reject(&self.asker(request, scheme), rejection),
-            Some(session) => self.forward_session(request, session, false),
-            None if matches!(rejection, Rejection::Throttled { .. }) => {
-                self.send_to_login(request, scheme, Rejection::Throttled { retry_after: None })
-            }
-            None => self.send_to_login(request, scheme, rejection),
         }
     }
 
@@ -321,6 +362,12 @@ impl Authenticator {
         rejection: Rejection,
     ) -> Decision {
         let asker = self.asker(request, scheme);
+        // Nobody need wait before a login.
+        let rejection = if matches!(rejection, Rejection::Throttled { .. }) {
+            Rejection::Throttled { retry_after: None }
+        } else {
+            rejection
+        };
         match self.config.providers.get(request.provider) {
             Some(settings) if request.view.is_navigation() && self.has_sessions() => {
                 let requested = state::requested_url(settings, request.view);
@@ -339,40 +386,24 @@ impl Authenticator {
         }
     }
 
-    /// A path that needs no authentication: with the identity of a credential that is known without a call, or of the
-    /// session, else as it came.
-    fn pass_unauthenticated(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Decision {
-        let (known, is_own_credential) = self.known_of_both(request, session.as_deref());
-        // Nothing is asked of authentik here, so a session that it would have to confirm gives no identity.
-        let session = session.filter(|session| !self.is_to_be_confirmed(request, session));
-        match (known, session) {
-            (Some(Verdict::Vouched(identity)), _) => self.forward(request, identity),
-            (Some(Verdict::Refused(_)) | None, Some(session)) => {
-                self.forward_session(request, &session, is_own_credential)
-            }
-            (Some(Verdict::Refused(_)) | None, None) if is_own_credential => {
-                Decision::Forward(self.without_authorization(request))
-            }
-            (Some(Verdict::Refused(_)) | None, None) => self.forward_anonymous(request),
-        }
-    }
-
     /// Without identity, whoever it says it is. A preflight has no credential; one that has brings it no further.
     fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
         let session = self.session(request);
-        match self.known_of_both(request, session.as_deref()) {
-            (Some(Verdict::Vouched(_)), _) | (_, true) => {
-                Decision::Forward(self.without_authorization(request))
-            }
-            (Some(Verdict::Refused(_)) | None, false) => self.forward_anonymous(request),
-        }
-    }
-
-    /// What is known of the credential without a call, and whether the session came from it.
-    fn known_of_both(&mut self, request: Request<'_>, session: Option<&Session>) -> (Option<Verdict>, bool) {
-        let Ok(Some(credential)) = credential::read(request.view.authorization) else { return (None, false) };
-        let is_own = session.is_some_and(|session| self.is_credential_of(request, session, &credential));
-        (self.known_without_call(request, &credential), is_own)
+        let credential = credential::read(request.view.authorization).ok().flatten();
+        let standing = self.standing(request, session.as_deref(), credential.as_ref());
+        let (presented, known) = match &credential {
+            Some(credential) => (Presented::Credential, self.known_without_call(request, credential).map(Ok)),
+            None => (Presented::Absent, None),
+        };
+        let authorization = match self.action(request, presented, standing, known.as_ref()) {
+            Action::Anonymous { authorization } | Action::AsSession { authorization } => authorization,
+            Action::AsCredential { .. }
+            | Action::Ask
+            | Action::Login
+            | Action::Reject
+            | Action::Unavailable => Authorization::Removed,
+        };
+        Decision::Forward(self.base_forward(request, authorization))
     }
 
     /// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
@@ -393,31 +424,24 @@ impl Authenticator {
         }
     }
 
-    /// As the credential, which goes no further.
-    fn forward(&self, request: Request<'_>, identity: Rc<Identity>) -> Decision {
-        Decision::Forward(self.with_identity(self.without_authorization(request), request, identity))
-    }
-
-    /// The same, and the response brings a session.
-    fn forward_with_new_session(&self, request: Request<'_>, identity: Rc<Identity>) -> Decision {
-        let mut forward = self.without_authorization(request);
-        forward.set_cookies = self.new_session(request, &identity).unwrap_or_default();
+    /// As the credential, which goes no further. `has_session`: the response brings one.
+    fn forward(&self, request: Request<'_>, identity: Rc<Identity>, has_session: bool) -> Decision {
+        let mut forward = self.base_forward(request, Authorization::Removed);
+        if has_session {
+            forward.set_cookies = self.new_session(request, &identity).unwrap_or_default();
+        }
         Decision::Forward(self.with_identity(forward, request, identity))
     }
 
-    /// As the session. The header goes when it is the session's own credential; else it is the application's.
-    fn forward_session(&self, request: Request<'_>, session: &Session, is_own_credential: bool) -> Decision {
-        let mut forward = if is_own_credential {
-            self.without_authorization(request)
-        } else {
-            self.with_foreign_authorization(request)
-        };
+    fn forward_session(
+        &self,
+        request: Request<'_>,
+        session: &Session,
+        authorization: Authorization,
+    ) -> Decision {
+        let mut forward = self.base_forward(request, authorization);
         forward.set_cookies = self.confirmed_session(request, session).unwrap_or_default();
         Decision::Forward(self.with_identity(forward, request, Rc::clone(&session.identity)))
-    }
-
-    fn forward_anonymous(&self, request: Request<'_>) -> Decision {
-        Decision::Forward(self.with_foreign_authorization(request))
     }
 
     fn with_identity(&self, mut forward: Forward, request: Request<'_>, identity: Rc<Identity>) -> Forward {
@@ -429,28 +453,22 @@ impl Authenticator {
         forward
     }
 
-    fn without_authorization(&self, request: Request<'_>) -> Forward {
-        let mut forward = self.base_forward(request);
-        forward.remove.push(Cow::Borrowed(b"authorization"));
-        forward
-    }
-
-    /// The client's `Authorization` is the application's own, unless it is a token of this authentik.
-    fn with_foreign_authorization(&self, request: Request<'_>) -> Forward {
-        let mut forward = self.base_forward(request);
+    /// Whether the client's `Authorization` has a token of this authentik in it.
+    fn has_token_of_this_authentik(&self, request: Request<'_>) -> bool {
         let base = LazyCell::new(|| self.config.authentik.base.to_string());
         let issuers = || self.config.providers.iter().map(|provider| provider.issuer.as_str());
-        if credential::mentions_token(request.view.authorization, |token| {
+        credential::mentions_token(request.view.authorization, |token| {
             verifier::is_issued_here(&base, issuers(), token)
-        }) {
-            forward.remove.push(Cow::Borrowed(b"authorization"));
-        }
-        forward
+        })
     }
 
     /// What every request that goes on loses and gets, with identity or without.
-    fn base_forward(&self, request: Request<'_>) -> Forward {
+    fn base_forward(&self, request: Request<'_>, authorization: Authorization) -> Forward {
         let mut forward = Forward::new(&self.config, request.view.has_authorization());
+        // A token of this authentik is never the application's own.
+        if authorization == Authorization::Removed || self.has_token_of_this_authentik(request) {
+            forward.remove.push(Cow::Borrowed(b"authorization"));
+        }
         forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
         match cookies::without_own(&request.view.cookies) {
             cookies::Remaining::Untouched => {}
