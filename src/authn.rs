@@ -17,6 +17,7 @@
 pub mod authentik;
 pub mod cache;
 pub mod directory;
+pub mod edits;
 pub mod env;
 pub mod fault;
 pub mod identity;
@@ -29,8 +30,6 @@ pub mod session;
 pub mod verdict;
 pub mod verification;
 
-use core::cell::LazyCell;
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::authn::cache::fingerprint::ProviderKeys;
@@ -39,29 +38,27 @@ use crate::authn::cache::local;
 use crate::authn::cache::local::Cache;
 use crate::authn::cache::shared::Slots;
 use crate::authn::directory::{Directory, Found, ProviderId};
+use crate::authn::edits::Forward;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
 use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::jwt::jwk::KeySet;
-use crate::authn::jwt::verifier;
 use crate::authn::login::state;
 use crate::authn::policy::{Action, Authorization, Path, Presented};
-use crate::authn::reply::{Asker, Decision, Forward};
+use crate::authn::reply::{Asker, Decision};
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::request::{credential, open_paths};
 use crate::authn::session::cipher::SealingKeys;
 use crate::authn::session::content::{Origin, Session};
-use crate::authn::session::cookies;
 use crate::authn::session::cookies::Cookie;
 use crate::authn::verdict::{Refusal, Verdict};
 use crate::authn::verification::rate_limit::Throttle;
 use crate::authn::verification::single_flight::{Flights, Known, Purpose};
-use crate::base::header;
-use crate::base::header::{Header, HeaderValue};
+use crate::base::header::HeaderValue;
 use crate::base::url::HostAndPort;
-use crate::config::{Config, Mode, Provider};
+use crate::config::{Config, Provider};
 
 pub use crate::authn::verification::single_flight::{RequestId, Ticket};
 
@@ -149,21 +146,7 @@ impl Authenticator {
     /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
     /// what the filter has `set` in them. `None` where the host's map is not in its format.
     pub fn forbidden_trailers(&self, trailers: &HeaderBlock, set: &[&str]) -> Option<Vec<Vec<u8>>> {
-        let set: Vec<_> = set.iter().map(|name| header::normalise(name)).collect();
-        let is_forbidden = |name: &[u8]| {
-            header::is_owned(name, &self.config.owned_headers)
-                || header::spells(name, "authorization")
-                || set.iter().any(|set| header::spells(name, set))
-        };
-        let pairs: Result<Vec<_>, _> = trailers.pairs()?.collect();
-        Some(
-            pairs
-                .ok()?
-                .into_iter()
-                .filter(|(name, _)| is_forbidden(name))
-                .map(|(name, _)| name.to_vec())
-                .collect(),
-        )
+        edits::forbidden_trailers(trailers, set, &self.config)
     }
 
     /// Judges a request by its headers. `None`: it waits for authentik; its decision comes out of [`Self::answered`].
@@ -295,7 +278,7 @@ impl Authenticator {
                 self.forward_session(request, &session, authorization)
             }
             (Action::Anonymous { authorization }, _, _) => {
-                Decision::Forward(self.base_forward(request, authorization))
+                Decision::Forward(Forward::anonymous(&self.config, request, authorization))
             }
             (Action::Login, _, Ok(Verdict::Refused(rejection))) => {
                 self.send_to_login(request, scheme, rejection)
@@ -403,7 +386,7 @@ impl Authenticator {
             | Action::Reject
             | Action::Unavailable => Authorization::Removed,
         };
-        Decision::Forward(self.base_forward(request, authorization))
+        Decision::Forward(Forward::anonymous(&self.config, request, authorization))
     }
 
     /// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
@@ -426,11 +409,8 @@ impl Authenticator {
 
     /// As the credential, which goes no further. `has_session`: the response brings one.
     fn forward(&self, request: Request<'_>, identity: Rc<Identity>, has_session: bool) -> Decision {
-        let mut forward = self.base_forward(request, Authorization::Removed);
-        if has_session {
-            forward.set_cookies = self.new_session(request, &identity).unwrap_or_default();
-        }
-        Decision::Forward(self.with_identity(forward, request, identity))
+        let cookies = if has_session { self.new_session(request, &identity) } else { None };
+        self.forward_as(request, Authorization::Removed, identity, cookies)
     }
 
     fn forward_session(
@@ -439,55 +419,23 @@ impl Authenticator {
         session: &Session,
         authorization: Authorization,
     ) -> Decision {
-        let mut forward = self.base_forward(request, authorization);
-        forward.set_cookies = self.confirmed_session(request, session).unwrap_or_default();
-        Decision::Forward(self.with_identity(forward, request, Rc::clone(&session.identity)))
+        let cookies = self.confirmed_session(request, session);
+        self.forward_as(request, authorization, Rc::clone(&session.identity), cookies)
     }
 
-    fn with_identity(&self, mut forward: Forward, request: Request<'_>, identity: Rc<Identity>) -> Forward {
-        forward.remove.extend(other_spellings(request.view, identity.overriding_headers()));
+    fn forward_as(
+        &self,
+        request: Request<'_>,
+        authorization: Authorization,
+        identity: Rc<Identity>,
+        cookies: Option<Vec<HeaderValue>>,
+    ) -> Decision {
         if identity.is_first_forward() {
             self.unowned_names.warn_of(&identity, &self.config);
         }
-        forward.identity = Some(identity);
-        forward
-    }
-
-    /// Whether the client's `Authorization` has a token of this authentik in it.
-    fn has_token_of_this_authentik(&self, request: Request<'_>) -> bool {
-        let base = LazyCell::new(|| self.config.authentik.base.to_string());
-        let issuers = || self.config.providers.iter().map(|provider| provider.issuer.as_str());
-        credential::mentions_token(request.view.authorization, |token| {
-            verifier::is_issued_here(&base, issuers(), token)
-        })
-    }
-
-    /// What every request that goes on loses and gets, with identity or without.
-    fn base_forward(&self, request: Request<'_>, authorization: Authorization) -> Forward {
-        let mut forward = Forward::new(&self.config, request.view.has_authorization());
-        // A token of this authentik is never the application's own.
-        if authorization == Authorization::Removed || self.has_token_of_this_authentik(request) {
-            forward.remove.push(Cow::Borrowed(b"authorization"));
-        }
-        forward.remove.extend(request.view.owned.iter().map(|name| Cow::Owned(name.to_vec())));
-        match cookies::without_own(&request.view.cookies) {
-            cookies::Remaining::Untouched => {}
-            cookies::Remaining::Nothing => forward.remove.push(Cow::Borrowed(b"cookie")),
-            cookies::Remaining::Value(value) => forward.replace.push((Cow::Borrowed("cookie"), value)),
-        }
-        if let Some(judged) = request.authority {
-            forward.replace.push((Cow::Borrowed(":authority"), HeaderValue::cleaned(judged.to_string())));
-        }
-        if self.config.providers.get(request.provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
-            let host: Header =
-                (Cow::Borrowed("x-forwarded-host"), HeaderValue::cleaned(request.view.authority));
-            forward.remove.extend(other_spellings(request.view, core::slice::from_ref(&host)));
-            forward.replace.push(host);
-        }
-        if request.view.names_connection_options() {
-            forward.replace.push((Cow::Borrowed("connection"), HeaderValue::cleaned("upgrade")));
-        }
-        forward
+        let mut forward = Forward::identified(&self.config, request, authorization, identity);
+        forward.set_cookies = cookies.unwrap_or_default();
+        Decision::Forward(forward)
     }
 
     fn asker<'a>(&'a self, request: Request<'a>, scheme: Option<AuthScheme>) -> Asker<'a> {
@@ -519,188 +467,5 @@ fn stranger<'a>(view: &RequestView<'a>, config: &'a Config) -> Asker<'a> {
     }
 }
 
-/// What the client sent under another spelling of a name that the identity sets: `X_Tenant` beside `x-tenant`.
-fn other_spellings(view: &RequestView<'_>, overriding: &[Header]) -> Vec<Cow<'static, [u8]>> {
-    let normal: Vec<_> =
-        overriding.iter().map(|(name, _)| (name.as_bytes(), header::normalise(name))).collect();
-    if normal.is_empty() {
-        return Vec::new();
-    }
-    let is_other =
-        |sent: &&[u8]| normal.iter().any(|(name, normal)| sent != name && header::spells(sent, normal));
-    view.names().filter(is_other).map(|name| Cow::Owned(name.to_vec())).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::authn::authentik::Answer;
-    use crate::authn::cache::shared::tests::{Memory, at};
-    use crate::base::secret::Secret;
-
-    fn authenticator() -> Authenticator {
-        let configuration = json!({
-            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
-            "owned_headers": ["X-Tenant"],
-            "session": {"enabled": false},
-            "throttle": {"failures": 1},
-            "providers": [{
-                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
-                "external_host": "https://app.example.test", "intercept_header_auth": false,
-            }],
-        });
-        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        Authenticator::new(config).unwrap()
-    }
-
-    fn block(pairs: &[(&str, &str)]) -> HeaderBlock {
-        HeaderBlock::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
-    }
-
-    #[test]
-    fn a_trailer_says_nothing_that_a_header_may_not() {
-        let trailers = block(&[
-            ("x-checksum", "1"),
-            ("x-authentik-username", "admin"),
-            ("X_Authentik_Groups", "admins"),
-            ("x.tenant", "red"),
-            ("Authorization", "Basic x"),
-            ("x-authentik", "not below the prefix"),
-            ("x_tenant-tier", "gold"),
-            ("x-forwarded-host", "elsewhere"),
-        ]);
-        let forbidden =
-            authenticator().forbidden_trailers(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap();
-        assert_eq!(
-            forbidden,
-            [
-                &b"x-authentik-username"[..],
-                b"X_Authentik_Groups",
-                b"x.tenant",
-                b"Authorization",
-                b"x_tenant-tier",
-                b"x-forwarded-host",
-            ]
-        );
-        assert_eq!(authenticator().forbidden_trailers(&block(&[]), &["x"]), Some(Vec::new()));
-        let malformed = HeaderBlock::new(vec![0xff; 64]);
-        assert_eq!(authenticator().forbidden_trailers(&malformed, &[]), None);
-    }
-
-    #[test]
-    fn so_many_requests_may_wait_and_no_more() {
-        let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), host: &memory };
-        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
-        for id in 0..8_192 {
-            assert!(authenticator.authenticate(&env, id, &request).is_none(), "request {id}");
-        }
-        let mut status = |id| match authenticator.authenticate(&env, id, &request) {
-            Some(Decision::Reply(reply)) => Some(reply.status),
-            Some(Decision::Forward(_)) => Some(200),
-            None => None,
-        };
-        assert_eq!((status(8_192), status(8_193)), (Some(503), Some(503)));
-        authenticator.forget(7);
-        assert!(authenticator.authenticate(&env, 8_194, &request).is_none(), "one has left");
-        let calls = authenticator.take_calls(env.now);
-        assert_eq!(calls.len(), 1);
-        for (ticket, _) in calls {
-            authenticator.answered(&env, ticket, &Answer::Reset);
-            let ids: Vec<_> = core::iter::from_fn(|| {
-                let id = authenticator.next_ready()?;
-                assert!(matches!(authenticator.resume(&env, id, &request), Some(Decision::Reply(_))));
-                Some(id)
-            })
-            .collect();
-            let expected: Vec<_> = (0..8_192).filter(|id| *id != 7).chain([8_194]).collect();
-            assert_eq!(ids, expected, "in the order in which they came");
-        }
-    }
-
-    #[test]
-    fn a_request_that_does_not_wait_is_never_forwarded() {
-        let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), host: &memory };
-        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
-        let unknown = authenticator.resume(&env, 1, &request);
-        assert!(matches!(unknown, Some(Decision::Reply(reply)) if reply.status == 503), "nobody knows it");
-        assert!(authenticator.authenticate(&env, 2, &request).is_none());
-        assert!(authenticator.resume(&env, 2, &request).is_none(), "its verdict is not there");
-        for (ticket, _) in authenticator.take_calls(env.now) {
-            authenticator.answered(&env, ticket, &Answer::Reset);
-        }
-        assert_eq!(authenticator.next_ready(), Some(2));
-        let malformed = HeaderBlock::new(vec![0xff; 64]);
-        let broken = authenticator.resume(&env, 2, &malformed);
-        assert!(matches!(broken, Some(Decision::Reply(reply)) if reply.status == 503));
-        assert_eq!(authenticator.next_ready(), None);
-    }
-
-    /// An answer that is lost ends nobody's patience for ever, and one that comes late is nobody's.
-    #[test]
-    fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
-        let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
-        let env = |seconds| Env { now: at(seconds), host: &memory };
-        let status = |decision| match decision {
-            Some(Decision::Reply(reply)) => reply.status,
-            other => panic!("a reply, not {other:?}"),
-        };
-        assert!(authenticator.authenticate(&env(0), 1, &request).is_none());
-        let (lost, _) = authenticator.take_calls(at(0)).remove(0);
-        authenticator.tick(&env(7), 0);
-        assert_eq!(authenticator.next_ready(), None, "5 seconds for the call, 2 for Envoy's own answer");
-        authenticator.tick(&env(8), 0);
-        assert_eq!(authenticator.next_ready(), Some(1));
-        assert_eq!(status(authenticator.resume(&env(8), 1, &request)), 503);
-        // The next request with this credential asks again, and the late answer is not taken for its own.
-        assert!(authenticator.authenticate(&env(9), 2, &request).is_none());
-        let calls = authenticator.take_calls(at(9));
-        let refused = Answer::Response {
-            status: 400,
-            retry_after: None,
-            body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
-        };
-        authenticator.answered(&env(9), lost, &refused);
-        assert_eq!(authenticator.next_ready(), None);
-        for (ticket, _) in calls {
-            authenticator.answered(&env(9), ticket, &refused);
-        }
-        assert_eq!(authenticator.next_ready(), Some(2));
-        assert_eq!(status(authenticator.resume(&env(9), 2, &request)), 401);
-    }
-
-    /// With interception off the client is told the same; who reads the log must not be.
-    #[test]
-    fn the_log_says_why_a_credential_was_turned_away() {
-        let (mut authenticator, memory) = (authenticator(), Memory::default());
-        let env = Env { now: at(0), host: &memory };
-        let mut turned_away = |id, credential: &str| {
-            let headers =
-                [(":method", "POST"), (":authority", "app.example.test"), ("authorization", credential)];
-            let block = block(&headers);
-            let decided = authenticator.authenticate(&env, id, &block);
-            let refused = Answer::Response {
-                status: 400,
-                retry_after: None,
-                body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
-            };
-            let mut calls = authenticator.take_calls(env.now).into_iter();
-            let answered = calls.next().and_then(|(ticket, _)| {
-                authenticator.answered(&env, ticket, &refused);
-                let ready = authenticator.next_ready()?;
-                authenticator.resume(&env, ready, &block)
-            });
-            match decided.or(answered) {
-                Some(Decision::Reply(reply)) => (reply.status, reply.details),
-                other => panic!("a reply, not {other:?}"),
-            }
-        };
-        assert_eq!(turned_away(1, "Basic !"), (401, "authentik_unusable_credential"));
-        assert_eq!(turned_away(2, "Basic YWxpY2U6eA=="), (401, "authentik_refused"));
-        assert_eq!(turned_away(3, "Basic YWxpY2U6eQ=="), (401, "authentik_throttled"));
-    }
-}
+mod tests;

@@ -6,8 +6,9 @@
 
 use authentik_proxy_wasm::authn::authentik::Call;
 use authentik_proxy_wasm::authn::directory::Directory;
+use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
-use authentik_proxy_wasm::authn::reply::{Decision, Forward, Reply};
+use authentik_proxy_wasm::authn::reply::{Decision, Reply};
 use authentik_proxy_wasm::config::{Config, Mode, Provider};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

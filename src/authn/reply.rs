@@ -5,15 +5,11 @@
 
 mod page;
 
-use std::borrow::Cow;
-use std::rc::Rc;
-
+use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
-use crate::authn::identity::Identity;
 use crate::authn::request::credential::AuthScheme;
 use crate::authn::request::view::{BodyKind, HeaderBlock, MalformedBlock};
-use crate::base::header::{Header, HeaderValue};
-use crate::config::{Config, Seal};
+use crate::base::header::HeaderValue;
 
 /// `Retry-After` when authentik gives none, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -27,42 +23,6 @@ pub enum Decision {
     Forward(Forward),
     /// It is answered here.
     Reply(Reply),
-}
-
-/// Changes to a request that goes on, in this order: remove, replace, add the identity's headers, set the seal.
-#[derive(Debug)]
-pub struct Forward {
-    /// Names to remove, as the client spelt them.
-    pub remove: Vec<Cow<'static, [u8]>>,
-    /// Headers to replace, of this request.
-    pub replace: Vec<Header>,
-    /// `Set-Cookie` lines for the response, unless shared caches may keep it.
-    pub set_cookies: Vec<HeaderValue>,
-    /// Whether the client sent `Authorization`: it decides what shared caches may keep.
-    pub has_authorization: bool,
-    /// Who it is; `None` on paths that need no authentication.
-    pub identity: Option<Rc<Identity>>,
-    /// Private, so that nothing can be forwarded without the seal that the configuration asks for.
-    seal: Option<Rc<Seal>>,
-}
-
-impl Forward {
-    /// No changes yet but the seal. The only way to make one.
-    pub(crate) fn new(config: &Config, has_authorization: bool) -> Self {
-        Self {
-            has_authorization,
-            remove: Vec::new(),
-            replace: Vec::new(),
-            set_cookies: Vec::new(),
-            identity: None,
-            seal: config.seal.clone(),
-        }
-    }
-
-    /// The header that says that the filter judged the request: set last, in place of any other of its name.
-    pub fn seal(&self) -> Option<(&str, &HeaderValue)> {
-        self.seal.as_ref().map(|seal| (seal.header.as_str(), &seal.value))
-    }
 }
 
 /// A response made here.

@@ -2,7 +2,7 @@
 //! request. Without the filter no request has it, and the policy refuses them all.
 //!
 //! Owns: the names and values that are allowed.
-//! Must not: show a value, or know where the seal is written ([`crate::authn::reply::Forward`] does).
+//! Must not: show a value, or know where the seal is written ([`crate::authn::edits::Forward`] does).
 
 use super::json::Object;
 use crate::base::header::{self, HeaderValue};

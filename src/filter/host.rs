@@ -14,9 +14,10 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
 use crate::authn::authentik::{Call, NotSent};
+use crate::authn::edits::Forward;
 use crate::authn::env::{Host, Shared};
 use crate::authn::identity::Identity;
-use crate::authn::reply::{self, Forward, Reply};
+use crate::authn::reply::{self, Reply};
 use crate::authn::request::view::HeaderBlock;
 use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;

@@ -17,8 +17,9 @@ use super::host;
 use super::paused;
 use super::root::Worker;
 use crate::authn::RequestId;
+use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
-use crate::authn::reply::{self, Decision, Forward, Reply};
+use crate::authn::reply::{self, Decision, Reply};
 use crate::base::header::HeaderValue;
 
 /// Where a request stands.

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
-use authentik_proxy_wasm::authn::reply::{Decision, Forward, may_be_shared};
+use authentik_proxy_wasm::authn::reply::{Decision, may_be_shared};
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
 use authentik_proxy_wasm::authn::{Authenticator, Ticket};
 use authentik_proxy_wasm::base::secret::Secret;
