@@ -73,13 +73,18 @@ impl KeyRing {
 
     /// Whether a request may cause a fetch now: because there are no keys, or because it names one that is not here.
     pub(crate) fn may_fetch(&self, now: Timestamp, config: &Jwks) -> bool {
-        if self.paused_until.is_some_and(|until| now < until) {
+        if self.is_paused(now) {
             return false;
         }
         let has_fetched_keys = self.held.is_some() && self.current(now, config).is_some();
         let pause = if has_fetched_keys { config.min_refresh_interval_seconds } else { FIRST_PAUSE_SECONDS };
         // What another worker fetched counts as well.
         self.last_attempt.max(self.fetched_at()).is_none_or(|last| now.since(last) >= pause)
+    }
+
+    /// Whether a fetch has failed, here or at another worker, and the next one is not tried yet.
+    pub(crate) fn is_paused(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 
     /// Whether the schedule wants a fetch now. `jitter_percent` (0 to 10) spreads workers and replicas.

@@ -53,7 +53,9 @@ impl Authenticator {
             Activity::Following => self.follow(env, provider),
             Activity::Idle => {
                 let is_due = state.keyring.is_due(env.now, &self.config.jwks, jitter_percent);
-                if is_due && !self.adopt_keys(env, provider) {
+                // Another worker may be done with its pause before this one is.
+                let looks = is_due || state.keyring.is_paused(env.now);
+                if looks && !self.adopt_keys(env, provider) && is_due {
                     self.fetch_keys(env, provider);
                 }
                 true
