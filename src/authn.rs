@@ -198,12 +198,14 @@ impl Authenticator {
     }
 
     /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
-    /// what the filter has `set` in them. `None` where the host's map is not in its format.
+    /// what the filter has `set` in them. Credential and cookies belong into the headers (RFC 9110 §6.5.1). `None` where the
+    /// host's map is not in its format.
     pub fn forbidden_trailers(&self, trailers: &HeaderBlock, set: &[&str]) -> Option<Vec<Vec<u8>>> {
         let set: Vec<_> = set.iter().map(|name| headers::normalise(name)).collect();
         let is_forbidden = |name: &[u8]| {
             headers::is_owned(name, &self.config.owned_headers)
                 || headers::spells(name, "authorization")
+                || headers::spells(name, "cookie")
                 || set.iter().any(|set| headers::spells(name, set))
         };
         let pairs: Result<Vec<_>, _> = trailers.pairs()?.collect();
@@ -603,6 +605,7 @@ mod tests {
             ("X_Authentik_Groups", "admins"),
             ("x.tenant", "red"),
             ("Authorization", "Basic x"),
+            ("cookie", "authentik_proxy_0a1b2c3d=x"),
             ("x-authentik", "not below the prefix"),
             ("x_tenant-tier", "gold"),
             ("x-forwarded-host", "elsewhere"),
@@ -616,6 +619,7 @@ mod tests {
                 b"X_Authentik_Groups",
                 b"x.tenant",
                 b"Authorization",
+                b"cookie",
                 b"x_tenant-tier",
                 b"x-forwarded-host",
             ]
