@@ -281,9 +281,12 @@ impl Authenticator {
             }
             (Ok(Some(credential)), Some(session)) if session.origin == Origin::Login => {
                 let known = self.known_without_call(request, &credential);
+                let is_vouched_for = known.as_ref().is_some_and(Verdict::is_vouched_for);
                 return Some(match known {
                     Some(Verdict::Vouched(identity)) => self.forward(request, identity),
-                    Some(Verdict::Refused(_)) | None => self.forward_session(request, &session, false),
+                    Some(Verdict::Refused(_)) | None => {
+                        self.forward_session(request, &session, is_vouched_for)
+                    }
                 });
             }
             (Ok(Some(credential)), Some(session))
@@ -398,15 +401,15 @@ impl Authenticator {
     /// A path that needs no authentication: with the identity of a credential that is known without a call, or of the
     /// session, else as it came.
     fn pass_unauthenticated(&mut self, request: Request<'_>, session: Option<Rc<Session>>) -> Decision {
-        let (known, is_own_credential) = self.known_of_both(request, session.as_deref());
+        let (known, is_ours) = self.known_of_both(request, session.as_deref());
         // Nothing is asked of authentik here, so a session that it would have to confirm gives no identity.
         let session = session.filter(|session| !self.is_to_be_confirmed(request, session));
         match (known, session) {
             (Some(Verdict::Vouched(identity)), _) => self.forward(request, identity),
             (Some(Verdict::Refused(_)) | None, Some(session)) => {
-                self.forward_session(request, &session, is_own_credential)
+                self.forward_session(request, &session, is_ours)
             }
-            (Some(Verdict::Refused(_)) | None, None) if is_own_credential => {
+            (Some(Verdict::Refused(_)) | None, None) if is_ours => {
                 Decision::Forward(self.without_authorization(request))
             }
             (Some(Verdict::Refused(_)) | None, None) => self.forward_anonymous(request),
@@ -416,19 +419,22 @@ impl Authenticator {
     /// Without identity, whoever it says it is. A preflight has no credential; one that has brings it no further.
     fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
         let session = self.session(request);
-        match self.known_of_both(request, session.as_deref()) {
-            (Some(Verdict::Vouched(_)), _) | (_, true) => {
-                Decision::Forward(self.without_authorization(request))
-            }
-            (Some(Verdict::Refused(_)) | None, false) => self.forward_anonymous(request),
+        let (_, is_ours) = self.known_of_both(request, session.as_deref());
+        if is_ours {
+            Decision::Forward(self.without_authorization(request))
+        } else {
+            self.forward_anonymous(request)
         }
     }
 
-    /// What is known of the credential without a call, and whether the session came from it.
+    /// What is known of the credential without a call, and whether the application must not get it: authentik vouched for
+    /// it, or the session came from it.
     fn known_of_both(&mut self, request: Request<'_>, session: Option<&Session>) -> (Option<Verdict>, bool) {
         let Ok(Some(credential)) = credential::read(request.view.authorization) else { return (None, false) };
         let is_own = session.is_some_and(|session| self.is_credential_of(request, session, &credential));
-        (self.known_without_call(request, &credential), is_own)
+        let known = self.known_without_call(request, &credential);
+        let is_vouched_for = known.as_ref().is_some_and(Verdict::is_vouched_for);
+        (known, is_own || is_vouched_for)
     }
 
     /// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
@@ -461,9 +467,10 @@ impl Authenticator {
         Decision::Forward(self.with_identity(forward, request, identity))
     }
 
-    /// As the session. The header goes when it is the session's own credential; else it is the application's.
-    fn forward_session(&self, request: Request<'_>, session: &Session, is_own_credential: bool) -> Decision {
-        let mut forward = if is_own_credential {
+    /// As the session. The header goes where it is the session's own credential, or one that authentik vouched for; else it
+    /// is the application's.
+    fn forward_session(&self, request: Request<'_>, session: &Session, is_ours: bool) -> Decision {
+        let mut forward = if is_ours {
             self.without_authorization(request)
         } else {
             self.with_foreign_authorization(request)

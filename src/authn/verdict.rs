@@ -16,6 +16,14 @@ pub enum Verdict {
     Refused(Rejection),
 }
 
+impl Verdict {
+    /// Whether authentik vouched for the credential, so that the application must not get it: also where the identity is
+    /// not enough to forward a request.
+    pub const fn is_vouched_for(&self) -> bool {
+        matches!(self, Self::Vouched(_) | Self::Refused(Rejection::Incomplete(_)))
+    }
+}
+
 impl Weigh for Verdict {
     fn weight(&self) -> usize {
         match self {
