@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::authentik::{Authentik, TokenId};
 use super::requests::Draft;
-use super::site::{OWNED_HEADER, Provider};
+use super::site::{OWNED_HEADER, Provider, SEAL, SEAL_VALUE, Site};
 use super::truth_table::Header;
 use crate::support::proxy_host::HeaderMap;
 
@@ -24,7 +24,7 @@ pub(super) struct Sighting<'a> {
 pub(super) fn check(
     sighting: &Sighting<'_>,
     draft: &Draft,
-    provider: &Provider,
+    (site, provider): (&Site, &Provider),
     authentik: &Authentik,
     identity: Option<TokenId>,
     authorization: Header,
@@ -46,6 +46,9 @@ pub(super) fn check(
     expected.extend(set.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
     if provider.mode == "proxy" {
         expected.push(("x-forwarded-host".to_owned(), draft.host.spelling.into()));
+    }
+    if site.has_seal {
+        expected.push((SEAL.to_owned(), SEAL_VALUE.into()));
     }
     let is_cookie = |name: &str| name == "cookie";
     let mut got: Lines = lines(sighting.headers)

@@ -217,7 +217,8 @@ impl Walk {
                     Subject::Code(code) => self.authentik.redeem(code, now, random),
                     Subject::Token(text) => {
                         let verdict = self.authentik.introspect(slug, text, now);
-                        return (self.authentik.introspection_answer(verdict), Said::Verdict(verdict));
+                        let active = verdict.or_else(|| self.authentik.introspect_federated(slug, text, now));
+                        return (self.authentik.introspection_answer(active), Said::Verdict(verdict));
                     }
                 };
                 (self.authentik.token_answer(verdict), Said::Verdict(verdict))
@@ -234,7 +235,12 @@ impl Walk {
                 self.history.keys_fetched(at, told, slug, is_good);
             }
             About::Asked { provider, role, subject } => {
-                self.history.said(at, told, *provider, *role, subject, said);
+                // That a token is another client's is nothing that authentik has said, so it need not be remembered.
+                let slug = self.site.providers[*provider].slug;
+                let is_others = matches!(subject, Subject::Token(text)
+                    if self.authentik.introspect_federated(slug, text, at.time).is_some());
+                let role = role.filter(|_| !is_others);
+                self.history.said(at, told, *provider, role, subject, said);
             }
         }
     }

@@ -103,7 +103,8 @@ impl History {
     ) {
         let words = self.words.entry((provider, subject.clone())).or_default();
         words.push(Word { at, worker, role, said });
-        for role in [Role::Credential, Role::Session] {
+        let roles = [Role::Credential, Role::Session];
+        for role in roles.into_iter().filter(|of| role.is_none_or(|role| role == *of)) {
             self.looks_at(at, worker, (provider, role, subject.clone()));
         }
         let open = self.guesses.iter().position(|guess| {
@@ -180,10 +181,9 @@ impl History {
             .filter(|word| counts(word, 0, span.from, life.most))
             .filter_map(verdict)
             .collect();
-        let before = reachable.iter().filter(|word| word.at.event <= span.from.event).count();
+        // A worker looks at what it keeps itself before it looks at what it was told by others.
         let is_kept = |word: &Word| {
             word.at.event <= span.from.event
-                && before == 1
                 && is_here(word)
                 && word.role == Some(role)
                 && !self.may_be_evicted(site, word, span)

@@ -6,7 +6,7 @@ use super::application::{self, Sighting};
 use super::authentik::{Authentik, TokenId};
 use super::oracle::Permitted;
 use super::requests::Draft;
-use super::site::{AUTHENTIK, Provider};
+use super::site::{AUTHENTIK, Provider, Site};
 use super::truth_table::{Header, Outcome};
 use crate::support::proxy_host::HeaderMap;
 
@@ -22,9 +22,10 @@ pub(super) fn judge(
     seen: &Seen,
     permitted: &[Permitted],
     draft: &Draft,
-    provider: Option<&Provider>,
+    site: &Site,
     authentik: &Authentik,
 ) -> Result<Vec<Permitted>, String> {
+    let provider = draft.host.provider.map(|provider| &site.providers[provider]);
     let shown = |text: &str| {
         let all: Vec<_> = permitted.iter().map(|it| format!("{:?} ({})", it.outcome, it.row)).collect();
         let permitted = if all.is_empty() { "nothing".to_owned() } else { all.join(" or ") };
@@ -50,7 +51,7 @@ pub(super) fn judge(
                 return Err(shown(&format!("forwarded as {whom}, Authorization {header}")));
             };
             let sighting = Sighting { headers, body, trailers: trailers.as_ref() };
-            application::check(&sighting, draft, provider, authentik, identity, header)?;
+            application::check(&sighting, draft, (site, provider), authentik, identity, header)?;
             fitting
         }
         Seen::Replied { status, headers, grpc_status } => {

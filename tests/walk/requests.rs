@@ -10,7 +10,7 @@ use rand::seq::SliceRandom as _;
 use super::authentik::Authentik;
 use super::credentials::{Authorization, Subject, pick};
 use super::sessions::{Cookie, Jar};
-use super::site::{HOSTS, Host, PATHS, Place, ProviderId, Site};
+use super::site::{HOSTS, Host, PATHS, Place, ProviderId, SEAL_VALUE, Site};
 
 /// How a request looks, and what that means.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ const RESPONSES: &[Response] = &[
 ];
 
 /// Headers that only the filter may set, in odd spellings, and some that are the client's own.
-const FORGED: [(&str, &str); 12] = [
+const FORGED: [(&str, &str); 14] = [
     ("x-authentik-username", "admin"),
     ("X-Authentik-Username", "admin"),
     ("x_authentik_username", "admin"),
@@ -95,6 +95,8 @@ const FORGED: [(&str, &str); 12] = [
     ("x.authentik.uid", "0"),
     ("x-authentik-jwt", "e30.e30.e30"),
     ("x-authentik-anything", "1"),
+    ("x-authentik-seal", "forged"),
+    ("X_Authentik_Seal", SEAL_VALUE),
     ("x-tenant", "red"),
     ("X_Tenant", "red"),
     ("x.tenant", "red"),

@@ -17,7 +17,7 @@ use super::judge::{self, Seen};
 use super::oracle::{Facts, Stay};
 use super::requests::Draft;
 use super::sessions::Jar;
-use super::site::{ProviderId, Site};
+use super::site::{ProviderId, SEAL_VALUE, Site};
 use crate::support::module;
 use crate::support::proxy_host::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
 
@@ -231,7 +231,9 @@ impl Walk {
         let Some(provider) = draft.host.provider else { return };
         let credential =
             draft.authorization.subject().map(|subject| (provider, Role::Credential, subject.clone()));
+        let is_confirmed = self.site.providers[provider].revalidate > 0;
         let tokens = draft.sessions.iter().filter_map(|value| self.jar.find(provider, value));
+        let tokens = tokens.filter(|_| is_confirmed);
         let sessions: Vec<_> =
             tokens.map(|cookie| (provider, Role::Session, self.facts().subject(cookie.token))).collect();
         for key in credential.into_iter().chain(sessions) {
@@ -262,9 +264,8 @@ impl Walk {
         if let Purpose::Callback(code) = &waiting.purpose {
             return self.logged_in(draft, code, stay, seen).map_err(named);
         }
-        let provider = draft.host.provider.map(|provider| &self.site.providers[provider]);
         let permitted = self.facts().permitted(draft, stay);
-        let fitting = judge::judge(seen, &permitted, draft, provider, &self.authentik).map_err(named)?;
+        let fitting = judge::judge(seen, &permitted, draft, &self.site, &self.authentik).map_err(named)?;
         let rows: BTreeSet<_> = fitting.iter().map(|it| it.row).collect();
         self.story.push(format!("    request {}: {rows:?}", waiting.number));
         if let [row] = rows.into_iter().collect::<Vec<_>>()[..] {
@@ -349,7 +350,7 @@ impl Walk {
             secrets.push(super::site::client_secret(provider.slug));
             secrets.push(super::site::cookie_secret(provider.name));
         }
-        secrets.push(PASSWORD_MARK.to_owned());
+        secrets.extend([PASSWORD_MARK, SEAL_VALUE].map(str::to_owned));
         secrets.sort();
         secrets.dedup();
         for line in self.world.log() {

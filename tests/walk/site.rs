@@ -14,6 +14,9 @@ pub(super) const AUTHENTIK: &str = "https://auth.example.test";
 pub(super) const OUTPOST_NAME: &str = "walk";
 /// Named in `owned_headers`.
 pub(super) const OWNED_HEADER: &str = "x-tenant";
+/// What every request that goes on carries, where the settings say so.
+pub(super) const SEAL: &str = "x-authentik-seal";
+pub(super) const SEAL_VALUE: &str = "seal-of-the-walk-0123456789";
 pub(super) const THROTTLE_WINDOW: u64 = 60;
 pub(super) const CALL_TIMEOUT: u64 = 5;
 
@@ -121,6 +124,7 @@ pub(super) struct Site {
     /// `session.max_age_seconds`
     pub(super) max_age: u64,
     pub(super) allows_preflight: bool,
+    pub(super) has_seal: bool,
     /// Most requests are this one's.
     pub(super) busiest: ProviderId,
     /// Somebody tries passwords of alice's.
@@ -150,6 +154,8 @@ impl Site {
             mode: "forward_domain",
             cookie_domain: Some("corp.test"),
             intercepts: intercepts(),
+            // Some sessions end before the verdict that they came of.
+            validity: if intercepts() { 25 } else { 86_400 },
             ..app
         };
         let checked = Provider {
@@ -183,6 +189,7 @@ impl Site {
             failures: [0, 1, 2, 3][random.gen_range(0..4)],
             max_age: 600,
             allows_preflight: random.gen_bool(0.5),
+            has_seal: random.gen_bool(0.5),
             busiest: [APP, CORP, CHECKED, CHECKED, TWIN][random.gen_range(0..5)],
             has_guesser: random.gen_bool(0.4),
             is_slow: random.gen_bool(0.4),
@@ -206,6 +213,7 @@ impl Site {
             },
             "session": {"max_age_seconds": self.max_age},
             "throttle": {"failures": self.failures, "window_seconds": THROTTLE_WINDOW},
+            "seal": if self.has_seal { json!({"header": SEAL, "values": [SEAL_VALUE]}) } else { Value::Null },
         })
         .to_string()
     }
