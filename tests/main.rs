@@ -31,3 +31,4 @@ mod scenarios;
 mod stand_in;
 mod support;
 mod threats;
+mod walk;

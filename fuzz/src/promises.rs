@@ -77,7 +77,12 @@ pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Confi
 
 fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &Provider, now: u64) {
     for (name, value) in &forward.replace {
-        assert!([":authority", "cookie", "x-forwarded-host"].contains(&name.as_ref()), "{name} is replaced");
+        let may_be = [":authority", "cookie", "x-forwarded-host", "connection"];
+        assert!(may_be.contains(&name.as_ref()), "{name} is replaced");
+        assert!(
+            name != "connection" || value.as_bytes() == b"upgrade",
+            "the next hop is told to drop headers"
+        );
         assert_clean(value.as_bytes());
     }
     if config.providers.len() > 1 {
@@ -118,6 +123,25 @@ fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &
         if name == b"authorization" && !set_by_token(name) {
             assert!(!mentions_own_token(value, config), "a token of this authentik goes on");
         }
+    }
+}
+
+/// Every name that the filter set in this request: what trailers must not say again.
+pub(crate) fn names_set(forward: &Forward) -> Vec<&str> {
+    let identity = forward.identity.iter();
+    let of_identity =
+        identity.flat_map(|identity| identity.identity_headers().iter().chain(identity.overriding_headers()));
+    let replaced = forward.replace.iter().chain(of_identity).map(|(name, _)| name.as_ref());
+    replaced.chain(forward.seal().map(|(name, _)| name)).collect()
+}
+
+/// What goes on in the trailers says nothing that a header may not, and nothing again that the filter has `set`.
+pub(crate) fn of_trailers(trailers: &Request, forbidden: &[Vec<u8>], set: &[&str], config: &Config) {
+    for (name, _) in trailers.0.iter().filter(|(name, _)| !forbidden.contains(name)) {
+        let name = normal(name);
+        assert!(!is_owned(&name, config), "an identity header goes on in a trailer");
+        assert!(name != b"authorization" && name != b"cookie", "a credential goes on in a trailer");
+        assert!(!set.iter().any(|set| normal(set.as_bytes()) == name), "a trailer says again what was set");
     }
 }
 

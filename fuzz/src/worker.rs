@@ -188,12 +188,22 @@ impl Worker {
         let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         let decision = self.core.authenticate(&env, self.last_id, &request.block());
         match &decision {
-            Some(decision) => promises::of_decision(decision, request, self.core.config(), self.now),
+            Some(decision) => self.judge(decision, request),
             None => {
                 self.waiting.insert(self.last_id, request.clone());
             }
         }
         decision
+    }
+
+    /// A request that goes on has its own headers as trailers too.
+    fn judge(&self, decision: &Decision, request: &Request) {
+        promises::of_decision(decision, request, self.core.config(), self.now);
+        let Decision::Forward(forward) = decision else { return };
+        let set = promises::names_set(forward);
+        let forbidden =
+            self.core.forbidden_trailers(&request.block(), &set).expect("the block is in its format");
+        promises::of_trailers(request, &forbidden, &set, self.core.config());
     }
 
     /// The calls that the core wants to make.
@@ -240,7 +250,7 @@ impl Worker {
         while let Some(id) = self.core.next_ready() {
             let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");
             if let Some(decision) = self.core.resume(&env, id, &request.block()) {
-                promises::of_decision(&decision, request, self.core.config(), self.now);
+                self.judge(&decision, request);
                 self.waiting.remove(&id);
                 decisions.push((id, decision));
             }

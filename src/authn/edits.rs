@@ -110,7 +110,8 @@ fn other_spellings(view: &RequestView<'_>, set: &[Header]) -> Vec<Cow<'static, [
 }
 
 /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
-/// what the filter has `set` in them. `None` where the host's map is not in its format.
+/// what the filter has `set` in them. Credential and cookies belong into the headers (RFC 9110 §6.5.1). `None` where the
+/// host's map is not in its format.
 pub(crate) fn forbidden_trailers(
     trailers: &HeaderBlock,
     set: &[&str],

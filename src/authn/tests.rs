@@ -34,6 +34,7 @@ fn a_trailer_says_nothing_that_a_header_may_not() {
         ("X_Authentik_Groups", "admins"),
         ("x.tenant", "red"),
         ("Authorization", "Basic x"),
+        ("cookie", "authentik_proxy_0a1b2c3d=x"),
         ("x-authentik", "not below the prefix"),
         ("x_tenant-tier", "gold"),
         ("x-forwarded-host", "elsewhere"),
@@ -47,6 +48,7 @@ fn a_trailer_says_nothing_that_a_header_may_not() {
             b"X_Authentik_Groups",
             b"x.tenant",
             b"Authorization",
+            b"cookie",
             b"x_tenant-tier",
             b"x-forwarded-host",
         ]

@@ -111,7 +111,11 @@ fn a_worker_that_pauses_takes_what_another_one_fetched() {
     first.answer(hung.id, CallAnswer::ConnectFailure);
     answer_key_calls(&mut second);
     assert_eq!(send(&mut second, get(bearer(token("rs")))), passed_as("alice"));
-    assert_eq!(send(&mut first, get(bearer(token("rs")))), Told::Status(503), "a pause of 8 seconds at least");
+    assert_eq!(
+        send(&mut first, get(bearer(token("rs")))),
+        Told::Status(503),
+        "a pause of 8 seconds at least"
+    );
     first.tick();
     assert_eq!((send(&mut first, get(bearer(token("rs")))), key_calls(&first)), (passed_as("alice"), 0));
 }
