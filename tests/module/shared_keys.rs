@@ -132,7 +132,7 @@ fn a_worker_that_starts_in_an_outage_takes_keys_that_are_overdue() {
     assert_eq!(send(&mut second, get(bearer(token("rs")))), passed_as("alice"));
     assert_eq!(second.calls_sent(), 0);
     let unknown = TokenSpec::new().signed_by(Key::Rs256(Generation::B)).header("kid", "new");
-    let unknown = super::fixture::AUTHENTIK.mint("rs", unknown);
+    let unknown = AUTHENTIK.mint("rs", unknown);
     assert_eq!(send(&mut second, get(bearer(unknown))), Told::Status(503), "the key may be a new one");
 }
 
