@@ -34,7 +34,7 @@ use self::truth_table::ROWS;
 /// Another one, other walks.
 const SEED: u64 = 2_027_011_500;
 /// Each walk has settings of its own.
-const WALKS: u64 = 16;
+const WALKS: u64 = 20;
 const REQUESTS: usize = 400;
 
 #[test]

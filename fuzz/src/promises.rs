@@ -184,7 +184,11 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     let expected: Vec<_> = config.identity_headers.iter().map(|header| header.name()).collect();
     assert_eq!(names, expected);
     assert!(!identity.username().is_empty() && !identity.username().contains(char::is_control));
-    assert_eq!(identity.username(), identity.username().trim(), "HTTP would make another name of it");
+    let uid = identity.identity_headers().iter().find(|(name, _)| name == "x-authentik-uid");
+    let uid = uid.map_or("", |(_, value)| core::str::from_utf8(value.as_bytes()).unwrap());
+    for name in [identity.username(), uid] {
+        assert!(is_whole(name), "HTTP would make another name of {name:?}");
+    }
     assert!(identity.overriding_headers().len() <= MAX_SET, "{}", identity.overriding_headers().len());
     assert!(!identity.backend_override().is_some_and(|backend| backend.contains(char::is_control)));
     assert!(identity.expires().seconds() > now, "nobody is forwarded past the end of his token");
@@ -216,6 +220,11 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     for (_, value) in identity.identity_headers() {
         assert_clean(value.as_bytes());
     }
+}
+
+/// Whether nobody who trims it makes another text of it: U+FEFF is white space to JavaScript only.
+pub(crate) fn is_whole(name: &str) -> bool {
+    name.trim() == name && !name.starts_with('\u{feff}') && !name.ends_with('\u{feff}')
 }
 
 fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<&Provider>) {
@@ -360,7 +369,7 @@ fn is_own_cookie(name: &[u8], provider: &Provider) -> bool {
 }
 
 /// Whether a cookie is of the filter's shape, whatever provider's it is.
-fn is_filters_cookie(name: &[u8]) -> bool {
+pub(crate) fn is_filters_cookie(name: &[u8]) -> bool {
     let Ok(name) = core::str::from_utf8(name) else { return false };
     let name = name.strip_prefix("__Host-").unwrap_or(name);
     let Some((digits, suffix)) =

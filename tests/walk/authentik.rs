@@ -119,8 +119,8 @@ pub(super) struct Authentik {
     issued: u64,
 }
 
-/// How long tokens live, in seconds.
-const LIFETIMES: [u64; 5] = [15, 60, 300, 3600, 3600];
+/// How long tokens live, in seconds; some end soon after their session is to be confirmed.
+const LIFETIMES: [u64; 6] = [15, 34, 60, 300, 3600, 3600];
 
 impl Authentik {
     pub(super) fn new() -> Self {

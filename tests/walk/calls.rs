@@ -61,7 +61,7 @@ impl Calls {
     }
 
     pub(super) fn failure(random: &mut StdRng) -> Failure {
-        if random.gen_bool(0.05) { Failure::InvalidClient } else { *FAILURES.choose(random).expect("some") }
+        if random.gen_bool(0.15) { Failure::InvalidClient } else { *FAILURES.choose(random).expect("some") }
     }
 
     /// Whether there was one to lose.

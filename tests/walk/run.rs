@@ -348,7 +348,7 @@ impl Walk {
         secrets.extend(self.jar.values().map(str::to_owned));
         for provider in &self.site.providers {
             secrets.push(super::site::client_secret(provider.slug));
-            secrets.push(super::site::cookie_secret(provider.name));
+            secrets.push(super::site::cookie_secret(provider.slug));
         }
         secrets.extend([PASSWORD_MARK, SEAL_VALUE].map(str::to_owned));
         secrets.sort();

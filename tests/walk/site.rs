@@ -78,7 +78,7 @@ impl Provider {
             "assigned_application_slug": self.slug,
             "client_id": self.client_id(),
             "client_secret": client_secret(self.slug),
-            "cookie_secret": cookie_secret(self.name),
+            "cookie_secret": cookie_secret(self.slug),
             "external_host": self.external_host,
             "mode": self.mode,
             "cookie_domain": self.cookie_domain.unwrap_or_default(),
@@ -99,8 +99,8 @@ pub(super) fn client_secret(slug: &str) -> String {
     format!("{slug}-client-secret-0123456789abcdef")
 }
 
-pub(super) fn cookie_secret(name: &str) -> String {
-    format!("{name}-cookie-secret-0123456789abcdef0123456789")
+pub(super) fn cookie_secret(slug: &str) -> String {
+    format!("{slug}-cookie-secret-0123456789abcdef0123456789")
 }
 
 /// What a client's tokens are signed with; a client secret where authentik publishes no key.
@@ -154,8 +154,6 @@ impl Site {
             mode: "forward_domain",
             cookie_domain: Some("corp.test"),
             intercepts: intercepts(),
-            // Some sessions end before the verdict that they came of.
-            validity: if intercepts() { 25 } else { 86_400 },
             ..app
         };
         let checked = Provider {
@@ -170,7 +168,7 @@ impl Site {
         let twin = Provider {
             name: "twin",
             external_host: "https://twin.test",
-            mode: "proxy",
+            mode: if intercepts() { "proxy" } else { "forward_single" },
             intercepts: intercepts(),
             verification: if intercepts() {
                 Verification::Introspection
@@ -179,8 +177,14 @@ impl Site {
             },
             ..app
         };
+        let mut providers = [app, corp, checked, twin];
+        let busiest = [APP, CORP, CHECKED, CHECKED, TWIN][random.gen_range(0..5)];
+        if random.gen_bool(0.25) {
+            // Its sessions end before the verdicts that they came of.
+            providers[busiest].validity = 12;
+        }
         Self {
-            providers: [app, corp, checked, twin],
+            providers,
             ttl: 40,
             negative_ttl: 10,
             stale: if random.gen_bool(0.6) { 200 } else { 0 },
@@ -190,7 +194,7 @@ impl Site {
             max_age: 600,
             allows_preflight: random.gen_bool(0.5),
             has_seal: random.gen_bool(0.5),
-            busiest: [APP, CORP, CHECKED, CHECKED, TWIN][random.gen_range(0..5)],
+            busiest,
             has_guesser: random.gen_bool(0.4),
             is_slow: random.gen_bool(0.4),
         }

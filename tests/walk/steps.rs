@@ -23,7 +23,7 @@ const FAILING: u32 = 5;
 const FAILING_BADLY: u32 = 80;
 
 /// As many credentials are sent again and again.
-const RECENT: usize = 8;
+const RECENT: usize = 6;
 
 impl Walk {
     /// The step that this number stands for.
@@ -35,7 +35,7 @@ impl Walk {
                 let draft = Draft::draw(&self.site, &self.authentik, jar, recent, now, random);
                 self.recent.extend(draft.authorization.subject().cloned());
                 self.recent.drain(..self.recent.len().saturating_sub(RECENT));
-                self.send(random.gen_range(0..2), draft, Purpose::Judged).map(drop)?;
+                self.send(usize::from(random.gen_bool(0.25)), draft, Purpose::Judged).map(drop)?;
             }
             52..=80 => {
                 let is_slow = self.site.is_slow && random.gen_bool(0.8);

@@ -34,8 +34,14 @@ impl Authenticator {
         let keyring = &self.providers.get(provider)?.keyring;
         Some(match keyring.activity() {
             Activity::Fetching | Activity::Following => Progress::AwaitKeys(stage),
-            // Another worker's fetch has just failed: nothing is on its way.
-            Activity::Idle => Progress::Done(Err(keyring.last_fault().unwrap_or(Fault::NoKeys))),
+            // Another worker's fetch has just failed: nothing is on its way, but overdue keys may be here now.
+            Activity::Idle => {
+                let fault = keyring.last_fault().unwrap_or(Fault::NoKeys);
+                match self.with_facts(env, provider, |facts| stage.keys_fetched(facts))? {
+                    Progress::AwaitKeys(_) => Progress::Done(Err(fault)),
+                    progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
+                }
+            }
         })
     }
 
@@ -111,6 +117,14 @@ impl Authenticator {
         }
     }
 
+    /// After a failed fetch, here or at another worker: overdue keys are better than none, as long as they would have
+    /// stayed in use.
+    fn hold_overdue_keys(&mut self, env: &Env<'_>, provider: ProviderId) {
+        if let Some((keys, fetched)) = self.newer_keys(env, provider) {
+            self.hold_keys(provider, keys, fetched);
+        }
+    }
+
     /// Fetches keys, unless this worker does already, another one does, or one has just failed.
     fn fetch_keys(&mut self, env: &Env<'_>, provider: ProviderId) {
         let is_fetching =
@@ -121,6 +135,9 @@ impl Authenticator {
         let lease = self.shared_keys(env, provider).map(|shared| shared.take_lease(env.now, LEASE_SECONDS));
         if matches!(lease, None | Some(Lease::Ours)) {
             self.send_keys_call(env, provider);
+        }
+        if matches!(lease, Some(Lease::Failed { .. })) {
+            self.hold_overdue_keys(env, provider);
         }
         let Some(state) = self.providers.get_mut(provider) else { return };
         match lease {
@@ -144,10 +161,7 @@ impl Authenticator {
     }
 
     fn keys_failed(&mut self, env: &Env<'_>, provider: ProviderId, fault: Fault) {
-        // Overdue ones are better than none, as long as they would have stayed in use.
-        if let Some((keys, fetched)) = self.newer_keys(env, provider) {
-            self.hold_keys(provider, keys, fetched);
-        }
+        self.hold_overdue_keys(env, provider);
         let mut random = [0];
         env.host.random(&mut random);
         let [random] = random;
