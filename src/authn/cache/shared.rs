@@ -12,10 +12,10 @@
 
 use hmac::Mac as _;
 
-use crate::authn::cache::fingerprint::{Fingerprint, ProviderKeys};
 use crate::authn::env::Host;
 use crate::authn::fault::{Grant, Rejection};
 use crate::authn::jwt::verifier::{self, VerifiedIdentity};
+use crate::authn::provider::fingerprint::{Fingerprint, ProviderKeys};
 use crate::base::time::Timestamp;
 use crate::base::token::Token;
 use crate::config::Config;

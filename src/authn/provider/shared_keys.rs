@@ -8,9 +8,9 @@
 
 use hmac::Mac as _;
 
-use crate::authn::cache::fingerprint::ProviderKeys;
 use crate::authn::env::Host;
 use crate::authn::jwt::jwk::KeySet;
+use crate::authn::provider::fingerprint::ProviderKeys;
 use crate::base::time::Timestamp;
 
 /// How long a lease lasts that is not extended: three ticks of a worker at rest.

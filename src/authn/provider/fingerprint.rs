@@ -8,9 +8,8 @@ use core::fmt::Write as _;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::authn::directory::ProviderId;
 use crate::authn::request::credential::Credential;
-use crate::config::{Config, Provider};
+use crate::config::{Config, Provider, ProviderId};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
