@@ -9,7 +9,7 @@ ENVOY_VERSION := 1.40.0
 CARGO_MUTANTS_VERSION := 27.1.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
-MAX_BYTES := 1048576
+MAX_BYTES := 716800
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY

@@ -20,6 +20,7 @@ mod cache;
 mod cookies;
 pub mod credential;
 pub mod decision;
+mod der;
 pub mod directory;
 pub mod fault;
 pub mod fingerprint;
@@ -36,6 +37,8 @@ mod memory;
 pub mod origin;
 mod packed;
 mod page;
+#[cfg(feature = "portable")]
+mod portable;
 pub mod provider;
 pub mod request;
 pub mod sealing;

@@ -7,6 +7,7 @@
 mod json;
 mod seal;
 
+use core::cell::OnceCell;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ pub use self::json::Environment;
 use self::json::{Faults, Object};
 pub use self::seal::Seal;
 use crate::authn::headers::{self, IdentityHeader};
+use crate::authn::identity::MetaHeaders;
 use crate::authn::origin::{self, BaseUrl};
 use crate::authn::secret::Secret;
 
@@ -121,6 +123,8 @@ pub struct Provider {
     pub revalidate_seconds: u64,
     /// Whether Bearer tokens of other issuers are exchanged as client assertions.
     pub federated_bearer: bool,
+    /// What its users have in common; made for the first of them.
+    pub meta_headers: OnceCell<MetaHeaders>,
 }
 
 /// authentik's provider modes.
@@ -363,6 +367,7 @@ fn read_provider(
         external_host: external_host?,
         issuer: issuer?,
         has_no_signing_key,
+        meta_headers: OnceCell::new(),
     };
     Some(provider)
 }

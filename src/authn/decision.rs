@@ -178,6 +178,7 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
         | Fault::IssuedToken(_)
         | Fault::IssuedTokenInactive
         | Fault::NoKeys
+        | Fault::NoSignatureCheck
         | Fault::NoRandomness
         | Fault::Host => RETRY_SECONDS,
     };

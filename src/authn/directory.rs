@@ -42,15 +42,20 @@ impl Directory {
         let mut domains = Vec::new();
         for (id, provider) in providers.iter().enumerate() {
             match (provider.mode, &provider.cookie_domain) {
-                (Mode::ForwardDomain, Some(domain)) => domains.push((domain.clone(), id)),
+                (Mode::ForwardDomain, Some(domain)) => {
+                    let place =
+                        domains.partition_point(|(other, _): &(String, _)| other.len() >= domain.len());
+                    domains.insert(place, (domain.clone(), id));
+                }
                 (Mode::ForwardDomain, None) => {}
                 (Mode::Proxy | Mode::ForwardSingle, _) => {
                     single.insert(provider.external_host.host.clone(), id);
                 }
             }
         }
-        domains.sort_by_key(|(domain, _)| core::cmp::Reverse(domain.len()));
-        let single_names = single.keys().map(|host: &Host| host.name().to_owned()).collect();
+        // One by one: a set that is collected is sorted first, and the module would have to carry that.
+        let mut single_names = BTreeSet::new();
+        single.keys().for_each(|host: &Host| _ = single_names.insert(host.name().to_owned()));
         Self { only: (providers.len() == 1).then_some(0), single, single_names, domains }
     }
 

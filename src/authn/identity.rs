@@ -170,6 +170,29 @@ pub struct Identity {
     cookie: RefCell<Option<Rc<NewCookie>>>,
 }
 
+/// The values of `x-authentik-meta-*`: the same for every user of a provider.
+#[derive(Debug)]
+pub struct MetaHeaders {
+    jwks: HeaderValue,
+    outpost: HeaderValue,
+    provider: HeaderValue,
+    app: HeaderValue,
+    version: HeaderValue,
+}
+
+impl MetaHeaders {
+    fn new(provider: &Provider, config: &Config) -> Self {
+        let value = |text: &str| HeaderValue::cleaned(text).shared();
+        Self {
+            jwks: value(&format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)),
+            outpost: value(&config.outpost_name),
+            provider: value(&provider.name),
+            app: value(&provider.slug),
+            version: value(concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+}
+
 /// The session cookie for the credential that an identity came from.
 pub(super) struct NewCookie {
     /// As [`super::cookies::Cookie::begin`] makes them.
@@ -186,6 +209,7 @@ impl Identity {
         let claims = verified.claims();
         let uid = required(claims.sub.as_ref(), Incomplete::NoSubject)?;
         let username = required(claims.preferred_username.as_ref(), Incomplete::NoUsername)?;
+        let meta = provider.meta_headers.get_or_init(|| MetaHeaders::new(provider, config));
         let value_of = |header: IdentityHeader| {
             let text = match header {
                 IdentityHeader::Username => username.to_owned(),
@@ -195,15 +219,11 @@ impl Identity {
                 IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
                 IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
                 IdentityHeader::Jwt => return HeaderValue::token(verified.token()),
-                IdentityHeader::MetaJwks => {
-                    format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)
-                }
-                IdentityHeader::MetaOutpost => config.outpost_name.clone(),
-                IdentityHeader::MetaProvider => provider.name.clone(),
-                IdentityHeader::MetaApp => provider.slug.clone(),
-                IdentityHeader::MetaVersion => {
-                    concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION")).to_owned()
-                }
+                IdentityHeader::MetaJwks => return meta.jwks.clone(),
+                IdentityHeader::MetaOutpost => return meta.outpost.clone(),
+                IdentityHeader::MetaProvider => return meta.provider.clone(),
+                IdentityHeader::MetaApp => return meta.app.clone(),
+                IdentityHeader::MetaVersion => return meta.version.clone(),
             };
             HeaderValue::cleaned(text)
         };

@@ -11,7 +11,7 @@ use super::keyring::{Activity, KeyRing};
 use super::provider::{self, Answer, Call, Exchanged, Introspected};
 use super::secret::Secret;
 use super::token::Token;
-use super::verifier::{self, Shape, TokenRejection, VerifiedIdentity};
+use super::verifier::{self, NotVerified, Shape, TokenRejection, VerifiedIdentity};
 use crate::config::{BearerVerification, Config, Provider};
 
 /// What an inquiry may look at.
@@ -135,11 +135,13 @@ impl Stage {
 
 /// The trunk: every token passes here, wherever it came from.
 fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
-    let verification = match (token.source, verifier::shape(token.text())) {
-        // authentik encrypts for a key that only it has.
-        (Source::TokenEndpoint, Shape::Jwe) => BearerVerification::Introspection,
-        (Source::TokenEndpoint, Shape::Jws | Shape::Opaque) => BearerVerification::Local,
-        (Source::Client, _) => facts.provider.bearer_verification,
+    let verification = match token.source {
+        Source::Client => facts.provider.bearer_verification,
+        Source::TokenEndpoint => match verifier::shape(token.text()) {
+            // authentik encrypts for a key that only it has.
+            Shape::Jwe => BearerVerification::Introspection,
+            Shape::Jws | Shape::Opaque => BearerVerification::Local,
+        },
     };
     let may_be_foreign = token.source == Source::Client && facts.provider.federated_bearer;
     if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
@@ -151,7 +153,12 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
     let Some(keys) = facts.keyring.current(facts.env.now, &facts.config.jwks) else {
         return await_keys(token, facts);
     };
-    match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+    let verified = match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+        Ok(verified) => Ok(verified),
+        Err(NotVerified::Rejected(rejection)) => Err(rejection),
+        Err(NotVerified::Uncheckable) => return Progress::Done(Err(Fault::NoSignatureCheck)),
+    };
+    match verified {
         Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
             introspect(token, facts)
         }

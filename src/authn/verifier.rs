@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use jwt_compact::alg::{Hs256, Hs256Key};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +15,7 @@ use super::identity::{Audience, Claims, NumericDate};
 use super::jwks::{Choice, KeySet, NoChoice};
 use super::jws::{self, Jws};
 use super::secret::Secret;
-use super::signature;
+use super::signature::HostCheck;
 use super::time::Timestamp;
 use super::token::Token;
 use crate::config::{Config, Provider};
@@ -161,6 +162,21 @@ pub(super) fn shape(token: &str) -> Shape {
     }
 }
 
+/// Why a token is not taken for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotVerified {
+    /// It is not good.
+    Rejected(TokenRejection),
+    /// Nobody here can check signatures by the provider's keys.
+    Uncheckable,
+}
+
+impl From<TokenRejection> for NotVerified {
+    fn from(rejection: TokenRejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
 /// Checks a token locally. What it claims is looked at first: a token of others, or an old one, costs no cryptography.
 pub(super) fn verify(
     token: &Token,
@@ -168,28 +184,33 @@ pub(super) fn verify(
     provider: &Provider,
     config: &Config,
     env: &Env<'_>,
-) -> Result<VerifiedIdentity, TokenRejection> {
+) -> Result<VerifiedIdentity, NotVerified> {
     let jws = Jws::parse(token.expose()).ok_or_else(|| match shape(token.expose()) {
         Shape::Jwe => TokenRejection::Encrypted,
         Shape::Jws | Shape::Opaque => TokenRejection::NotJws,
     })?;
-    if jws.header.has_critical_extension {
-        return Err(TokenRejection::CriticalExtension);
+    if jws.has_critical_extension() {
+        return Err(TokenRejection::CriticalExtension.into());
     }
-    let claims = claims_for(provider, &jws.payload)?;
+    let claims = claims_for(provider, &jws.claims)?;
     let expires = check_times(&claims, config.clock_skew_seconds, env.now)?;
-    let choice = keys.choose(jws.header.kid.as_deref(), &jws.header.alg).map_err(|no| match no {
+    let choice = keys.choose(jws.key_id(), jws.algorithm()).map_err(|no| match no {
         NoChoice::Algorithm => TokenRejection::Algorithm,
         NoChoice::Key => TokenRejection::UnknownKey,
     })?;
     let is_genuine = match choice {
-        Choice::ClientSecret => {
-            signature::verify_hs256(provider.client_secret.expose(), jws.message, &jws.signature)
+        Choice::ClientSecret => jws.is_signed_by(&Hs256Key::new(provider.client_secret.expose()), &Hs256),
+        Choice::Key(key) => {
+            let check = HostCheck::new(key, env.surroundings);
+            let is_genuine = jws.is_signed_by(key, &check);
+            if check.is_impossible() {
+                return Err(NotVerified::Uncheckable);
+            }
+            is_genuine
         }
-        Choice::Key(key) => key.verify(jws.message, &jws.signature, env.surroundings),
     };
     if !is_genuine {
-        return Err(TokenRejection::Signature);
+        return Err(TokenRejection::Signature.into());
     }
     Ok(VerifiedIdentity {
         claims: Box::new(claims),
@@ -202,12 +223,11 @@ pub(super) fn verify(
 }
 
 /// The claims of a token that says that it comes from this provider's issuer, for this provider.
-fn claims_for(provider: &Provider, payload: &[u8]) -> Result<Claims, TokenRejection> {
+fn claims_for(provider: &Provider, json: &[u8]) -> Result<Claims, TokenRejection> {
     let issuer = Some(provider.issuer.as_str());
-    let Ok(claims) = serde_json::from_slice::<Claims>(payload) else {
+    let Ok(claims) = serde_json::from_slice::<Claims>(json) else {
         // Others may mean something else by the same names.
-        let is_ours =
-            serde_json::from_slice::<Issuer>(payload).is_ok_and(|it| Some(it.iss.as_str()) == issuer);
+        let is_ours = serde_json::from_slice::<Issuer>(json).is_ok_and(|it| Some(it.iss.as_str()) == issuer);
         return Err(if is_ours { TokenRejection::Claims } else { TokenRejection::Issuer });
     };
     if claims.iss.as_deref() != issuer {
@@ -345,12 +365,13 @@ mod tests {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jwt_compact::AlgorithmExt as _;
-    use jwt_compact::alg::{Hs256, Hs256Key};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::authn::Surroundings;
     use crate::authn::identity::Identity;
+    use crate::authn::signature::tests::CheckingHost;
+    use crate::authn::slots::tests::Memory;
 
     /// What a real authentik issued, and the key set that it published.
     const RECORDED: [(&str, &str, &str); 6] = [
@@ -386,27 +407,6 @@ mod tests {
         ),
     ];
 
-    struct NoHost;
-
-    impl Surroundings for NoHost {
-        fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-            None
-        }
-        fn shared(&self, _: &str) -> Option<crate::authn::Shared> {
-            None
-        }
-        fn share(&self, _: &str, _: &[u8]) {}
-        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-            false
-        }
-        fn random(&self, _: &mut [u8]) -> bool {
-            false
-        }
-        fn source_address(&self) -> Option<String> {
-            None
-        }
-    }
-
     fn body(transcript: &str) -> Value {
         let response = transcript.split("<<< RESPONSE").nth(1).unwrap();
         let body = response.split("\n\n").nth(1).unwrap();
@@ -427,8 +427,23 @@ mod tests {
     }
 
     fn try_verify(slug: &str, token: &str, keys: &KeySet, now: u64) -> Result<String, TokenRejection> {
+        verify_on(&CheckingHost, slug, token, keys, now).map_err(|error| match error {
+            NotVerified::Rejected(rejection) => rejection,
+            NotVerified::Uncheckable => panic!("this host checks signatures by every key"),
+        })
+    }
+
+    /// Whose token it is.
+    #[expect(clippy::unwrap_in_result, reason = "a good token that names nobody is a fault of the test")]
+    fn verify_on(
+        surroundings: &dyn Surroundings,
+        slug: &str,
+        token: &str,
+        keys: &KeySet,
+        now: u64,
+    ) -> Result<String, NotVerified> {
         let config = config(slug);
-        let env = Env { now: Timestamp::from_seconds(now), surroundings: &NoHost };
+        let env = Env { now: Timestamp::from_seconds(now), surroundings };
         let verified = verify(&Token::new(token.to_owned()), keys, &config.providers[0], &config, &env)?;
         Ok(verified.claims().preferred_username.clone().unwrap())
     }
@@ -453,6 +468,62 @@ mod tests {
                 Err(TokenRejection::IssuedInFuture),
                 "{slug}"
             );
+        }
+    }
+
+    /// In tests RS256 and ES256 are checked without a host; HS256 always is.
+    #[test]
+    fn a_signature_that_nobody_can_check_is_neither_good_nor_bad() {
+        let host = Memory::default();
+        for index in 0..RECORDED.len() {
+            let (slug, token, keys, now) = recorded(index);
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let forged =
+                format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(vec![1; signature.len() / 4 * 3]));
+            let became = |token: &str, now| verify_on(&host, slug, token, &keys, now);
+            if matches!(slug, "es384" | "es512") {
+                assert_eq!(became(&token, now), Err(NotVerified::Uncheckable), "{slug}");
+                assert_eq!(became(&forged, now), Err(NotVerified::Uncheckable), "{slug}");
+            } else {
+                assert_eq!(became(&token, now).as_deref(), Ok("alice"), "{slug}");
+                assert_eq!(became(&forged, now), Err(TokenRejection::Signature.into()), "{slug}");
+            }
+            let expired = Err(TokenRejection::Expired.into());
+            assert_eq!(became(&token, now + 3600), expired, "{slug}: what it claims is looked at first");
+        }
+    }
+
+    /// A host that is asked shows it.
+    #[test]
+    fn what_is_wrong_by_its_claims_costs_no_cryptography() {
+        struct NeverAsked;
+        impl Surroundings for NeverAsked {
+            fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+                panic!("nothing is to be checked");
+            }
+            fn shared(&self, _: &str) -> Option<crate::authn::Shared> {
+                None
+            }
+            fn share(&self, _: &str, _: &[u8]) {}
+            fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+                false
+            }
+            fn random(&self, _: &mut [u8]) -> bool {
+                false
+            }
+            fn source_address(&self) -> Option<String> {
+                None
+            }
+        }
+        for index in 2..RECORDED.len() {
+            let (slug, token, keys, now) = recorded(index);
+            let became = |slug, now| verify_on(&NeverAsked, slug, &token, &keys, now);
+            assert_eq!(became("demo", now), Err(TokenRejection::Issuer.into()), "{slug}");
+            assert_eq!(became(slug, now + 3600), Err(TokenRejection::Expired.into()), "{slug}");
+            assert_eq!(became(slug, now - 120), Err(TokenRejection::IssuedInFuture.into()), "{slug}");
+            let none = KeySet::Public(Vec::new());
+            let keyless = verify_on(&NeverAsked, slug, &token, &none, now);
+            assert_eq!(keyless, Err(TokenRejection::UnknownKey.into()), "{slug}");
         }
     }
 
@@ -575,7 +646,7 @@ mod tests {
     #[test]
     fn an_introspected_token_is_of_this_client_unless_the_provider_federates() {
         let mut config = config("demo");
-        let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
+        let env = Env { now: Timestamp::from_seconds(100), surroundings: &CheckingHost };
         for (recipient, is_ours) in [
             (json!({"client_id": "demo-client-id", "aud": "demo-client-id"}), true),
             (json!({"aud": "demo-client-id"}), true),
@@ -605,7 +676,7 @@ mod tests {
             "active": true, "client_id": "demo-client-id", "sub": "1", "preferred_username": "alice", "exp": 200,
             "ak_proxy": {"user_attributes": {"picture": "x".repeat(100_000)}},
         });
-        let env = Env { now: Timestamp::from_seconds(100), surroundings: &NoHost };
+        let env = Env { now: Timestamp::from_seconds(100), surroundings: &CheckingHost };
         let (token, body) = (Token::new("opaque".to_owned()), body.to_string());
         let verified = introspected(&token, body.as_bytes(), &config.providers[0], &config, &env).unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
