@@ -21,7 +21,7 @@ use super::tokens::Algorithm;
 use crate::envoy::place::{Place, jwks, username};
 use crate::envoy::wire::bearer;
 use crate::support::authentik::Authentik;
-use crate::support::proxy_host::foreign;
+use crate::support::signatures;
 
 /// What becomes of a token.
 #[derive(Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl HalfAHost {
 impl Surroundings for HalfAHost {
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
         self.is_asked.set(true);
-        (hash != "sha256").then(|| foreign::verify(hash, spki, signature, message).is_ok())
+        (hash != "sha256").then(|| signatures::verify(hash, spki, signature, message).is_ok())
     }
     fn shared(&self, _: &str) -> Option<Shared> {
         None
