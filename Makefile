@@ -45,9 +45,11 @@ worst: wasm envoy ## CPU time of the most expensive single requests: writes docs
 	  envoy::worst::no_single_request_of_a_stranger_takes_long
 
 SOAK_SECONDS ?= 600
-soak: wasm envoy ## Ten minutes of mixed traffic through outages and changes: every outcome is judged (SOAK_SECONDS=600)
+soak: wasm envoy ## Ten minutes of mixed traffic through outages and changes, then two of random walks: every outcome is judged (SOAK_SECONDS=600)
 	@SOAK_SECONDS=$(SOAK_SECONDS) cargo test --locked --test integration -- --ignored --exact --nocapture \
 	  envoy::soak::a_long_soak_has_no_wrong_decision | tee /dev/stderr | grep '1 passed' >/dev/null
+	@WALK_SECONDS=$$(($(SOAK_SECONDS) / 5)) cargo test --locked --test integration -- --ignored --exact --nocapture \
+	  walk::a_long_walk_decides_no_request_against_the_truth_table | tee /dev/stderr | grep '1 passed' >/dev/null
 
 fuzz: ## Search for inputs that break a promise: FUZZ_SECONDS for each target, on nightly Rust
 	@rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
@@ -78,7 +80,7 @@ lint: toolchain ## Formatting and lints, core and shell
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
-	@cargo clippy --locked --target $(TARGET) --lib --features test-panic -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget

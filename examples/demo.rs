@@ -20,7 +20,7 @@
     clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "it shares the tests' surroundings, and it talks to a terminal"
+    reason = "it shares the tests' host, and it talks to a terminal"
 )]
 
 use std::env;

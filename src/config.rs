@@ -5,9 +5,9 @@
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
 mod json;
+mod meta;
 mod seal;
 
-use core::cell::OnceCell;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,11 +19,11 @@ use sha2::Sha256;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};
+pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
-use crate::authn::headers::{self, IdentityHeader};
-use crate::authn::identity::MetaHeaders;
-use crate::authn::origin::{self, BaseUrl};
-use crate::authn::secret::Secret;
+use crate::base::header::{self, IdentityHeader};
+use crate::base::secret::Secret;
+use crate::base::url::{self, BaseUrl};
 
 /// The least length of a cookie secret, in bytes: the key of the session cookies is derived from it.
 const COOKIE_SECRET_BYTES: usize = 32;
@@ -79,8 +79,12 @@ pub struct Authentik {
     pub timeout: Duration,
     /// Longest answer that is read, in bytes.
     pub max_response_bytes: usize,
-    /// Most calls that are out at one time, per worker.
+    /// Most calls that are out at one time, per worker. How many are adapts to authentik's answers.
+    pub max_concurrent_calls: usize,
+    /// Most calls that wait for a place, per worker.
     pub max_pending_calls: usize,
+    /// Longest wait for a place.
+    pub max_wait_seconds: u64,
 }
 
 /// One of authentik's proxy providers.
@@ -123,8 +127,8 @@ pub struct Provider {
     pub revalidate_seconds: u64,
     /// Whether Bearer tokens of other issuers are exchanged as client assertions.
     pub federated_bearer: bool,
-    /// What its users have in common; made for the first of them.
-    pub meta_headers: OnceCell<MetaHeaders>,
+    /// What its users have in common.
+    pub meta_headers: MetaHeaders,
 }
 
 /// authentik's provider modes.
@@ -205,8 +209,10 @@ pub enum SessionIssue {
 /// The brake on guessing.
 #[derive(Debug)]
 pub struct Throttle {
-    /// Refused credentials until the brake is on; 0: never.
+    /// Refused credentials of one user name (and source address) until further unknown ones are not asked for; 0: never.
     pub failures: u32,
+    /// The same for one user name from all source addresses together.
+    pub failures_per_user: u32,
     /// Time in which they are counted.
     pub window_seconds: u64,
     /// Whether Envoy's `source.address` is the client's own.
@@ -255,11 +261,12 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let authentik = read_authentik(root.required_object("authentik"));
     let session = read_session(root.object("session"));
     let mut warnings = Vec::new();
+    let outpost_name = root.string("outpost_name").unwrap_or("envoy").to_owned();
     let entries = root.required_objects("providers");
     let count = entries.len();
     let providers: Vec<_> = entries
         .into_iter()
-        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &session, &mut warnings))
+        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings))
         .collect();
     check_distinct(&root, &providers);
     let cache = read_cache(root.object("cache"));
@@ -267,7 +274,7 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let throttle = read_throttle(root.object("throttle"));
     let seal = read_seal(&mut root);
     let config = Config {
-        outpost_name: root.string("outpost_name").unwrap_or("envoy").to_owned(),
+        outpost_name,
         identity_headers: read_identity_headers(&mut root),
         owned_headers: read_owned_headers(&mut root, seal.as_deref()),
         clock_skew_seconds: root.integer_or("clock_skew_seconds", 60, 0..=3600),
@@ -292,13 +299,17 @@ fn read_authentik(mut object: Object<'_>) -> Option<Authentik> {
     let base = read_base_url(&mut object, "host");
     let timeout = Duration::from_secs(object.integer_or("timeout_seconds", 5, 1..=60));
     let max_response_bytes = object.integer_or("max_response_bytes", 1 << 20, 4096..=16 << 20);
+    let max_concurrent_calls = object.integer_or("max_concurrent_calls", 8, 1..=1_024);
     let max_pending_calls = object.integer_or("max_pending_calls", 256, 1..=65_536);
+    let max_wait_seconds = object.integer_or("max_wait_seconds", 15, 1..=300);
     Some(Authentik {
         cluster,
         base: base?,
         timeout,
         max_response_bytes: to_usize(max_response_bytes),
+        max_concurrent_calls: to_usize(max_concurrent_calls),
         max_pending_calls: to_usize(max_pending_calls),
+        max_wait_seconds,
     })
 }
 
@@ -317,6 +328,7 @@ fn read_base_url(object: &mut Object<'_>, key: &'static str) -> Option<BaseUrl> 
 fn read_provider(
     mut object: Object<'_>,
     authentik: Option<&Authentik>,
+    outpost_name: &str,
     session: &Session,
     warnings: &mut Vec<String>,
 ) -> Option<Provider> {
@@ -340,6 +352,7 @@ fn read_provider(
     );
     let cookie_domain = read_cookie_domain(&mut object, mode, external_host.as_ref());
     let (issuer, has_no_signing_key) = read_oidc_configuration(&mut object, authentik, slug);
+    let meta_headers = authentik.map(|it| MetaHeaders::new(&it.base, outpost_name, &name, slug));
     let provider = Provider {
         name,
         slug: slug.to_owned(),
@@ -367,7 +380,7 @@ fn read_provider(
         external_host: external_host?,
         issuer: issuer?,
         has_no_signing_key,
-        meta_headers: OnceCell::new(),
+        meta_headers: meta_headers?,
     };
     Some(provider)
 }
@@ -394,7 +407,7 @@ fn read_cookie_domain(
         }
         return None;
     };
-    let Some(domain) = origin::parse_domain(text) else {
+    let Some(domain) = url::parse_domain(text) else {
         object.fault(key, "must be a domain name");
         return None;
     };
@@ -507,13 +520,13 @@ fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String>
     let key = "owned_headers";
     let names = root.strings(key).unwrap_or_default();
     for name in &names {
-        if !headers::may_be_owned(name) {
+        if !header::may_be_owned(name) {
             root.fault(key, format!("{name:?} is not a name that can be taken from clients"));
         }
     }
-    let mut owned: Vec<_> = names.into_iter().map(headers::normalise).collect();
+    let mut owned: Vec<_> = names.into_iter().map(header::normalise).collect();
     if let Some(seal) = seal
-        && !headers::is_owned(seal.header.as_bytes(), &owned)
+        && !header::is_owned(seal.header.as_bytes(), &owned)
     {
         owned.push(seal.header.clone());
     }
@@ -574,6 +587,8 @@ fn read_session(mut object: Object<'_>) -> Session {
 fn read_throttle(mut object: Object<'_>) -> Throttle {
     Throttle {
         failures: u32::try_from(object.integer_or("failures", 10, 0..=100_000)).unwrap_or_default(),
+        failures_per_user: u32::try_from(object.integer_or("failures_per_user", 100, 1..=100_000))
+            .unwrap_or_default(),
         window_seconds: object.integer_or("window_seconds", 60, 1..=3600),
         trust_source_address: object.bool_or("trust_source_address", false),
     }

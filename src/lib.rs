@@ -31,6 +31,7 @@
 )]
 
 pub mod authn;
+pub mod base;
 pub mod config;
 #[cfg(target_arch = "wasm32")]
 mod filter;

@@ -14,7 +14,7 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics to fail, and its surroundings have a clock and an environment"
+    reason = "a test panics to fail, and its host have a clock and an environment"
 )]
 
 #[cfg(feature = "mutants")]
@@ -31,3 +31,4 @@ mod scenarios;
 mod stand_in;
 mod support;
 mod threats;
+mod walk;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
 const CONFIG: &str = concat!(include_str!("../src/config.rs"), include_str!("../src/config/seal.rs"));
-const DECISION: &str = include_str!("../src/authn/decision.rs");
+const DECISION: &str = include_str!("../src/authn/reply.rs");
 const MAKEFILE: &str = include_str!("../Makefile");
 
 fn all(pattern: &str, text: &str) -> BTreeSet<String> {

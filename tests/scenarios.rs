@@ -19,6 +19,7 @@ mod outages;
 mod scripts;
 mod seal;
 mod sessions;
+mod stampede;
 mod surroundings;
 mod table;
 

@@ -24,7 +24,7 @@
     clippy::panic_in_result_fn,
     clippy::significant_drop_in_scrutinee,
     clippy::unwrap_in_result,
-    reason = "it shares the tests' surroundings, and it talks to a terminal"
+    reason = "it shares the tests' host, and it talks to a terminal"
 )]
 
 use std::collections::BTreeMap;

@@ -8,10 +8,10 @@
 //! one; what is no answer of authentik's is a 503 and never a verdict; calls and waiting requests are bounded; when
 //! everything is answered nobody waits.
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call, NotSent};
-use authentik_proxy_wasm::authn::secret::Secret;
+use authentik_proxy_wasm::authn::authentik::{Answer, Call, NotSent};
+use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::{RequestId, Ticket};
+use authentik_proxy_wasm::base::secret::Secret;
 use serde_json::json;
 
 use super::Seen;

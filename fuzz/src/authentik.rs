@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::secret::Secret;
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::base::secret::Secret;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};

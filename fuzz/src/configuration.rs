@@ -5,7 +5,7 @@
 //! Promised: a configuration that is taken has every limit that the README's table names, and works: nobody passes
 //! without a credential. One that is not taken says why, and shows no secret.
 
-use authentik_proxy_wasm::authn::decision::Decision;
+use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::config::{Config, Mode};
 use serde_json::Value;
 

@@ -1,17 +1,18 @@
-//! Any bytes in `Cookie`, and any content in a box that only we can seal.
+//! Any bytes in `Cookie`, and any content in a sealed cookie that only we can seal, where several providers are protected.
 //!
-//! Input: a byte that says what the rest is, a byte of choices, the rest. `$S`, `$L` and `$V` in cookie lines stand for the
-//! names of the two cookies and the value of alice's session.
+//! Input: a byte that says what the rest is, a byte of choices, the rest. In cookie lines `$S`, `$L` and `$V` stand for the
+//! names of the two cookies and the value of alice's session; `$1` to `$4` for the names of the other providers' sessions, `$W`
+//! for the value of hers at another entry of the same client.
 //!
 //! Promised: an identity comes of a session that we sealed for this provider and this purpose, unchanged, and that still
-//! stands; our own cookies go no further, everybody else's go on byte for byte.
+//! stands; no provider's cookies go further, everybody else's go on byte for byte.
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::sealing::{Purpose, SealingKeys};
+use authentik_proxy_wasm::authn::reply::Decision;
+use authentik_proxy_wasm::authn::session::cipher::{Purpose, SealingKeys};
 use authentik_proxy_wasm::config::Config;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Seen;
 use super::authentik::{self, PASSWORD, USERNAME};
@@ -21,50 +22,58 @@ use super::worker::{NOW, Request, Worker, World, configuration, provider, userna
 pub const MUST_SEE: &[&str] = &[
     "session",
     "no session",
+    "domain",
     "sealed content",
     "sealed content that is none",
     "another purpose",
     "another provider",
+    "another entry of the client",
     "changed",
     "parts",
     "own cookies removed",
+    "other providers' cookies removed",
     "others' cookies kept",
 ];
 
 /// Longest chunk of a cookie that the filter makes.
 const CHUNK_BYTES: usize = 3_800;
 
+/// The providers, by their place: the one of most requests, another one, an entry of the first one's client for a domain, one
+/// without TLS, and one more entry of that client.
+const DEMO: usize = 0;
+const OTHER: usize = 1;
+const DOMAIN: usize = 2;
+const AGAIN: usize = 4;
+
 pub fn run(data: &[u8]) -> Seen {
     let mut seen = Seen::new();
     let [kind, choices, rest @ ..] = data else { return seen };
     let has = |bit: u8| choices >> bit & 1 == 1;
-    let settings = json!({
-        "intercept_header_auth": has(0),
-        "revalidate_seconds": if has(1) { 3600 } else { 0 },
-        "mode": if has(2) { "proxy" } else { "forward_single" },
-        "basic_auth_enabled": has(3),
-        "basic_auth_user_attribute": "app_username",
-        "basic_auth_password_attribute": "app_password",
-    });
-    let providers = [provider("demo", &settings), provider("other", &json!({}))];
-    let mut worker = Worker::new(&configuration(&providers, &json!({})));
-    let demo = &worker.config().providers[0];
-    let (own, session) = (promises::session_cookie(demo), session_of_alice(&mut worker));
-    let sealed = |id: usize, purpose: Purpose| seal(worker.config(), id, purpose, rest);
+    let mut worker = Worker::new(&configuration(&providers(&has), &json!({})));
+    let (own_id, host) =
+        if has(6) { (DOMAIN, &b"wiki.corp.test"[..]) } else { (DEMO, &b"demo.example.test"[..]) };
+    let names: Vec<_> = worker.config().providers.iter().map(promises::session_cookie).collect();
+    let own = &names[own_id];
+    let session = session_of_alice(&mut worker, host);
+    let elsewhere = session_of_alice(&mut worker, b"again.example.test");
+    let sealed = |id: usize, purpose: Purpose| seal(worker.config(), id, purpose, &packed(rest));
     let (lines, may_open) = match kind % 6 {
         0 => {
-            let lines = rest.split(|byte| *byte == b'\n').map(|line| substituted(line, &own, &session));
+            let values = [&*session, &*elsewhere];
+            let lines = rest.split(|byte| *byte == b'\n').map(|line| substituted(line, own, &names, values));
             (lines.collect(), true)
         }
-        1 => (in_parts(&own, &sealed(0, Purpose::Session)), true),
+        1 => (in_parts(own, &sealed(own_id, Purpose::Session)), true),
         2 => {
             seen.insert("another purpose");
             let purpose = if has(7) { Purpose::Login } else { Purpose::State };
-            (in_parts(&own, &sealed(0, purpose)), false)
+            (in_parts(own, &sealed(own_id, purpose)), false)
         }
         3 => {
-            seen.insert("another provider");
-            (in_parts(&own, &sealed(1, Purpose::Session)), false)
+            let (id, name) =
+                if has(7) { (AGAIN, "another entry of the client") } else { (OTHER, "another provider") };
+            seen.insert(name);
+            (in_parts(own, &sealed(id, Purpose::Session)), false)
         }
         4 => {
             let changed = changed(session.as_bytes(), rest);
@@ -83,7 +92,7 @@ pub fn run(data: &[u8]) -> Seen {
         seen.insert("parts");
     }
 
-    let mut request = Request::get(b"demo.example.test", b"/");
+    let mut request = Request::get(host, b"/");
     for line in &lines {
         request = request.with(b"cookie", line);
     }
@@ -94,18 +103,23 @@ pub fn run(data: &[u8]) -> Seen {
     let has_good_credential = has(4) && has(5);
     match username(&decision) {
         Some(name) if kind % 6 == 1 => {
-            let expected = content_s_user(rest);
+            let expected = user_of(rest);
             // authentik knows better than the cookie, if it is asked.
-            let is_alice = (has_good_credential || has(1)) && name == USERNAME;
-            assert!(expected.as_deref() == Some(name) || is_alice, "{name} instead of {expected:?}");
-            if expected.as_deref() == Some(name) {
+            let is_asked = has_good_credential || has(1);
+            assert!(
+                expected.as_deref() == Some(name) || is_asked && name == USERNAME,
+                "{name} instead of {expected:?}"
+            );
+            if !is_asked {
                 seen.insert("sealed content");
             }
         }
         Some(name) => {
             assert_eq!(name, USERNAME);
             assert!(may_open && holds(&lines, &session) || has_good_credential, "a session from nowhere");
-            seen.insert("session");
+            if !has_good_credential {
+                seen.insert(if own_id == DOMAIN { "domain" } else { "session" });
+            }
         }
         None => {
             assert!(matches!(decision, Decision::Reply(_)), "forwarded without identity");
@@ -121,9 +135,35 @@ pub fn run(data: &[u8]) -> Seen {
         } else {
             lines.join(&b"; "[..])
         };
-        seen.extend(others_are_kept(&lines, &left, &own));
+        seen.extend(others_are_kept(&lines, &left, own));
     }
     seen
+}
+
+fn providers(has: &impl Fn(u8) -> bool) -> [Value; 5] {
+    let settings = json!({
+        "intercept_header_auth": has(0),
+        "revalidate_seconds": if has(1) { 3600 } else { 0 },
+        "mode": if has(2) { "proxy" } else { "forward_single" },
+        "basic_auth_enabled": has(3),
+        "basic_auth_user_attribute": "app_username",
+        "basic_auth_password_attribute": "app_password",
+    });
+    let mut domain = settings.clone();
+    for (name, value) in [
+        ("mode", "forward_domain"),
+        ("cookie_domain", "corp.test"),
+        ("external_host", "https://login.corp.test"),
+    ] {
+        domain[name] = json!(value);
+    }
+    [
+        provider("demo", &settings),
+        provider("other", &json!({})),
+        provider("demo", &domain),
+        provider("plain", &json!({"external_host": "http://plain.example.test:8080"})),
+        provider("demo", &json!({"external_host": "https://again.example.test"})),
+    ]
 }
 
 fn basic(password: &str) -> Vec<u8> {
@@ -132,8 +172,8 @@ fn basic(password: &str) -> Vec<u8> {
 }
 
 /// The cookie that alice gets for her app password.
-fn session_of_alice(worker: &mut Worker) -> String {
-    let request = Request::get(b"demo.example.test", b"/").with(b"authorization", &basic(PASSWORD));
+fn session_of_alice(worker: &mut Worker, host: &[u8]) -> String {
+    let request = Request::get(host, b"/").with(b"authorization", &basic(PASSWORD));
     let Decision::Forward(forward) = worker.ask(&request, &authentik::answer) else {
         panic!("alice is known")
     };
@@ -147,6 +187,25 @@ fn seal(config: &Config, id: usize, purpose: Purpose, content: &[u8]) -> String 
     keys.seal(purpose, content, &World::new()).expect("there is randomness")
 }
 
+/// The content of a session as it is sealed: the token's bytes, a line feed, the rest as JSON with the token's lengths. What
+/// is no JSON object with a token (`t`) as text is sealed as it is.
+fn packed(content: &[u8]) -> Vec<u8> {
+    let description: Option<Map<String, Value>> = serde_json::from_slice(content).ok();
+    let Some(mut legend) = description else { return content.to_vec() };
+    let Some(token) = legend.get("t").and_then(Value::as_str).map(str::to_owned) else {
+        return content.to_vec();
+    };
+    let parts: Result<Vec<_>, _> = token.split('.').map(|part| BASE64_URL_SAFE_NO_PAD.decode(part)).collect();
+    let (is_decoded, parts) = match parts {
+        Ok(parts) => (true, parts),
+        Err(_) => (false, vec![token.into_bytes()]),
+    };
+    let lengths: Vec<_> = parts.iter().map(Vec::len).collect();
+    legend.insert("t".to_owned(), json!([is_decoded, lengths]));
+    let legend = Value::Object(legend).to_string();
+    [&parts.concat()[..], b"\n", legend.as_bytes()].concat()
+}
+
 /// As a client sends a long cookie back.
 fn in_parts(name: &str, value: &str) -> Vec<Vec<u8>> {
     if value.len() <= CHUNK_BYTES {
@@ -156,7 +215,7 @@ fn in_parts(name: &str, value: &str) -> Vec<Vec<u8>> {
     parts.map(|(number, part)| [format!("{name}_{number}=").as_bytes(), part].concat()).collect()
 }
 
-fn substituted(line: &[u8], own: &str, session: &str) -> Vec<u8> {
+fn substituted(line: &[u8], own: &str, names: &[String], [session, elsewhere]: [&str; 2]) -> Vec<u8> {
     let mut result = Vec::new();
     let mut rest = line;
     while let Some((byte, after)) = rest.split_first() {
@@ -165,6 +224,8 @@ fn substituted(line: &[u8], own: &str, session: &str) -> Vec<u8> {
             (b'$', Some(b'S')) => own.to_owned(),
             (b'$', Some(b'L')) => format!("{own}_login"),
             (b'$', Some(b'V')) => session.to_owned(),
+            (b'$', Some(b'W')) => elsewhere.to_owned(),
+            (b'$', Some(digit @ b'1'..=b'4')) => names[usize::from(digit - b'0')].clone(),
             _ => {
                 result.push(*byte);
                 continue;
@@ -194,8 +255,8 @@ fn holds(lines: &[Vec<u8>], session: &str) -> bool {
 }
 
 /// Who a session with this content stands for, if it stands.
-fn content_s_user(content: &[u8]) -> Option<String> {
-    let content: Value = serde_json::from_slice(content).ok()?;
+fn user_of(content: &[u8]) -> Option<String> {
+    let content = described(content)?;
     let token = content["t"].as_str()?;
     let claims: Value = match content.get("j").filter(|claims| !claims.is_null()) {
         Some(claims) => claims.clone(),
@@ -210,7 +271,32 @@ fn content_s_user(content: &[u8]) -> Option<String> {
     (stands && is_named).then(|| name.to_owned())
 }
 
-/// Every cookie of others is there once more, in its order, and none of ours. A control byte may have become a space.
+/// The description, or what is packed as one is sealed.
+fn described(content: &[u8]) -> Option<Value> {
+    if let Ok(description) = serde_json::from_slice::<Map<String, Value>>(content) {
+        return Some(Value::Object(description));
+    }
+    let end = content.iter().rposition(|byte| *byte == b'\n')?;
+    let mut legend: Value = serde_json::from_slice(&content[end + 1..]).ok()?;
+    let is_decoded = legend["t"][0].as_bool()?;
+    let mut rest = &content[..end];
+    let mut parts = Vec::new();
+    for length in legend["t"][1].as_array()? {
+        let (part, after) = rest.split_at_checked(usize::try_from(length.as_u64()?).ok()?)?;
+        rest = after;
+        let part = if is_decoded {
+            BASE64_URL_SAFE_NO_PAD.encode(part)
+        } else {
+            String::from_utf8(part.to_vec()).ok()?
+        };
+        parts.push(part);
+    }
+    legend["t"] = json!(parts.join("."));
+    Some(legend)
+}
+
+/// Every cookie that is no provider's is there once more, in its order, and nothing else. A control byte may have become a
+/// space.
 fn others_are_kept(lines: &[Vec<u8>], left: &[u8], own: &str) -> Vec<&'static str> {
     let split = |line: &[u8]| -> Vec<Vec<u8>> {
         let clean = |byte: &u8| if byte.is_ascii_control() { b' ' } else { *byte };
@@ -218,13 +304,11 @@ fn others_are_kept(lines: &[Vec<u8>], left: &[u8], own: &str) -> Vec<&'static st
         let pairs = line.split(|byte| *byte == b';').map(|pair| pair.trim_ascii().to_vec());
         pairs.filter(|pair| !pair.is_empty()).collect()
     };
-    let is_own = |pair: &Vec<u8>| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii_end();
-        let rest = name.strip_prefix(own.as_bytes()).map(|rest| rest.strip_prefix(b"_login").unwrap_or(rest));
-        rest.is_some_and(|rest| rest.is_empty() || matches!(rest, [b'_', b'0'..=b'8']))
-    };
+    let name =
+        |pair: &[u8]| pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
     let sent: Vec<_> = lines.iter().flat_map(|line| split(line)).collect();
-    let kept: Vec<_> = sent.iter().filter(|pair| !is_own(pair)).cloned().collect();
+    let (taken, kept): (Vec<_>, Vec<_>) =
+        sent.into_iter().partition(|pair| promises::is_filters_cookie(&name(pair)));
     assert!(
         split(left) == kept,
         "{:?} of {:?}",
@@ -232,8 +316,9 @@ fn others_are_kept(lines: &[Vec<u8>], left: &[u8], own: &str) -> Vec<&'static st
         lines.join(&b'\n').escape_ascii().to_string()
     );
     let mut seen = Vec::new();
-    if kept.len() < sent.len() {
-        seen.push("own cookies removed");
+    for pair in &taken {
+        let is_own = pair.starts_with(own.as_bytes());
+        seen.push(if is_own { "own cookies removed" } else { "other providers' cookies removed" });
     }
     if !kept.is_empty() {
         seen.push("others' cookies kept");

@@ -7,8 +7,8 @@
 
 use std::sync::LazyLock;
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::jwks::KeySet;
+use authentik_proxy_wasm::authn::jwt::jwk::KeySet;
+use authentik_proxy_wasm::authn::reply::Decision;
 use serde_json::{Value, json};
 
 use super::Seen;
@@ -76,10 +76,10 @@ pub fn run(data: &[u8]) -> Seen {
     };
     let mut worker = Worker::new(&configuration(&[provider("own", &json!({}))], &json!({})));
     let body = String::from_utf8_lossy(data);
-    let answer = authentik_proxy_wasm::authn::provider::Answer::Response {
+    let answer = authentik_proxy_wasm::authn::authentik::Answer::Response {
         status: 200,
         retry_after: None,
-        body: authentik_proxy_wasm::authn::secret::Secret::new(data.to_vec()),
+        body: authentik_proxy_wasm::base::secret::Secret::new(data.to_vec()),
     };
     let mut try_token = |token: &str| {
         let request = Request::get(b"own.example.test", b"/")

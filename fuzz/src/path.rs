@@ -2,11 +2,11 @@
 //!
 //! Input: a byte of choices, then three lines: path, authority, return URL; then lines `name: value`, further headers.
 //!
-//! Promised: only a path that is open whatever the application makes of it goes on without identity; a login ends on the
-//! provider's own host, as a browser reads the URL; the outpost's own paths are never the application's.
+//! Promised: only a path that is open whatever the application makes of it, of its escapes too, goes on without identity; a
+//! login ends on the provider's own host, as a browser reads the URL; the outpost's own paths are never the application's.
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::reply::Decision;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -17,6 +17,8 @@ use super::worker::{Request, Worker, configuration, provider, username};
 
 pub const MUST_SEE: &[&str] = &[
     "open",
+    "shared",
+    "odd escapes",
     "closed",
     "preflight",
     "redirected",
@@ -45,9 +47,9 @@ pub fn run(data: &[u8]) -> Seen {
         "mode": mode,
         "cookie_domain": if mode == "forward_domain" { json!("example.test") } else { Value::Null },
         "skip_path_regex": if mode == "forward_domain" {
-            "^https://demo\\.example\\.test/open/"
+            "^https://demo\\.example\\.test/open/\n^https://demo\\.example\\.test/[^a/][^/]*/shared$"
         } else {
-            "^/open/"
+            "^/open/\n^/[^a/][^/]*/shared$"
         },
     });
     let other = json!({"external_host": "http://other.test:8080"});
@@ -74,9 +76,17 @@ pub fn run(data: &[u8]) -> Seen {
             let is_alice = request.values(b"authorization") == [&token];
             assert!(forward.identity.is_none() || is_alice, "there is no credential");
             assert!(is_alice || is_open || is_preflight, "a path that needs an identity goes on without");
-            seen.insert(if is_preflight { "preflight" } else { "open" });
+            seen.insert(match path.ends_with(b"/shared") {
+                _ if is_preflight => "preflight",
+                true => "shared",
+                false => "open",
+            });
         }
         Decision::Reply(reply) => {
+            let is_meant_open = path.contains(&b'%') && (is_below_open(path) || is_shared(path));
+            if is_meant_open && [302, 401].contains(&reply.status) {
+                seen.insert("odd escapes");
+            }
             seen.insert(match (reply.status, reply.details) {
                 (_, "authentik_unknown_host") => "unknown host",
                 (404, _) => "outpost's own",
@@ -107,7 +117,8 @@ pub fn run(data: &[u8]) -> Seen {
 }
 
 /// Whether a path is open however often the application unescapes it and whatever it makes of dots, slashes, backslashes
-/// and parameters; as the operator wrote: `^/open/`, in domain mode on one host only.
+/// and parameters; as the operator wrote: below `/open/`, and `/…/shared` where the first name does not begin with `a`, in
+/// domain mode on one host only. Bytes that are not UTF-8 some servers read as other letters: no path with such escapes.
 fn is_open(target: &[u8], is_domain: bool, authority: &[u8]) -> bool {
     let is_host = !is_domain || {
         let host = authority.to_ascii_lowercase();
@@ -115,16 +126,31 @@ fn is_open(target: &[u8], is_domain: bool, authority: &[u8]) -> bool {
         host.strip_suffix(b".").unwrap_or(host) == b"demo.example.test"
     };
     let mut path = target.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
+    let is_text = core::str::from_utf8(&unescaped(&path)).is_ok();
     for _ in 0..4 {
-        if !is_below_open(&path) {
+        if !is_below_open(&path) && !is_shared(&path) {
             return false;
         }
         path = unescaped(&path);
     }
-    is_host
+    is_host && is_text
+}
+
+fn is_shared(path: &[u8]) -> bool {
+    let segments = segments(path);
+    let is_named = |[first, second]: &[Vec<u8>; 2]| second == b"shared" && !first.starts_with(b"a");
+    path.starts_with(b"/") && segments.as_array().is_some_and(is_named)
 }
 
 fn is_below_open(path: &[u8]) -> bool {
+    let segments = segments(path);
+    path.starts_with(b"/open/")
+        && segments.first().is_none_or(|first| first == b"open")
+        && (!segments.is_empty() || path == b"/open/")
+}
+
+/// The names in a path as a server may read it.
+fn segments(path: &[u8]) -> Vec<Vec<u8>> {
     // A server may read `\` as `/`, and end a path at `?`, `#` or NUL, and a segment at `;`.
     let path: Vec<u8> = path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
     let path = path.split(|byte| b"?#\0".contains(byte)).next().unwrap_or_default();
@@ -137,9 +163,7 @@ fn is_below_open(path: &[u8]) -> bool {
             _ => segments.push(segment),
         }
     }
-    path.starts_with(b"/open/")
-        && segments.first().is_none_or(|first| *first == b"open")
-        && (!segments.is_empty() || path == b"/open/")
+    segments.into_iter().map(<[u8]>::to_vec).collect()
 }
 
 fn unescaped(path: &[u8]) -> Vec<u8> {
@@ -194,7 +218,7 @@ fn log_in(worker: &mut Worker, return_to: &[u8], seen: &mut Seen) -> String {
     session
 }
 
-fn location_and_cookies(reply: &authentik_proxy_wasm::authn::decision::Reply) -> (Url, String) {
+fn location_and_cookies(reply: &authentik_proxy_wasm::authn::reply::Reply) -> (Url, String) {
     let values = |name: &str| -> Vec<&str> {
         let found = reply.headers.iter().filter(|(other, _)| *other == name);
         found.map(|(_, value)| core::str::from_utf8(value.as_bytes()).unwrap()).collect()

@@ -4,10 +4,11 @@
 //! asks the code that is under test how it is meant, but for which provider a request belongs to.
 //! Must not: know of a target.
 
-use authentik_proxy_wasm::authn::decision::{Decision, Forward, Reply};
+use authentik_proxy_wasm::authn::authentik::Call;
 use authentik_proxy_wasm::authn::directory::Directory;
+use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
-use authentik_proxy_wasm::authn::provider::Call;
+use authentik_proxy_wasm::authn::reply::{Decision, Reply};
 use authentik_proxy_wasm::config::{Config, Mode, Provider};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -76,7 +77,12 @@ pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Confi
 
 fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &Provider, now: u64) {
     for (name, value) in &forward.replace {
-        assert!([":authority", "cookie", "x-forwarded-host"].contains(&name.as_ref()), "{name} is replaced");
+        let may_be = [":authority", "cookie", "x-forwarded-host", "connection"];
+        assert!(may_be.contains(&name.as_ref()), "{name} is replaced");
+        assert!(
+            name != "connection" || value.as_bytes() == b"upgrade",
+            "the next hop is told to drop headers"
+        );
         assert_clean(value.as_bytes());
     }
     if config.providers.len() > 1 {
@@ -120,6 +126,25 @@ fn of_forward(forward: &Forward, request: &Request, config: &Config, provider: &
     }
 }
 
+/// Every name that the filter set in this request: what trailers must not say again.
+pub(crate) fn names_set(forward: &Forward) -> Vec<&str> {
+    let identity = forward.identity.iter();
+    let of_identity =
+        identity.flat_map(|identity| identity.identity_headers().iter().chain(identity.overriding_headers()));
+    let replaced = forward.replace.iter().chain(of_identity).map(|(name, _)| name.as_ref());
+    replaced.chain(forward.seal().map(|(name, _)| name)).collect()
+}
+
+/// What goes on in the trailers says nothing that a header may not, and nothing again that the filter has `set`.
+pub(crate) fn of_trailers(trailers: &Request, forbidden: &[Vec<u8>], set: &[&str], config: &Config) {
+    for (name, _) in trailers.0.iter().filter(|(name, _)| !forbidden.contains(name)) {
+        let name = normal(name);
+        assert!(!is_owned(&name, config), "an identity header goes on in a trailer");
+        assert!(name != b"authorization" && name != b"cookie", "a credential goes on in a trailer");
+        assert!(!set.iter().any(|set| normal(set.as_bytes()) == name), "a trailer says again what was set");
+    }
+}
+
 /// With several providers the host goes on in the form that was judged: lower case, without a dot at its end.
 fn assert_judged_authority(forward: &Forward, request: &Request) {
     let is_authority = |(name, _): &&(Vec<u8>, Vec<u8>)| name == b":authority";
@@ -159,7 +184,11 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     let expected: Vec<_> = config.identity_headers.iter().map(|header| header.name()).collect();
     assert_eq!(names, expected);
     assert!(!identity.username().is_empty() && !identity.username().contains(char::is_control));
-    assert_eq!(identity.username(), identity.username().trim(), "HTTP would make another name of it");
+    let uid = identity.identity_headers().iter().find(|(name, _)| name == "x-authentik-uid");
+    let uid = uid.map_or("", |(_, value)| core::str::from_utf8(value.as_bytes()).unwrap());
+    for name in [identity.username(), uid] {
+        assert!(is_whole(name), "HTTP would make another name of {name:?}");
+    }
     assert!(identity.overriding_headers().len() <= MAX_SET, "{}", identity.overriding_headers().len());
     assert!(!identity.backend_override().is_some_and(|backend| backend.contains(char::is_control)));
     assert!(identity.expires().seconds() > now, "nobody is forwarded past the end of his token");
@@ -191,6 +220,11 @@ fn of_identity(identity: &Identity, config: &Config, now: u64) {
     for (_, value) in identity.identity_headers() {
         assert_clean(value.as_bytes());
     }
+}
+
+/// Whether nobody who trims it makes another text of it: U+FEFF is white space to JavaScript only.
+pub(crate) fn is_whole(name: &str) -> bool {
+    name.trim() == name && !name.starts_with('\u{feff}') && !name.ends_with('\u{feff}')
 }
 
 fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<&Provider>) {
@@ -335,7 +369,7 @@ fn is_own_cookie(name: &[u8], provider: &Provider) -> bool {
 }
 
 /// Whether a cookie is of the filter's shape, whatever provider's it is.
-fn is_filters_cookie(name: &[u8]) -> bool {
+pub(crate) fn is_filters_cookie(name: &[u8]) -> bool {
     let Ok(name) = core::str::from_utf8(name) else { return false };
     let name = name.strip_prefix("__Host-").unwrap_or(name);
     let Some((digits, suffix)) =

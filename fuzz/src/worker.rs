@@ -1,16 +1,17 @@
-//! The core as the targets drive it: a worker under some configuration, in surroundings without a clock, whose randomness
+//! The core as the targets drive it: a worker under some configuration, in host without a clock, whose randomness
 //! comes in the same order every time. Everything that goes in or comes out passes the promises.
 //!
-//! Owns: the surroundings, the configuration of the targets, the drive. Must not: know what a good input is.
+//! Owns: the host, the configuration of the targets, the drive. Must not: know what a good input is.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use authentik_proxy_wasm::authn::decision::Decision;
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, RequestId, Shared, Surroundings, Ticket};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
+use authentik_proxy_wasm::authn::reply::Decision;
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, RequestId, Ticket};
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ pub(crate) fn provider(slug: &str, changes: &Value) -> Value {
 /// A configuration with these providers. Small caches, so that their limits are met.
 pub(crate) fn configuration(providers: &[Value], changes: &Value) -> Value {
     let mut configuration = json!({
-        "authentik": {"cluster": "authentik", "host": BASE, "max_pending_calls": 4},
+        "authentik": {"cluster": "authentik", "host": BASE, "max_concurrent_calls": 4, "max_pending_calls": 2},
         "providers": providers,
         "owned_headers": ["X-Tenant"],
         "allow_cors_origins": ["https://demo.example.test"],
@@ -69,7 +70,7 @@ pub(crate) struct World {
 /// Shared data as others wrote it.
 pub(crate) type Planted = Box<dyn Fn(&str) -> Option<Vec<u8>>>;
 
-impl Surroundings for World {
+impl Host for World {
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
         let check = || signatures::verify(hash, spki, signature, message).is_ok();
         Some(self.signatures.unwrap_or_else(check))
@@ -185,10 +186,10 @@ impl Worker {
     /// Sends a request; `None`: it waits. Its id is the last one's plus one, beginning with 1.
     pub(crate) fn send(&mut self, request: &Request) -> Option<Decision> {
         self.last_id += 1;
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         let decision = self.core.authenticate(&env, self.last_id, &request.block());
         match &decision {
-            Some(decision) => promises::of_decision(decision, request, self.core.config(), self.now),
+            Some(decision) => self.judge(decision, request),
             None => {
                 self.waiting.insert(self.last_id, request.clone());
             }
@@ -196,16 +197,26 @@ impl Worker {
         decision
     }
 
+    /// A request that goes on has its own headers as trailers too.
+    fn judge(&self, decision: &Decision, request: &Request) {
+        promises::of_decision(decision, request, self.core.config(), self.now);
+        let Decision::Forward(forward) = decision else { return };
+        let set = promises::names_set(forward);
+        let forbidden =
+            self.core.forbidden_trailers(&request.block(), &set).expect("the block is in its format");
+        promises::of_trailers(request, &forbidden, &set, self.core.config());
+    }
+
     /// The calls that the core wants to make.
     pub(crate) fn calls(&mut self) -> Vec<(Ticket, Call)> {
-        let calls = self.core.take_calls();
+        let calls = self.core.take_calls(Timestamp::from_seconds(self.now));
         for (ticket, call) in &calls {
             promises::of_call(call, self.core.config());
             assert!(self.out.iter().all(|(out, _)| out != ticket), "two calls are out for one ticket");
             self.out.push((*ticket, self.now));
         }
         let config = self.core.config();
-        let most = config.authentik.max_pending_calls + config.providers.len();
+        let most = config.authentik.max_concurrent_calls;
         assert!(self.out.len() <= most, "{} calls are out", self.out.len());
         calls
     }
@@ -213,7 +224,7 @@ impl Worker {
     /// An answer comes, to a call that is out or to one that never was.
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: &Answer) -> Vec<(RequestId, Decision)> {
         self.out.retain(|(out, _)| *out != ticket);
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         self.core.answered(&env, ticket, answer);
         self.decided()
     }
@@ -221,7 +232,7 @@ impl Worker {
     /// Time passes.
     pub(crate) fn tick(&mut self, seconds: u64) -> Vec<(RequestId, Decision)> {
         self.now = self.now.saturating_add(seconds);
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         self.core.tick(&env, 0);
         let now = self.now;
         self.out.retain(|(_, since)| now - since <= LOST_AFTER);
@@ -235,12 +246,12 @@ impl Worker {
     }
 
     fn decided(&mut self) -> Vec<(RequestId, Decision)> {
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &self.world };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
         let mut decisions = Vec::new();
         while let Some(id) = self.core.next_ready() {
             let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");
             if let Some(decision) = self.core.resume(&env, id, &request.block()) {
-                promises::of_decision(&decision, request, self.core.config(), self.now);
+                self.judge(&decision, request);
                 self.waiting.remove(&id);
                 decisions.push((id, decision));
             }

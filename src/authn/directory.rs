@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::origin::{Host, Scheme};
+use crate::base::url::{HostAndPort, Scheme};
 use crate::config::{Mode, Provider};
 
 /// Index of a provider in [`crate::config::Config::providers`].
@@ -17,7 +17,7 @@ pub struct Directory {
     /// Set when there is just one provider: it answers for every host.
     only: Option<ProviderId>,
     /// By host, without the default port of its scheme.
-    single: HashMap<Host, ProviderId>,
+    single: HashMap<HostAndPort, ProviderId>,
     /// The names of those hosts.
     single_names: BTreeSet<String>,
     /// By cookie domain, the longest first.
@@ -32,7 +32,7 @@ pub struct Found {
     /// With several providers: the host that was judged (lower case, no trailing dot, no default port). This is what goes on
     /// as `:authority`, so that Envoy routes by what was judged. `None`: the request has just this form, or there is only
     /// one provider.
-    pub authority: Option<Host>,
+    pub authority: Option<HostAndPort>,
 }
 
 impl Directory {
@@ -55,7 +55,7 @@ impl Directory {
         }
         // One by one: a set that is collected is sorted first, and the module would have to carry that.
         let mut single_names = BTreeSet::new();
-        single.keys().for_each(|host: &Host| _ = single_names.insert(host.name().to_owned()));
+        single.keys().for_each(|host: &HostAndPort| _ = single_names.insert(host.name().to_owned()));
         Self { only: (providers.len() == 1).then_some(0), single, single_names, domains }
     }
 
@@ -66,14 +66,14 @@ impl Directory {
         if let Some(id) = self.only {
             return Some(Found { id, authority: None });
         }
-        let host = Host::parse(authority)?;
+        let host = HostAndPort::parse(authority)?;
         let id = self.single(&host, providers).or_else(|| self.domain(&host))?;
         let judged = host.under(providers.get(id)?.external_host.scheme);
         let is_same = judged.to_string().as_bytes() == authority;
         Some(Found { id, authority: (!is_same).then_some(judged) })
     }
 
-    fn single(&self, host: &Host, providers: &[Provider]) -> Option<ProviderId> {
+    fn single(&self, host: &HostAndPort, providers: &[Provider]) -> Option<ProviderId> {
         let of_scheme = |scheme| {
             let id = *self.single.get(&host.clone().under(scheme))?;
             (providers.get(id)?.external_host.scheme == scheme).then_some(id)
@@ -81,7 +81,7 @@ impl Directory {
         of_scheme(Scheme::Https).or_else(|| of_scheme(Scheme::Http))
     }
 
-    fn domain(&self, host: &Host) -> Option<ProviderId> {
+    fn domain(&self, host: &HostAndPort) -> Option<ProviderId> {
         if self.single_names.contains(host.name()) {
             return None;
         }

@@ -5,9 +5,9 @@
 use core::fmt;
 use std::rc::Rc;
 
-use super::credential::Unusable;
-use super::identity::Incomplete;
-use super::verifier::TokenRejection;
+use crate::authn::identity::Incomplete;
+use crate::authn::jwt::rejection::TokenRejection;
+use crate::authn::request::credential::Unusable;
 
 /// The client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +150,10 @@ pub enum Fault {
     UnknownCluster,
     /// No endpoint, or the circuit breaker is open.
     NoCapacity,
-    /// `authentik.max_pending_calls` are out already.
+    /// `authentik.max_pending_calls` wait already.
     TooManyCalls,
+    /// There was no place among the calls for `authentik.max_wait_seconds`.
+    WaitedTooLong,
     /// As many requests as a worker has room for wait already.
     TooManyWaiting,
     /// authentik does not accept the client (`invalid_client`).
@@ -192,6 +194,7 @@ impl Fault {
             Self::UnknownApplication
             | Self::UnknownCluster
             | Self::TooManyCalls
+            | Self::WaitedTooLong
             | Self::TooManyWaiting
             | Self::InvalidClient(_)
             | Self::RequestRefused
@@ -260,6 +263,9 @@ impl fmt::Display for Fault {
             Self::TooManyCalls => {
                 formatter.write_str("authentik.max_pending_calls are waiting for authentik already")
             }
+            Self::WaitedTooLong => formatter.write_str(
+                "waited for a place among the calls to authentik for authentik.max_wait_seconds in vain",
+            ),
             Self::TooManyWaiting => {
                 formatter.write_str("too many requests are waiting for authentik already")
             }
@@ -372,6 +378,7 @@ mod tests {
             Fault::UnknownCluster,
             Fault::NoCapacity,
             Fault::TooManyCalls,
+            Fault::WaitedTooLong,
             Fault::TooManyWaiting,
             Fault::InvalidClient(Grant::Password),
             Fault::RequestRefused,

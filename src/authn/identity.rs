@@ -4,6 +4,8 @@
 //! What a user's attributes set is [`super::attributes`]' business.
 //! Must not: believe claims that come without a [`VerifiedIdentity`].
 
+pub(crate) mod attributes;
+
 use core::fmt;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -13,10 +15,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::headers::{Header, HeaderValue, IdentityHeader};
-use super::time::Timestamp;
-use super::verifier::{self, Shape, VerifiedIdentity};
-use super::{attributes, cache};
+use crate::authn::cache::local;
+use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::base::header::{Header, HeaderValue, IdentityHeader};
+use crate::base::time::Timestamp;
 use crate::config::{Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
@@ -170,34 +172,11 @@ pub struct Identity {
     cookie: RefCell<Option<Rc<NewCookie>>>,
 }
 
-/// The values of `x-authentik-meta-*`: the same for every user of a provider.
-#[derive(Debug)]
-pub struct MetaHeaders {
-    jwks: HeaderValue,
-    outpost: HeaderValue,
-    provider: HeaderValue,
-    app: HeaderValue,
-    version: HeaderValue,
-}
-
-impl MetaHeaders {
-    fn new(provider: &Provider, config: &Config) -> Self {
-        let value = |text: &str| HeaderValue::cleaned(text).shared();
-        Self {
-            jwks: value(&format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)),
-            outpost: value(&config.outpost_name),
-            provider: value(&provider.name),
-            app: value(&provider.slug),
-            version: value(concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION"))),
-        }
-    }
-}
-
 /// The session cookie for the credential that an identity came from.
-pub(super) struct NewCookie {
-    /// As [`super::cookies::Cookie::begin`] makes them.
-    pub(super) lines: Vec<HeaderValue>,
-    pub(super) expires: Timestamp,
+pub(crate) struct NewCookie {
+    /// As [`crate::authn::session::cookies::Cookie::begin`] makes them.
+    pub(crate) lines: Vec<HeaderValue>,
+    pub(crate) expires: Timestamp,
 }
 
 impl Identity {
@@ -209,7 +188,6 @@ impl Identity {
         let claims = verified.claims();
         let uid = required(claims.sub.as_ref(), Incomplete::NoSubject)?;
         let username = required(claims.preferred_username.as_ref(), Incomplete::NoUsername)?;
-        let meta = provider.meta_headers.get_or_init(|| MetaHeaders::new(provider, config));
         let value_of = |header: IdentityHeader| {
             let text = match header {
                 IdentityHeader::Username => username.to_owned(),
@@ -219,11 +197,11 @@ impl Identity {
                 IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
                 IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
                 IdentityHeader::Jwt => return HeaderValue::token(verified.token()),
-                IdentityHeader::MetaJwks => return meta.jwks.clone(),
-                IdentityHeader::MetaOutpost => return meta.outpost.clone(),
-                IdentityHeader::MetaProvider => return meta.provider.clone(),
-                IdentityHeader::MetaApp => return meta.app.clone(),
-                IdentityHeader::MetaVersion => return meta.version.clone(),
+                IdentityHeader::MetaJwks => return provider.meta_headers.jwks.clone(),
+                IdentityHeader::MetaOutpost => return provider.meta_headers.outpost.clone(),
+                IdentityHeader::MetaProvider => return provider.meta_headers.provider.clone(),
+                IdentityHeader::MetaApp => return provider.meta_headers.app.clone(),
+                IdentityHeader::MetaVersion => return provider.meta_headers.version.clone(),
             };
             HeaderValue::cleaned(text)
         };
@@ -246,7 +224,7 @@ impl Identity {
 
     /// Its session cookie: sealed once, sent often, and sealed anew when its session has ended before the verdict. `None`:
     /// there cannot be one.
-    pub(super) fn cookie_at(
+    pub(crate) fn cookie_at(
         &self,
         now: Timestamp,
         make: impl FnOnce() -> Option<NewCookie>,
@@ -284,7 +262,7 @@ impl Identity {
     }
 
     /// Notes that a request goes on as this user. Whether it is the first.
-    pub(super) fn is_first_forward(&self) -> bool {
+    pub(crate) fn is_first_forward(&self) -> bool {
         !self.was_forwarded.replace(true)
     }
 
@@ -312,7 +290,7 @@ impl Identity {
     }
 
     /// What its cookie takes, or will: it is made when the identity is in a cache already.
-    pub(super) fn cookie_weight(&self) -> usize {
+    pub(crate) fn cookie_weight(&self) -> usize {
         const BESIDE: usize = 512;
         if !self.has_cookie {
             return 0;
@@ -332,7 +310,7 @@ impl Identity {
 }
 
 fn block(length: usize) -> usize {
-    length.saturating_add(cache::BLOCK_BYTES)
+    length.saturating_add(local::BLOCK_BYTES)
 }
 
 fn claims_weight(claims: &Claims) -> usize {
@@ -393,7 +371,7 @@ fn value_weight(value: &Value) -> usize {
         Value::String(text) => block(text.len()),
         Value::Array(values) => {
             let one = |value: &Value| size_of::<Value>().saturating_add(value_weight(value));
-            values.iter().map(one).fold(cache::BLOCK_BYTES, usize::saturating_add)
+            values.iter().map(one).fold(local::BLOCK_BYTES, usize::saturating_add)
         }
         Value::Object(object) => object_weight(object),
     }
@@ -430,20 +408,20 @@ fn backend_override(claims: &Claims) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::rc::Rc;
 
     use serde_json::json;
 
     use super::*;
-    use crate::authn::cache::Weigh as _;
-    use crate::authn::session::{Origin, Session};
-    use crate::authn::token::Token;
+    use crate::authn::cache::local::Weigh as _;
+    use crate::authn::jwt::verifier;
+    use crate::authn::session::content::{Origin, Session};
     use crate::authn::verdict::Verdict;
-    use crate::authn::verifier;
+    use crate::base::token::Token;
 
     /// A user with these `ak_proxy` claims.
-    pub(in crate::authn) fn identity(proxy: &Value) -> Identity {
+    pub(crate) fn identity(proxy: &Value) -> Identity {
         let configuration = json!({
             "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
             "session": {"enabled": false},

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::cache::Weigh;
-use super::fault::Rejection;
-use super::identity::Identity;
-use super::token::Token;
+use crate::authn::cache::local::Weigh;
+use crate::authn::fault::Rejection;
+use crate::authn::identity::Identity;
+use crate::base::token::Token;
 
 /// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
 #[derive(Debug, Clone)]
@@ -14,6 +14,20 @@ pub enum Verdict {
     Vouched(Rc<Identity>),
     /// It does not, for this reason.
     Refused(Rejection),
+}
+
+/// A refusal that is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    pub(crate) rejection: Rejection,
+    /// Whether authentik vouched for the credential before: then it is no guess, however often it comes.
+    pub(crate) was_good: bool,
+}
+
+impl Weigh for Refusal {
+    fn weight(&self) -> usize {
+        0
+    }
 }
 
 impl Weigh for Verdict {

@@ -17,9 +17,10 @@ use super::host;
 use super::paused;
 use super::root::Worker;
 use crate::authn::RequestId;
-use crate::authn::decision::{self, Decision, Forward, Reply};
-use crate::authn::headers::HeaderValue;
+use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
+use crate::authn::reply::{self, Decision, Reply};
+use crate::base::header::HeaderValue;
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +33,7 @@ enum Phase {
 
 /// What is known of one request after its headers.
 #[derive(Default)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     phase: Cell<Phase>,
     /// Whether body or trailers follow.
     has_more: Cell<bool>,
@@ -51,20 +52,20 @@ struct Applied {
 }
 
 /// The SDK's context of one request.
-pub(super) struct HttpFilter {
+pub(crate) struct HttpFilter {
     id: RequestId,
     worker: Rc<Worker>,
     stream: Rc<Stream>,
 }
 
 impl HttpFilter {
-    pub(super) fn new(id: RequestId, worker: Rc<Worker>) -> Self {
+    pub(crate) fn new(id: RequestId, worker: Rc<Worker>) -> Self {
         Self { id, worker, stream: Rc::default() }
     }
 
     /// `None`: it waits.
     fn judge(&self) -> Option<Decision> {
-        let broken = || Some(Decision::Reply(decision::broken_reply()));
+        let broken = || Some(Decision::Reply(reply::broken_reply()));
         let block = match host::request_headers() {
             Ok(block) => block,
             Err(error) => {
@@ -129,7 +130,7 @@ impl HttpContext for HttpFilter {
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         if !self.strip_trailers() {
             self.worker.forget(self.id);
-            self.stream.answer(&decision::broken_reply());
+            self.stream.answer(&reply::broken_reply());
         }
         self.follow()
     }
@@ -147,7 +148,7 @@ impl HttpContext for HttpFilter {
 
 impl Stream {
     /// Applies a decision to a paused request from the root's callback, which speaks for it.
-    pub(super) fn decide_from_outside(&self, decision: Decision) {
+    pub(crate) fn decide_from_outside(&self, decision: Decision) {
         self.apply(decision);
         if self.phase.get() == Phase::Forwarded
             && let Err(error) = host::resume_request()
@@ -169,7 +170,7 @@ impl Stream {
                 }
                 Err(error) => {
                     log::error!("the request's headers could not be changed: {error}");
-                    self.answer(&decision::broken_reply());
+                    self.answer(&reply::broken_reply());
                 }
             },
             Decision::Reply(reply) => self.answer(&reply),
@@ -204,6 +205,6 @@ impl Applied {
     clippy::disallowed_methods,
     reason = "the shell's randomness where nothing depends on it but spreading"
 )]
-pub(super) fn random_below(limit: u64) -> u64 {
+pub(crate) fn random_below(limit: u64) -> u64 {
     RandomState::new().build_hasher().finish().checked_rem(limit).unwrap_or(0)
 }

@@ -14,11 +14,12 @@ use proxy_wasm::types::ContextType;
 use super::host::{self, Envoy};
 use super::http::{self, HttpFilter, Stream};
 use super::paused;
-use crate::authn::decision::{self, Decision};
-use crate::authn::provider::{self, Answer};
-use crate::authn::request::HeaderBlock;
-use crate::authn::secret::Secret;
-use crate::authn::{Authenticator, Env, RequestId, Ticket};
+use crate::authn::authentik::{self, Answer};
+use crate::authn::env::Env;
+use crate::authn::reply::{self, Decision};
+use crate::authn::request::view::HeaderBlock;
+use crate::authn::{Authenticator, RequestId, Ticket};
+use crate::base::secret::Secret;
 use crate::config::Config;
 
 /// Decisions wait that one callback had no room for.
@@ -34,7 +35,7 @@ const AT_EASE: Duration = Duration::from_secs(1);
 const MAX_DECISIONS: usize = 20;
 
 /// What the requests of one worker share.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     root_id: u32,
     authenticator: RefCell<Option<Authenticator>>,
     /// Calls that are out, by Envoy's token.
@@ -45,7 +46,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs the core. `None` when it cannot be: not configured, or no clock.
-    pub(super) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
+    pub(crate) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
         let now = match host::now() {
             Ok(now) => now,
             Err(error) => {
@@ -54,13 +55,13 @@ impl Worker {
             }
         };
         let mut core = self.authenticator.try_borrow_mut().ok()?;
-        Some(run(core.as_mut()?, &Env { now, surroundings: &Envoy }))
+        Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
     }
 
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
     /// Envoy does not take is answered on the spot. Decisions on other requests wait for the next tick: Envoy would take a
     /// reply to one of them for a reply to the request whose callback it is.
-    pub(super) fn wait(&self, id: RequestId, stream: &Rc<Stream>, block: &HeaderBlock) -> Option<Decision> {
+    pub(crate) fn wait(&self, id: RequestId, stream: &Rc<Stream>, block: &HeaderBlock) -> Option<Decision> {
         paused::add(id, stream);
         loop {
             host::as_root(self.root_id);
@@ -69,7 +70,7 @@ impl Worker {
                 Some(true) => self.with_core(|core, env| core.resume(env, id, block)),
                 None => None,
             };
-            let decision = resumed.unwrap_or_else(|| Some(Decision::Reply(decision::broken_reply())));
+            let decision = resumed.unwrap_or_else(|| Some(Decision::Reply(reply::broken_reply())));
             if decision.is_some() {
                 paused::take(id);
                 return decision;
@@ -78,14 +79,15 @@ impl Worker {
     }
 
     /// A request is gone.
-    pub(super) fn forget(&self, id: RequestId) {
+    pub(crate) fn forget(&self, id: RequestId) {
         paused::take(id);
         self.with_core(|core, _| core.forget(id));
     }
 
     /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
     fn send_calls(&self) {
-        while let Some(calls) = self.with_core(|core, _| core.take_calls()).filter(|calls| !calls.is_empty())
+        while let Some(calls) =
+            self.with_core(|core, env| core.take_calls(env.now)).filter(|calls| !calls.is_empty())
         {
             for (ticket, call) in calls {
                 match host::dispatch(&call) {
@@ -148,21 +150,21 @@ impl Worker {
             Err(error) => {
                 log::error!("no request headers: {error}");
                 self.with_core(|core, _| core.forget(id));
-                return Some(Decision::Reply(decision::broken_reply()));
+                return Some(Decision::Reply(reply::broken_reply()));
             }
         };
         let resumed = self.with_core(|core, env| core.resume(env, id, &block));
-        resumed.unwrap_or_else(|| Some(Decision::Reply(decision::broken_reply())))
+        resumed.unwrap_or_else(|| Some(Decision::Reply(reply::broken_reply())))
     }
 }
 
 /// The SDK's root context.
-pub(super) struct Root {
+pub(crate) struct Root {
     worker: Rc<Worker>,
 }
 
 impl Root {
-    pub(super) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         let worker = Worker {
             root_id: id,
             authenticator: RefCell::default(),
@@ -255,7 +257,7 @@ fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
     paused::trigger::answer(status);
     let body = if body_size == 0 { Some(Secret::default()) } else { host::call_response_body(body_size) };
     match body {
-        Some(body) if is_made_by_envoy(status) => provider::unreachable(status, body.expose()),
+        Some(body) if is_made_by_envoy(status) => authentik::unreachable(status, body.expose()),
         Some(body) => Answer::Response { status, retry_after: number("retry-after"), body },
         None => Answer::Reset,
     }

@@ -128,7 +128,11 @@ fn without_interception_a_guess_is_as_good_as_nothing(place: &Place) {
 
 #[test]
 fn many_names_from_one_address_are_one_guesser() {
-    let place = braking(|options| options.configure("/throttle/trust_source_address", true));
+    let place = braking(|options| {
+        options
+            .configure("/throttle/trust_source_address", true)
+            .configure("/throttle/failures_per_user", FAILURES)
+    });
     place.await_keys("demo");
     place.admits(place.get_as(basic("alice", ALICE)));
     place.authentik.forget_calls();
@@ -170,4 +174,21 @@ fn without_a_limit_every_guess_is_asked_for() {
         place.turns_away(place.get_as(guess(number)), 401);
     }
     assert_eq!(place.calls_to(TOKEN), guesses);
+}
+
+/// Somebody else's guesses at her name are no reason to turn alice away.
+#[test]
+fn a_guesser_limits_himself_and_not_the_user() {
+    let place = braking(|options| options.configure("/throttle/trust_source_address", true));
+    place.await_keys("demo");
+    for number in 0..3 * WORKERS * FAILURES {
+        place.get_as(basic("alice", &format!("guess-{number}"))).send();
+    }
+    let mut elsewhere = Connection::of(connect_from([127, 0, 0, 2], place.envoy.port()));
+    let answer = elsewhere.get_as(&basic("alice", ALICE));
+    assert_eq!(
+        (answer.status, username(&answer.json()).as_str()),
+        (200, "alice"),
+        "her own right, unseen password"
+    );
 }

@@ -1,12 +1,14 @@
 //! Ways past the filter that an attacker would try: another provider by the host's port, another provider's cookie, the
 //! session's own credential on an open path, a verdict of another entry, a token of this authentik under another issuer.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, eventually, one, provider, username};
 use super::wire::{Answer, basic, bearer};
 use crate::support::app::header_values;
-use crate::support::authentik::{ALICE, Authentik, Key, TokenSpec};
+use crate::support::authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, Key, TokenSpec};
 
 const SECRET: &str = "secret.corp";
 const WIKI: &str = "wiki.corp";
@@ -172,5 +174,57 @@ fn an_escaped_path_is_not_open() {
     place.admits(place.get("/public/%20a"));
     for target in ["/public/%c0%ae%c0%ae/admin", "/public/%ff", "/public/%e0%80%ae", "/public/%2e%2e/admin"] {
         place.turns_away(place.get(target).header("accept", "application/json"), 401);
+    }
+}
+
+/// Two session cookies, of which the first ends while authentik is asked about it: another host of the domain can set it.
+#[test]
+fn a_session_that_ends_while_it_is_confirmed_gives_nobody_its_identity() {
+    let place = Place::new(|options| {
+        options.configure("/providers/0/revalidate_seconds", 1).configure("/authentik/timeout_seconds", 30)
+    });
+    place.await_keys("demo");
+    let short = place.authentik.mint("demo", TokenSpec::new().user("eve").claim_in("exp", 4));
+    place.authentik.remember("demo", "eve", &short);
+    let eve = cookies(&place.get_as(bearer(&short)).send());
+    let alice = cookies(&place.get_as(basic("alice", ALICE)).send());
+    let both = format!("{eve}; {alice}");
+    std::thread::sleep(Duration::from_secs(2));
+    let gate = Gate::closed();
+    place.authentik.fault(INTROSPECT, Fault::Held(gate.clone()));
+    let before = place.app.count();
+    let waiting = std::thread::scope(|scope| {
+        let request = || place.get("/").header("cookie", &both).header("accept", "application/json");
+        let waiting = scope.spawn(move || request().send());
+        eventually("authentik is asked", || place.pending() == 1);
+        std::thread::sleep(Duration::from_secs(3));
+        gate.open();
+        waiting.join().unwrap()
+    });
+    assert_eq!((waiting.status, place.app.count()), (401, before), "{waiting:?}");
+}
+
+/// The application says nothing of caching, and the request had no `Authorization`: a shared cache may keep the response.
+#[test]
+fn a_renewed_cookie_is_in_no_response_that_may_be_kept() {
+    let place = Place::new(|options| options.configure("/providers/0/revalidate_seconds", 1));
+    place.await_keys("demo");
+    let session = cookies(&place.get_as(basic("alice", ALICE)).send());
+    let asked = place.calls_to(INTROSPECT);
+    eventually("the session is confirmed", || {
+        let answer = place.get("/").header("cookie", &session).send();
+        assert_eq!((answer.status, answer.headers("set-cookie").len()), (200, 0), "{answer:?}");
+        place.calls_to(INTROSPECT) > asked + 1
+    });
+}
+
+/// HTTP takes the white space away, and the application reads another user's name.
+#[test]
+fn no_user_passes_whose_name_ends_with_white_space() {
+    let place = Place::new(|options| options);
+    place.await_keys("demo");
+    for name in ["admin ", " admin", "admin\u{a0}", "\u{3000}admin"] {
+        let token = place.authentik.mint("demo", TokenSpec::new().claim("preferred_username", name));
+        place.turns_away(place.get_as(bearer(&token)), 403);
     }
 }

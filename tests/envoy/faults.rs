@@ -185,19 +185,24 @@ fn a_cluster_that_envoy_does_not_know_lets_nobody_in() {
 #[test]
 fn more_than_authentik_may_be_asked_at_one_time_is_not_asked() {
     let place = Place::new(|options| {
-        options.configure("/authentik/max_pending_calls", 1).configure("/authentik/timeout_seconds", 60)
+        options
+            .configure("/authentik/max_concurrent_calls", 1)
+            .configure("/authentik/max_pending_calls", 1)
+            .configure("/authentik/timeout_seconds", 60)
     });
     place.await_keys("demo");
-    let (first, second) = (place.newcomer("first"), place.newcomer("second"));
+    let [first, waiting, second] = ["first", "waiting", "second"].map(|name| place.newcomer(name));
     let gate = Gate::closed();
     place.authentik.fault(TOKEN, Fault::Held(gate.clone()));
     thread::scope(|scope| {
         let first = scope.spawn(|| place.get_as(&first).send());
         eventually("the first is asked for", || place.calls_to(TOKEN) == 1);
+        let waiting = scope.spawn(|| place.get_as(&waiting).send());
+        eventually("another one waits", || place.pending() == 2);
         assert_unavailable(&place.turns_away(place.get_as(&second), 503), "1");
         assert_eq!(place.calls_to(TOKEN), 1);
         gate.open();
-        assert_eq!(first.join().unwrap().status, 200);
+        assert_eq!((first.join().unwrap().status, waiting.join().unwrap().status), (200, 200));
     });
     place.admits(place.get_as(&second));
 }

@@ -91,7 +91,7 @@ fn soak(stages: Vec<(u32, Programme)>, pace: &Pace) {
         happened.iter().map(|(event, (count, time))| (event.to_string(), *count, *time)).collect();
     let (wrong, shown) = site.ledger.wrong();
     println!("{}", report::table(seed, &site.ledger, &figures, &events));
-    println!("memory may grow by {} KiB from the third quarter to the last", GROWTH / 1024);
+    println!("memory may grow by {} KiB a worker from the third quarter to the last", GROWTH / 1024);
     for reason in &shown {
         println!("WRONG: {reason}");
     }

@@ -111,7 +111,8 @@ fn who_comes_while_a_call_is_out_joins_it_after_the_first_has_left() {
 fn answers_in_reversed_order_decide_each_their_own() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
-    let names: Vec<_> = (0..12).map(|number| format!("user-{number}")).collect();
+    // As many as are out at one time to begin with.
+    let names: Vec<_> = (0..4).map(|number| format!("user-{number}")).collect();
     let waiting: Vec<_> = names
         .iter()
         .map(|name| {
@@ -209,14 +210,16 @@ fn who_waits_for_keys_that_another_request_could_not_ask_for_is_answered_at_the_
 }
 
 #[test]
-fn the_limit_of_calls_is_a_503_with_one_second_to_wait_and_ends_with_an_answer() {
+fn calls_that_wait_for_a_place_are_bounded_and_follow_in_their_order() {
     let mut configuration = configuration("hs");
+    configuration["authentik"]["max_concurrent_calls"] = json!(2);
     configuration["authentik"]["max_pending_calls"] = json!(3);
     let world = world();
     let mut vm = worker(&world, &configuration);
     let user = |number: usize| get(basic(&format!("user-{number}"), "password"));
-    let waiting: Vec<_> = (0..3).map(|number| vm.send(user(number))).collect();
-    for number in 3..6 {
+    let waiting: Vec<_> = (0..5).map(|number| vm.send(user(number))).collect();
+    assert_eq!(vm.pending_calls().len(), 2, "two are out, three wait");
+    for number in 5..8 {
         let stream = vm.send(user(number));
         let (headers, _) = replied(&vm, stream);
         assert_eq!((told(&vm, stream), headers.get_all("retry-after")), (Told::Status(503), vec![&b"1"[..]]));
@@ -224,17 +227,72 @@ fn the_limit_of_calls_is_a_503_with_one_second_to_wait_and_ends_with_an_answer()
     let joining = vm.send(user(0));
     assert_eq!(told(&vm, joining), Told::Waits, "whose call is out already needs no room");
     assert_eq!(send(&mut vm, get(bearer(token("hs")))), passed_as("alice"), "nor who needs no call");
-    let calls = vm.pending_calls();
-    assert_eq!(calls.len(), 3);
-    vm.answer(calls[0].id, granted(users_token("user-0")));
-    assert_eq!((told(&vm, waiting[0]), told(&vm, joining)), (passed_as("user-0"), passed_as("user-0")));
-    let next = vm.send(user(6));
-    assert_eq!(told(&vm, next), Told::Waits);
-    assert_eq!(send(&mut vm, user(7)), Told::Status(503), "full again");
-    for call in vm.pending_calls() {
-        vm.answer(call.id, CallAnswer::Timeout);
+    vm.disconnect(waiting[2]);
+    for number in [0, 1, 3, 4] {
+        let call = vm.pending_calls().remove(0);
+        let body = String::from_utf8(call.body.clone()).unwrap();
+        assert!(body.contains(&format!("username=user-{number}&")), "{body:.80}");
+        vm.answer(call.id, granted(users_token(&format!("user-{number}"))));
+        assert_eq!(told(&vm, waiting[number]), passed_as(&format!("user-{number}")));
     }
-    assert_eq!(send_and_answer(&mut vm, user(7), granted(users_token("user-7"))), passed_as("user-7"));
+    assert_eq!(told(&vm, joining), passed_as("user-0"));
+    assert_eq!(vm.pending_calls().len(), 0, "nobody is asked about one who has left");
+}
+
+#[test]
+fn a_call_waits_for_its_place_no_longer_than_it_may() {
+    let mut configuration = configuration("hs");
+    configuration["authentik"]["max_concurrent_calls"] = json!(1);
+    configuration["authentik"]["max_wait_seconds"] = json!(3);
+    let world = world();
+    let mut vm = worker(&world, &configuration);
+    let user = |name: &str| get(basic(name, "password"));
+    let first = vm.send(user("first"));
+    let second = vm.send(user("second"));
+    for _ in 0..2 {
+        world.advance(seconds(1));
+        vm.tick();
+        assert_eq!(told(&vm, second), Told::Waits);
+    }
+    world.advance(seconds(1));
+    vm.tick();
+    assert_eq!((told(&vm, first), told(&vm, second)), (Told::Waits, Told::Status(503)));
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(users_token("first")));
+    assert_eq!(told(&vm, first), passed_as("first"));
+    assert_eq!(vm.pending_calls().len(), 0);
+}
+
+/// Guesses have no end; those who were known before do not stand behind them.
+#[test]
+fn a_known_credential_goes_before_unknown_ones() {
+    let mut configuration = configuration("hs");
+    configuration["authentik"]["max_concurrent_calls"] = json!(1);
+    configuration["authentik"]["max_pending_calls"] = json!(4);
+    configuration["cache"] = json!({"ttl_seconds": 60, "local_entries": 8});
+    let world = world();
+    let mut vm = worker(&world, &configuration);
+    let alice = || get(basic("alice", "password"));
+    assert_eq!(send_and_answer(&mut vm, alice(), granted(token("hs"))), passed_as("alice"));
+    // More refusals than the cache has room for take no good verdict's place.
+    for number in 0..20 {
+        let guess = get(basic("eve", &format!("guess-{number}")));
+        assert_eq!(send_and_answer(&mut vm, guess, refused()), Told::Status(401));
+    }
+    assert_eq!(send(&mut vm, alice()), passed_as("alice"));
+    world.advance(seconds(61));
+    let guesses: Vec<_> =
+        (0..5).map(|number| vm.send(get(basic("bob", &format!("guess-{number}"))))).collect();
+    assert_eq!(send(&mut vm, get(basic("bob", "one too many"))), Told::Status(503));
+    let known = vm.send(alice());
+    assert_eq!(told(&vm, known), Told::Waits);
+    let guess = only_call(&vm);
+    vm.answer(guess.id, refused());
+    assert_eq!(told(&vm, guesses[0]), Told::Status(401));
+    let call = only_call(&vm);
+    assert!(String::from_utf8(call.body.clone()).unwrap().contains("username=alice&"));
+    vm.answer(call.id, granted(token("hs")));
+    assert_eq!(told(&vm, known), passed_as("alice"));
 }
 
 #[test]

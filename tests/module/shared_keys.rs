@@ -92,6 +92,51 @@ fn a_failed_fetch_frees_the_lease_and_is_told_to_all_that_wait() {
 }
 
 #[test]
+fn a_worker_that_pauses_takes_what_another_one_fetched() {
+    let world = world();
+    let (mut first, mut second) = (
+        worker_without_keys(&world, &configuration("rs")),
+        worker_without_keys(&world, &configuration("rs")),
+    );
+    for pause in [2, 3, 6] {
+        first.tick();
+        first.answer(only_call(&first).id, CallAnswer::ConnectFailure);
+        world.advance(seconds(pause));
+    }
+    // Its lease runs out while its last call hangs, so the second worker fetches as well.
+    first.tick();
+    let hung = only_call(&first);
+    world.advance(seconds(4));
+    second.tick();
+    first.answer(hung.id, CallAnswer::ConnectFailure);
+    answer_key_calls(&mut second);
+    assert_eq!(send(&mut second, get(bearer(token("rs")))), passed_as("alice"));
+    assert_eq!(
+        send(&mut first, get(bearer(token("rs")))),
+        Told::Status(503),
+        "a pause of 8 seconds at least"
+    );
+    first.tick();
+    assert_eq!((send(&mut first, get(bearer(token("rs")))), key_calls(&first)), (passed_as("alice"), 0));
+}
+
+/// A new configuration, or a VM that starts again, while authentik fails.
+#[test]
+fn a_worker_that_starts_in_an_outage_takes_keys_that_are_overdue() {
+    let world = world();
+    let mut first = worker(&world, &configuration("rs"));
+    world.advance(seconds(301));
+    first.tick();
+    first.answer(only_call(&first).id, CallAnswer::ConnectFailure);
+    let mut second = worker_without_keys(&world, &configuration("rs"));
+    assert_eq!(send(&mut second, get(bearer(token("rs")))), passed_as("alice"));
+    assert_eq!(second.calls_sent(), 0);
+    let unknown = TokenSpec::new().signed_by(Key::Rs256(Generation::B)).header("kid", "new");
+    let unknown = AUTHENTIK.mint("rs", unknown);
+    assert_eq!(send(&mut second, get(bearer(unknown))), Told::Status(503), "the key may be a new one");
+}
+
+#[test]
 fn a_swapped_key_is_fetched_once_for_all_workers() {
     let world = world();
     let workers = [(); 3].map(|()| worker(&world, &configuration("es")));

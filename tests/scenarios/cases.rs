@@ -615,7 +615,7 @@ on_both! {
     /// Where the source address is the client's own, many names from one address are braked as well.
     fn guessing_many_names_from_one_address_is_braked(start) {
         for (trusted, expected) in [(true, Some(429)), (false, None)] {
-            let rest = json!({"throttle": {"failures": 3, "trust_source_address": trusted}});
+            let rest = json!({"throttle": {"failures": 3, "failures_per_user": 3, "trust_source_address": trusted}});
             let mut subject = start(&configuration(&json!({}), &rest));
             for number in 0..3 {
                 assert!(subject.send(&request(&[("authorization", &basic(&format!("user-{number}"), "x"))])).is_none());

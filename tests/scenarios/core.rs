@@ -3,24 +3,32 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use authentik_proxy_wasm::authn::decision::{Decision, Forward, may_be_shared};
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::secret::Secret;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, Shared, Surroundings, Ticket};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::edits::Forward;
+use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
+use authentik_proxy_wasm::authn::reply::{Decision, may_be_shared};
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, Ticket};
+use authentik_proxy_wasm::base::secret::Secret;
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 
 use super::{NOW, Reply, Subject, Told};
 
 /// No host cryptography, no shared data.
-struct Bare {
+pub(crate) struct Bare {
     /// Whether the request for randomness of this number is not met.
     denies: fn(u32) -> bool,
     asked: Cell<u32>,
 }
 
-impl Surroundings for Bare {
+impl Default for Bare {
+    fn default() -> Self {
+        Self { denies: |_| false, asked: Cell::default() }
+    }
+}
+
+impl Host for Bare {
     fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
@@ -42,7 +50,7 @@ impl Surroundings for Bare {
 
 pub(crate) struct Core {
     authenticator: Authenticator,
-    surroundings: Rc<Bare>,
+    host: Rc<Bare>,
     now: u64,
     next_id: u32,
     request: Vec<(String, String)>,
@@ -61,7 +69,7 @@ impl Core {
         let authenticator = Authenticator::new(config).unwrap();
         Self {
             authenticator,
-            surroundings: Rc::new(Bare { denies, asked: Cell::default() }),
+            host: Rc::new(Bare { denies, asked: Cell::default() }),
             now: NOW,
             next_id: 1,
             request: Vec::new(),
@@ -73,7 +81,7 @@ impl Core {
     /// The host hands over this, whatever it is.
     pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Told> {
         self.next_id += 1;
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*self.surroundings };
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &*self.host };
         let decision = self.authenticator.authenticate(&env, self.next_id, block)?;
         Some(self.told(decision))
     }
@@ -111,7 +119,7 @@ impl Subject for Core {
     }
 
     fn calls(&mut self) -> Vec<String> {
-        self.pending.extend(self.authenticator.take_calls());
+        self.pending.extend(self.authenticator.take_calls(Timestamp::from_seconds(self.now)));
         self.pending.iter().map(|(_, call)| path_of(call)).collect()
     }
 
@@ -124,8 +132,8 @@ impl Subject for Core {
                 Reply::Body(status, body) => response(status, body),
                 Reply::Reset => Answer::Reset,
             };
-            let surroundings = Rc::clone(&self.surroundings);
-            let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*surroundings };
+            let host = Rc::clone(&self.host);
+            let env = Env { now: Timestamp::from_seconds(self.now), host: &*host };
             self.authenticator.answered(&env, ticket, &answer);
             while let Some(id) = self.authenticator.next_ready() {
                 // The host has the headers of the last request only; what became of the others nobody asks.

@@ -154,6 +154,7 @@ fn no_cookie_goes_where_a_shared_cache_may_keep_it() {
             (&[("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")], true, false),
             (&[("cache-control", "private")], true, true),
             (&[("cache-control", "private, max-age=60")], true, true),
+            (&[("cache-control", "private=\"x-name\"")], true, false),
             (&[("cache-control", "no-store")], true, true),
             (&[("cache-control", "no-cache")], true, false),
             (&[("cache-control", "public")], false, false),

@@ -41,6 +41,29 @@ fn a_session_s_own_credential_never_reaches_the_application() {
     });
 }
 
+/// authentik vouched for it, and the identity has no user name.
+#[test]
+fn a_credential_without_a_user_name_never_reaches_the_application() {
+    on_both(|start| {
+        let configuration = open(json!({}));
+        let credential = basic("alice", PASSWORD);
+        let nameless = granting(json!({"preferred_username": ""}));
+        for has_login in [false, true] {
+            let mut subject = start(&configuration);
+            let cookie = if has_login { super::log_in(&mut *subject, "sam") } else { String::new() };
+            let told = ask(&mut *subject, &[("authorization", &credential)], &nameless);
+            assert_eq!(told.status(), 403);
+            for path in ["/public/a", "/"].into_iter().filter(|path| has_login || *path != "/") {
+                let headers = [(":path", path), ("authorization", &*credential), ("cookie", &*cookie)];
+                let told = subject.send(&request(&headers)).expect("nothing is asked");
+                let name = told.header("x-authentik-username");
+                assert_eq!((told.status(), name), (200, has_login.then_some("sam")), "{path}");
+                assert_eq!(told.header("authorization"), None, "{path}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_credential_of_nobody_s_is_the_application_s_own() {
     on_both(|start| {

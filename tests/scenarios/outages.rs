@@ -19,17 +19,24 @@ fn down(_: &str) -> Reply {
 #[test]
 fn only_a_failure_of_authentik_is_bridged() {
     on_both(|start| {
-        let rest = json!({"authentik": {"cluster": "authentik", "host": "https://auth.example.test", "max_pending_calls": 1}});
-        let known = [("authorization", &*basic("alice", PASSWORD))];
+        let rest = json!({"authentik": {"cluster": "authentik", "host": "https://auth.example.test", "max_concurrent_calls": 1, "max_pending_calls": 1}});
+        let alice = basic("alice", PASSWORD);
+        let known = [("authorization", &*alice)];
+        let also_known = request(&[("authorization", &basic("eve", PASSWORD))]);
         let mut subject = start(&stale(&json!({}), &rest));
         ask(&mut *subject, &known, &granting(json!({})));
+        assert!(subject.send(&also_known).is_none());
+        subject.answer(&granting(json!({"preferred_username": "eve"})));
         subject.advance(61);
         assert_eq!(ask(&mut *subject, &known, &down).status(), 200, "authentik fails");
-        // Somebody else takes the only place: that is no failure of authentik's, and anybody can do it.
-        let guess = request(&[("authorization", &basic("bob", "guess"))]);
-        assert!(subject.send(&guess).is_none());
-        assert_eq!(subject.send(&request(&known)).map(|told| told.status()), Some(503), "too many calls");
+        // One call is out, one known credential waits for its place, and there is no room for another: that is no failure of
+        // authentik's, and anybody can bring it about.
+        assert!(subject.send(&request(&[("authorization", &basic("bob", "guess"))])).is_none());
+        assert!(subject.send(&request(&known)).is_none());
+        assert_eq!(subject.send(&also_known).map(|told| told.status()), Some(503), "too many calls");
         subject.answer(&refusing);
+        ask(&mut *subject, &known, &granting(json!({})));
+        subject.advance(61);
         for wrong in ["invalid_client", "invalid_request"] {
             let told = ask(&mut *subject, &known, &|_| Reply::Json(400, json!({"error": wrong})));
             assert_eq!(told.status(), 503, "{wrong} is the configuration's fault");

@@ -1,7 +1,7 @@
 //! What no Envoy does, or only one in need: no randomness, headers out of format, lines that are not merged, more requests
 //! that wait than there is room for. On the core alone, since neither host can be made to do it.
 
-use authentik_proxy_wasm::authn::request::HeaderBlock;
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
 use serde_json::json;
 
 use super::core::Core;

@@ -1,4 +1,4 @@
-//! The surroundings of the filter: a stand-in authentik, an application that shows what it received, the real Envoy
+//! The host of the filter: a stand-in authentik, an application that shows what it received, the real Envoy
 //! between them, and a Proxy-Wasm host in this process. Each file has an owner's note at its top.
 #![allow(dead_code, unused_imports, reason = "each binary that shares these uses a part of them")]
 

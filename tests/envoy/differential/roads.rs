@@ -6,11 +6,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::secret::Secret;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, RequestId, Shared, Surroundings, decision};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, RequestId, reply};
+use authentik_proxy_wasm::base::secret::Secret;
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
@@ -65,7 +66,7 @@ pub(super) fn of_envoy(place: &Place, case: &Case) -> Decision {
 /// A worker, and the keys of the stand-in.
 pub(super) struct Core {
     authenticator: Authenticator,
-    surroundings: HalfAHost,
+    host: HalfAHost,
     /// By path.
     key_sets: BTreeMap<String, String>,
     last_id: RequestId,
@@ -79,11 +80,11 @@ impl Core {
         let key_sets = Algorithm::ALL.map(|one| (jwks(one.slug()), authentik.jwks(one.slug()).to_string()));
         let mut core = Self {
             authenticator: Authenticator::new(config).expect("HMAC takes any key"),
-            surroundings: HalfAHost::default(),
+            host: HalfAHost::default(),
             key_sets: key_sets.into(),
             last_id: 0,
         };
-        core.authenticator.tick(&core.surroundings.env(), 0);
+        core.authenticator.tick(&core.host.env(), 0);
         core.answer_calls();
         assert_eq!(core.authenticator.next_ready(), None);
         core
@@ -91,34 +92,34 @@ impl Core {
 
     pub(super) fn judge(&mut self, case: &Case) -> Judged {
         self.last_id += 1;
-        self.surroundings.is_asked.set(false);
+        self.host.is_asked.set(false);
         let (host, credential) = (case.algorithm.host(), bearer(&case.token));
         let headers =
             [(":method", "GET"), (":path", "/"), (":authority", &host), ("authorization", &credential)];
         let block = HeaderBlock::from_pairs(headers.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         let decision = self
             .authenticator
-            .authenticate(&self.surroundings.env(), self.last_id, &block)
+            .authenticate(&self.host.env(), self.last_id, &block)
             .expect("the keys are there, and nobody else is asked");
         let decision = match decision {
-            decision::Decision::Forward(forward) => {
+            reply::Decision::Forward(forward) => {
                 let identity = forward.identity.expect("every path needs one");
                 Decision::PassesAs(identity.username().to_owned())
             }
-            decision::Decision::Reply(reply) if reply.status == 401 => Decision::Refused,
-            decision::Decision::Reply(reply) => Decision::Another(reply.status),
+            reply::Decision::Reply(reply) if reply.status == 401 => Decision::Refused,
+            reply::Decision::Reply(reply) => Decision::Another(reply.status),
         };
-        Judged { decision, is_checked: self.surroundings.is_asked.get() }
+        Judged { decision, is_checked: self.host.is_asked.get() }
     }
 
     /// As the stand-in does. Only keys are ever asked for.
     fn answer_calls(&mut self) {
-        let calls = self.authenticator.take_calls();
+        let calls = self.authenticator.take_calls(self.host.env().now);
         assert_eq!(calls.len(), self.key_sets.len());
         for (ticket, call) in calls {
             let body = Secret::new(self.key_sets[&path_of(&call)].clone().into_bytes());
             let answer = Answer::Response { status: 200, retry_after: None, body };
-            self.authenticator.answered(&self.surroundings.env(), ticket, &answer);
+            self.authenticator.answered(&self.host.env(), ticket, &answer);
         }
     }
 }
@@ -187,11 +188,11 @@ struct HalfAHost {
 impl HalfAHost {
     fn env(&self) -> Env<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
-        Env { now: Timestamp::from_seconds(now), surroundings: self }
+        Env { now: Timestamp::from_seconds(now), host: self }
     }
 }
 
-impl Surroundings for HalfAHost {
+impl Host for HalfAHost {
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
         self.is_asked.set(true);
         (hash != "sha256").then(|| signatures::verify(hash, spki, signature, message).is_ok())

@@ -305,6 +305,14 @@ impl Stage<'_> {
                 client.site.mint(host, TokenSpec::new().signed_by(key).header("kid", kid))
             })?;
         }
+        // Each worker fetches the keys of each provider after a pause of its own.
+        for host in [LAX, REVALIDATED] {
+            let [user, ..] = USERS;
+            let expected = Expected::user(user).asked();
+            self.sweep("recovery, token", host, &expected, &Outcome::named(user), &mut |client| {
+                client.site.issue(host, user)
+            })?;
+        }
         for host in [HS, RS, ES, LAX, REVALIDATED] {
             self.eventually("newcomers are let in again", || {
                 let (user, authorization) = site.newcomer();

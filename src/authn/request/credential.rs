@@ -1,0 +1,359 @@
+//! What the client put into `Authorization` (RFC 9110 §11.6.2, RFC 7617, RFC 6750).
+//!
+//! Owns: the decision which values are a credential at all. What is unusable never reaches authentik.
+//! Must not: judge whether a credential is good.
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::authn::request::view::Authorization;
+use crate::base::secret::Secret;
+use crate::base::token::Token;
+
+/// Longest value of `Authorization` that is looked at, in bytes.
+pub const MAX_AUTHORIZATION_BYTES: usize = 16 * 1024;
+
+/// With this user name the password is a token (authentik's outpost).
+const TOKEN_USER: &str = "goauthentik.io/token";
+
+/// Padded or not, as clients do both; everything else strict.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What somebody presents to be judged: a usable `Authorization` header, or what a browser brings instead.
+#[derive(Debug, Clone)]
+pub enum Credential<'a> {
+    /// A user name and an app password.
+    Basic {
+        /// authentik user name; not empty, no control characters.
+        username: String,
+        /// App password; may be empty, no control characters.
+        password: Secret<String>,
+    },
+    /// A token, from `Bearer` or as the password of the token user: `b64token` characters only.
+    Bearer(BearerToken<'a>),
+    /// The token of a session that authentik is to confirm again.
+    Session(Token),
+    /// What authentik's redirect at the end of a login brought.
+    Code(AuthorizationCode),
+}
+
+/// A bearer token. Where it stands in the request it is not copied: most tokens are known, and looked up as they are.
+#[derive(Clone)]
+pub enum BearerToken<'a> {
+    /// After the scheme `Bearer`.
+    InHeader(&'a str),
+    /// Taken out of a Basic credential, or kept.
+    Kept(Token),
+}
+
+impl BearerToken<'_> {
+    /// The token itself. Every call of this is a place to look at in a review.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::InHeader(token) => token,
+            Self::Kept(token) => token.expose(),
+        }
+    }
+
+    /// To be kept: a copy, unless it is one.
+    pub fn keep(&self) -> Token {
+        match self {
+            Self::InHeader(token) => Token::new((*token).to_owned()),
+            Self::Kept(token) => token.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[secret]")
+    }
+}
+
+/// An authorization code and what only the one who began the login has (RFC 6749 §4.1.3, RFC 7636).
+#[derive(Debug, Clone)]
+pub struct AuthorizationCode {
+    /// `code`
+    pub code: Secret<String>,
+    /// PKCE `code_verifier`
+    pub verifier: Secret<String>,
+    /// `nonce` that the token must have.
+    pub nonce: String,
+}
+
+/// Which scheme the client used; decides what the challenge says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// RFC 7617.
+    Basic,
+    /// RFC 6750.
+    Bearer,
+}
+
+impl Credential<'_> {
+    /// How the client sent it, as far as a challenge cares.
+    pub const fn scheme(&self) -> Option<AuthScheme> {
+        match self {
+            Self::Basic { .. } => Some(AuthScheme::Basic),
+            Self::Bearer(_) => Some(AuthScheme::Bearer),
+            Self::Session(_) | Self::Code(_) => None,
+        }
+    }
+}
+
+/// Why a value is no credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// More than one header, or several credentials in one.
+    Several,
+    /// Longer than [`MAX_AUTHORIZATION_BYTES`].
+    TooLong,
+    /// A byte outside printable ASCII.
+    NotAscii,
+    /// Neither Basic nor Bearer.
+    Scheme,
+    /// Bearer without a token, or with characters that no token has.
+    TokenSyntax,
+    /// Basic whose rest is not base64.
+    Base64,
+    /// Basic whose text is not UTF-8.
+    NotUtf8,
+    /// Basic without a colon.
+    NoColon,
+    /// Basic with an empty user name.
+    EmptyUsername,
+    /// A control character in user name or password; authentik fails on those.
+    ControlCharacter,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Several => "several credentials in one request",
+            Self::TooLong => "credential longer than 16 KiB",
+            Self::NotAscii => "credential with bytes outside printable ASCII",
+            Self::Scheme => "neither Basic nor Bearer",
+            Self::TokenSyntax => "Bearer without a well-formed token",
+            Self::Base64 => "Basic credential that is not base64",
+            Self::NotUtf8 => "Basic credential that is not UTF-8",
+            Self::NoColon => "Basic credential without a colon",
+            Self::EmptyUsername => "Basic credential with an empty user name",
+            Self::ControlCharacter => "Basic credential with control characters",
+        })
+    }
+}
+
+/// Reads the header: `Ok(None)` when there is no credential.
+///
+/// # Errors
+/// Why what is there cannot be used.
+pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, Unusable> {
+    let value = match authorization {
+        Authorization::None => return Ok(None),
+        Authorization::Several => return Err(Unusable::Several),
+        Authorization::One(value) => value.trim_ascii(),
+    };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.len() > MAX_AUTHORIZATION_BYTES {
+        return Err(Unusable::TooLong);
+    }
+    let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let rest = rest.trim_start_matches(' ');
+    // Before all else: it is what comes in number, and what has a token's characters needs no second look.
+    if scheme.eq_ignore_ascii_case("bearer") && is_token(rest) {
+        return Ok(Some(Credential::Bearer(BearerToken::InHeader(rest))));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Unusable::NotAscii);
+    }
+    let credential = if scheme.eq_ignore_ascii_case("basic") {
+        read_basic(rest)?
+    } else if scheme.eq_ignore_ascii_case("bearer") {
+        return Err(not_a_token(rest));
+    } else {
+        return Err(Unusable::Scheme);
+    };
+    Ok(Some(credential))
+}
+
+/// What follows `Bearer ` where nothing else is there, unread: good for a look-up among tokens that were read before, and
+/// for nothing else.
+pub fn bearer_token(authorization: Authorization<'_>) -> Option<&[u8]> {
+    let Authorization::One(value) = authorization else { return None };
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
+    if encoded.contains(',') {
+        return Err(Unusable::Several);
+    }
+    let bytes = Secret::new(BASE64.decode(encoded).map_err(|_| Unusable::Base64)?);
+    let text = core::str::from_utf8(bytes.expose()).map_err(|_| Unusable::NotUtf8)?;
+    let (username, password) = text.split_once(':').ok_or(Unusable::NoColon)?;
+    if username.is_empty() {
+        return Err(Unusable::EmptyUsername);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Unusable::ControlCharacter);
+    }
+    if username == TOKEN_USER {
+        if !is_token(password) {
+            return Err(not_a_token(password));
+        }
+        return Ok(Credential::Bearer(BearerToken::Kept(Token::new(password.to_owned()))));
+    }
+    Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
+}
+
+/// Whether anything in the header could be read as a token that `is_told` knows, however the header is spelt: it is
+/// asked for every word of the value, and for the password of every Basic credential. Good or not does not matter here.
+pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -> bool) -> bool {
+    let value = match authorization {
+        Authorization::None => return false,
+        // Which of them the application would read is anybody's guess.
+        Authorization::Several => return true,
+        Authorization::One(value) => value,
+    };
+    let words = value.split(|byte| !is_token_byte(*byte)).filter_map(|word| core::str::from_utf8(word).ok());
+    words.filter(|word| !word.is_empty()).any(|word| {
+        let decoded = Secret::new(BASE64.decode(word).unwrap_or_default());
+        let text = core::str::from_utf8(decoded.expose()).unwrap_or_default();
+        is_told(word) || text.split_once(':').is_some_and(|(_, password)| is_told(password))
+    })
+}
+
+fn not_a_token(text: &str) -> Unusable {
+    if text.contains(',') { Unusable::Several } else { Unusable::TokenSyntax }
+}
+
+/// RFC 6750 §2.1 `b64token`.
+fn is_token(token: &str) -> bool {
+    let (chunks, rest) = token.as_bytes().as_chunks::<8>();
+    // Without a branch for each byte.
+    let are_all = |chunk: &[u8; 8]| chunk.iter().fold(true, |all, byte| all & is_token_byte(*byte));
+    !token.is_empty() && chunks.iter().all(are_all) && rest.iter().all(|byte| is_token_byte(*byte))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    /// A look-up: every byte of every token passes here.
+    static IS_TOKEN_BYTE: [bool; 256] = {
+        let mut table = [false; 256];
+        let (mut rest, mut byte): (&mut [bool], u8) = (&mut table, 0);
+        while let Some((entry, others)) = rest.split_first_mut() {
+            *entry = matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+            (rest, byte) = (others, byte.wrapping_add(1));
+        }
+        table
+    };
+    IS_TOKEN_BYTE.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(text: impl AsRef<[u8]>) -> String {
+        format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(text))
+    }
+
+    fn read_one(value: impl AsRef<[u8]>) -> String {
+        match read(Authorization::One(value.as_ref())) {
+            Ok(None) => "absent".to_owned(),
+            Ok(Some(Credential::Basic { username, password })) => {
+                format!("basic {username} {}", password.expose())
+            }
+            Ok(Some(Credential::Bearer(token))) => format!("bearer {}", token.expose()),
+            Ok(Some(Credential::Session(_) | Credential::Code(_))) => panic!("never in a header"),
+            Err(unusable) => format!("{unusable:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_of_values() {
+        let rows: Vec<(Vec<u8>, &str)> = vec![
+            (b"".to_vec(), "absent"),
+            (b"  \t ".to_vec(), "absent"),
+            (basic("alice:pw").into_bytes(), "basic alice pw"),
+            (basic("alice:p:w:").into_bytes(), "basic alice p:w:"),
+            (basic("alice:").into_bytes(), "basic alice "),
+            (basic("älice:pw ü").into_bytes(), "basic älice pw ü"),
+            (b"bAsIc YWxpY2U6cHc=".to_vec(), "basic alice pw"),
+            (b"Basic YWxpY2U6cHc".to_vec(), "basic alice pw"),
+            (b"Basic   YWxpY2U6cHc=".to_vec(), "basic alice pw"),
+            (b"Bearer abc.def.ghi".to_vec(), "bearer abc.def.ghi"),
+            (b"bearer opaque-~+/==".to_vec(), "bearer opaque-~+/=="),
+            (basic("goauthentik.io/token:abc.def").into_bytes(), "bearer abc.def"),
+            (basic("goauthentik.io/token:not a token").into_bytes(), "TokenSyntax"),
+            (basic("goauthentik.io/token:").into_bytes(), "TokenSyntax"),
+            (b"Basic".to_vec(), "NoColon"),
+            (b"Basic ".to_vec(), "NoColon"),
+            (b"Bearer".to_vec(), "TokenSyntax"),
+            (b"Bearer a b".to_vec(), "TokenSyntax"),
+            (b"Bearer a,Bearer b".to_vec(), "Several"),
+            (b"Basic YWxpY2U6cHc=,Basic YWxpY2U6cHc=".to_vec(), "Several"),
+            (b"Basic YWxpY2U6cHc=, Bearer x".to_vec(), "Several"),
+            (b"Basic !!!!".to_vec(), "Base64"),
+            (b"Basic YWxpY2U6cHc-_".to_vec(), "Base64"),
+            (basic("alice").into_bytes(), "NoColon"),
+            (basic(":pw").into_bytes(), "EmptyUsername"),
+            (basic("ali\0ce:pw").into_bytes(), "ControlCharacter"),
+            (basic("alice:p\r\nw").into_bytes(), "ControlCharacter"),
+            (basic("alice:p\u{85}w").into_bytes(), "ControlCharacter"),
+            (basic([b"alice:".as_slice(), &[0xff]].concat()).into_bytes(), "NotUtf8"),
+            (b"Basic\tYWxpY2U6cHc=".to_vec(), "NotAscii"),
+            (b"Bearer \xff\xfe".to_vec(), "NotAscii"),
+            (b"Digest username=\"a\"".to_vec(), "Scheme"),
+            (b"YWxpY2U6cHc=".to_vec(), "Scheme"),
+            (format!("Bearer {}", "a".repeat(60 * 1024)).into_bytes(), "TooLong"),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(read_one(&value), expected, "{}", String::from_utf8_lossy(&value));
+        }
+        for (length, expected) in [(16_384, "bearer "), (16_385, "TooLong")] {
+            let value = format!("Bearer {}", "a".repeat(length - "Bearer ".len()));
+            assert!(read_one(value.as_bytes()).starts_with(expected), "{length} bytes");
+        }
+        assert!(matches!(read(Authorization::None), Ok(None)));
+        assert!(matches!(read(Authorization::Several), Err(Unusable::Several)));
+    }
+
+    #[test]
+    fn a_token_is_found_wherever_it_is() {
+        let mentions =
+            |value: &str| mentions_token(Authorization::One(value.as_bytes()), |token| token == "a.b.c");
+        for value in [
+            "Bearer a.b.c",
+            "a.b.c",
+            "Basic eA==,Bearer a.b.c",
+            "Digest x=\"a.b.c\"",
+            &basic("goauthentik.io/token:a.b.c"),
+        ] {
+            assert!(mentions(value), "{value}");
+        }
+        for value in ["", "Bearer a.b.d", &basic("alice:pw")] {
+            assert!(!mentions(value), "{value}");
+        }
+        assert!(mentions_token(Authorization::Several, |_| false));
+        assert!(!mentions_token(Authorization::None, |_| true));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        for (value, secret) in
+            [(basic("alice:hunter2"), "hunter2"), ("Bearer hunter.2".to_owned(), "hunter.2")]
+        {
+            let credential = read(Authorization::One(value.as_bytes())).unwrap().unwrap();
+            assert!(!format!("{credential:?}").contains(secret));
+        }
+    }
+}
