@@ -12,16 +12,15 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use hmac::{Hmac, Mac};
 use regex_lite::Regex;
 use serde_json::Value;
-use sha2::Sha256;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};
 pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 use crate::base::header::{self, IdentityHeader};
+use crate::base::mac;
 use crate::base::secret::Secret;
 use crate::base::url::{self, BaseUrl};
 
@@ -609,9 +608,9 @@ fn digest(raw: &[u8], providers: &[Provider], seal: Option<&Seal>) -> Option<[u8
     }
     seal.into_iter().flat_map(Seal::values).for_each(add);
     let key = Secret::new(key);
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).ok()?;
-    mac.update(raw);
-    Some(mac.finalize().into_bytes().into())
+    let mut mac = mac::keyed(key.expose())?;
+    mac::update(&mut mac, raw);
+    Some(mac::finish(mac))
 }
 
 fn to_usize(number: u64) -> usize {
