@@ -9,7 +9,7 @@ ENVOY_VERSION := 1.40.0
 CARGO_MUTANTS_VERSION := 27.1.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
-MAX_BYTES := 1048576
+MAX_BYTES := 716800
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
@@ -80,7 +80,7 @@ lint: toolchain ## Formatting and lints, core and shell
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
-	@cargo clippy --locked --target $(TARGET) --lib --features test-panic -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget

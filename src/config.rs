@@ -5,21 +5,22 @@
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
 mod json;
+mod meta;
 mod seal;
 
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use hmac::{Hmac, Mac};
 use regex_lite::Regex;
 use serde_json::Value;
-use sha2::Sha256;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};
+pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 use crate::base::header::{self, IdentityHeader};
+use crate::base::mac;
 use crate::base::secret::Secret;
 use crate::base::url::{self, BaseUrl};
 
@@ -128,6 +129,8 @@ pub struct Provider {
     pub revalidate_seconds: u64,
     /// Whether Bearer tokens of other issuers are exchanged as client assertions.
     pub federated_bearer: bool,
+    /// What its users have in common.
+    pub meta_headers: MetaHeaders,
 }
 
 /// authentik's provider modes.
@@ -260,11 +263,13 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let authentik = read_authentik(root.required_object("authentik"));
     let session = read_session(root.object("session"));
     let mut warnings = Vec::new();
+    let outpost_name = root.string("outpost_name").unwrap_or("envoy").to_owned();
     let entries = root.required_objects("providers");
     let count = entries.len();
     let providers: Vec<_> = entries
         .into_iter()
-        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &session, &mut warnings).map(Rc::new))
+        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings))
+        .map(Rc::new)
         .collect();
     check_distinct(&root, &providers);
     let cache = read_cache(root.object("cache"));
@@ -272,7 +277,7 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let throttle = read_throttle(root.object("throttle"));
     let seal = read_seal(&mut root);
     let config = Config {
-        outpost_name: root.string("outpost_name").unwrap_or("envoy").to_owned(),
+        outpost_name,
         identity_headers: read_identity_headers(&mut root),
         owned_headers: read_owned_headers(&mut root, seal.as_deref()),
         clock_skew_seconds: root.integer_or("clock_skew_seconds", 60, 0..=3600),
@@ -326,6 +331,7 @@ fn read_base_url(object: &mut Object<'_>, key: &'static str) -> Option<BaseUrl> 
 fn read_provider(
     mut object: Object<'_>,
     authentik: Option<&Authentik>,
+    outpost_name: &str,
     session: &Session,
     warnings: &mut Vec<String>,
 ) -> Option<Provider> {
@@ -349,6 +355,7 @@ fn read_provider(
     );
     let cookie_domain = read_cookie_domain(&mut object, mode, external_host.as_ref());
     let (issuer, has_no_signing_key) = read_oidc_configuration(&mut object, authentik, slug);
+    let meta_headers = authentik.map(|it| MetaHeaders::new(&it.base, outpost_name, &name, slug));
     let provider = Provider {
         name,
         slug: slug.to_owned(),
@@ -376,6 +383,7 @@ fn read_provider(
         external_host: external_host?,
         issuer: issuer?,
         has_no_signing_key,
+        meta_headers: meta_headers?,
     };
     Some(provider)
 }
@@ -604,9 +612,9 @@ fn digest(raw: &[u8], providers: &[Rc<Provider>], seal: Option<&Seal>) -> Option
     }
     seal.into_iter().flat_map(Seal::values).for_each(add);
     let key = Secret::new(key);
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).ok()?;
-    mac.update(raw);
-    Some(mac.finalize().into_bytes().into())
+    let mut mac = mac::keyed(key.expose())?;
+    mac::update(&mut mac, raw);
+    Some(mac::finish(mac))
 }
 
 fn to_usize(number: u64) -> usize {

@@ -71,9 +71,8 @@ fn every_defence_is_in_a_file_and_a_function_that_exist() {
             } else if let (Some(source), Some(function)) = (&source, name.rsplit("::").next())
                 && name == function.to_lowercase()
             {
-                let is_there = |before: &str| {
-                    Regex::new(&format!(r"\b{before}{function}\b")).unwrap().is_match(source)
-                };
+                let is_there =
+                    |before: &str| Regex::new(&format!(r"\b{before}{function}\b")).unwrap().is_match(source);
                 assert!(is_there(""), "there is no {name} there: {row}");
                 functions += usize::from(is_there("fn "));
             }

@@ -27,6 +27,13 @@ mod authentik;
 #[path = "../../tests/support/authentik/keys.rs"]
 mod keys;
 mod promises;
+#[allow(
+    unreachable_pub,
+    clippy::duplicate_mod,
+    reason = "the in-process host's, which the tests have beside this"
+)]
+#[path = "../../tests/support/signatures.rs"]
+mod signatures;
 mod worker;
 
 /// What a run of a target came to see, in words.

@@ -15,7 +15,7 @@ use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use serde_json::{Value, json};
 
-use super::{authentik, promises};
+use super::{authentik, promises, signatures};
 
 /// Everything happens at this second: soon after the transcripts were recorded, so that their tokens stand.
 pub(crate) const NOW: u64 = 1_795_443_900;
@@ -61,7 +61,7 @@ fn merge(into: &mut Value, from: &Value) {
 pub(crate) struct World {
     shared: RefCell<BTreeMap<String, Shared>>,
     random: Cell<u64>,
-    /// What the host says of every signature; `None`: it has no such check.
+    /// What the host says of every signature; `None`: it checks them.
     pub(crate) signatures: Option<bool>,
     /// What shared data holds instead of what was written, by name.
     pub(crate) planted: Option<Planted>,
@@ -71,8 +71,9 @@ pub(crate) struct World {
 pub(crate) type Planted = Box<dyn Fn(&str) -> Option<Vec<u8>>>;
 
 impl Host for World {
-    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-        self.signatures
+    fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
+        let check = || signatures::verify(hash, spki, signature, message).is_ok();
+        Some(self.signatures.unwrap_or_else(check))
     }
 
     fn shared(&self, name: &str) -> Option<Shared> {

@@ -6,7 +6,7 @@ use core::fmt;
 use std::rc::Rc;
 
 use crate::authn::identity::Incomplete;
-use crate::authn::jwt::verifier::TokenRejection;
+use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Unusable;
 
 /// The client is not let in.
@@ -166,6 +166,8 @@ pub enum Fault {
     IssuedTokenInactive,
     /// The provider's keys are not there yet, and were asked for a moment ago.
     NoKeys,
+    /// The host has no check for signatures by the provider's keys, and the module none of its own.
+    NoSignatureCheck,
     /// The host has no randomness.
     NoRandomness,
     /// A value of the configuration cannot be sent in a header.
@@ -198,6 +200,7 @@ impl Fault {
             | Self::RequestRefused
             | Self::IssuedToken(_)
             | Self::IssuedTokenInactive
+            | Self::NoSignatureCheck
             | Self::NoRandomness
             | Self::UnencodableCall
             | Self::UnencodableSession
@@ -282,6 +285,9 @@ impl fmt::Display for Fault {
                 formatter.write_str("authentik calls the token that it issued inactive: check client_secret")
             }
             Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
+            Self::NoSignatureCheck => formatter.write_str(
+                "signatures by the provider's keys cannot be checked: the host has no verify_signature for them",
+            ),
             Self::NoRandomness => formatter.write_str("Envoy has no randomness to give"),
             Self::UnencodableCall => formatter
                 .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
@@ -379,6 +385,7 @@ mod tests {
             Fault::IssuedToken(TokenRejection::Issuer),
             Fault::IssuedTokenInactive,
             Fault::NoKeys,
+            Fault::NoSignatureCheck,
             Fault::NoRandomness,
             Fault::Host,
         ];

@@ -197,15 +197,11 @@ impl Identity {
                 IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
                 IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
                 IdentityHeader::Jwt => return HeaderValue::token(verified.token()),
-                IdentityHeader::MetaJwks => {
-                    format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)
-                }
-                IdentityHeader::MetaOutpost => config.outpost_name.clone(),
-                IdentityHeader::MetaProvider => provider.name.clone(),
-                IdentityHeader::MetaApp => provider.slug.clone(),
-                IdentityHeader::MetaVersion => {
-                    concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION")).to_owned()
-                }
+                IdentityHeader::MetaJwks => return provider.meta_headers.jwks.clone(),
+                IdentityHeader::MetaOutpost => return provider.meta_headers.outpost.clone(),
+                IdentityHeader::MetaProvider => return provider.meta_headers.provider.clone(),
+                IdentityHeader::MetaApp => return provider.meta_headers.app.clone(),
+                IdentityHeader::MetaVersion => return provider.meta_headers.version.clone(),
             };
             HeaderValue::cleaned(text)
         };

@@ -169,6 +169,7 @@ fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::IssuedToken(_)
         | Fault::IssuedTokenInactive
         | Fault::NoKeys
+        | Fault::NoSignatureCheck
         | Fault::NoRandomness
         | Fault::Host => RETRY_SECONDS,
     };

@@ -6,6 +6,7 @@
 
 use core::fmt;
 use std::io::Write as _;
+use std::rc::Rc;
 
 use crate::base::token::Token;
 
@@ -197,12 +198,19 @@ enum Content {
     Own(Vec<u8>),
     /// Not copied: it is kept anyway.
     Token(Token),
+    /// The same for many.
+    Shared(Rc<[u8]>),
 }
 
 impl HeaderValue {
     /// Replaces every control byte (CR, LF, NUL, TAB, DEL, …) by a space.
     pub fn cleaned(value: impl Into<Vec<u8>>) -> Self {
-        let mut bytes = value.into();
+        Self::clean(value.into())
+    }
+
+    /// Called from everywhere: twelve kilobytes of the module if each call were a copy.
+    #[inline(never)]
+    fn clean(mut bytes: Vec<u8>) -> Self {
         if !is_clean(&bytes) {
             for byte in bytes.iter_mut().filter(|byte| byte.is_ascii_control()) {
                 *byte = b' ';
@@ -217,6 +225,15 @@ impl HeaderValue {
             Self(Content::Token(token.clone()))
         } else {
             Self::cleaned(token.expose())
+        }
+    }
+
+    /// The same value, for as many as will have it: a clone of it copies nothing.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        match self.0 {
+            Content::Own(bytes) => Self(Content::Shared(bytes.into())),
+            content @ (Content::Token(_) | Content::Shared(_)) => Self(content),
         }
     }
 
@@ -235,6 +252,7 @@ impl HeaderValue {
         match &self.0 {
             Content::Own(bytes) => bytes,
             Content::Token(token) => token.expose().as_bytes(),
+            Content::Shared(bytes) => bytes,
         }
     }
 
@@ -242,7 +260,7 @@ impl HeaderValue {
     pub(crate) fn weight(&self) -> usize {
         match &self.0 {
             Content::Own(bytes) => bytes.len(),
-            Content::Token(_) => 0,
+            Content::Token(_) | Content::Shared(_) => 0,
         }
     }
 }

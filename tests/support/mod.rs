@@ -11,3 +11,4 @@ pub(crate) mod module;
 #[cfg(test)]
 pub(crate) mod proxy_host;
 pub(crate) mod server;
+pub(crate) mod signatures;

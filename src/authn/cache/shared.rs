@@ -10,12 +10,11 @@
 //! Entry: version, kind, end of its freshness (8 bytes), when authentik vouched (8), its end (8), fingerprint (32), token
 //! length (4), token, claims, HMAC (32).
 
-use hmac::Mac as _;
-
 use crate::authn::env::Host;
 use crate::authn::fault::{Grant, Rejection};
 use crate::authn::jwt::verifier::{self, VerifiedIdentity};
 use crate::authn::provider::fingerprint::{Fingerprint, ProviderKeys};
+use crate::base::mac;
 use crate::base::time::Timestamp;
 use crate::base::token::Token;
 use crate::config::Config;
@@ -139,7 +138,7 @@ impl Slots {
         if content.len() > MAX_ENTRY_BYTES {
             return;
         }
-        let mac = keys.slot_mac(&content).finalize().into_bytes();
+        let mac = mac::finish(keys.slot_mac(&content));
         content.extend_from_slice(&mac);
         host.share(&name, &content);
     }
@@ -190,7 +189,9 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     fn decode(entry: &'a [u8], expected: &Fingerprint, keys: &ProviderKeys) -> Option<Self> {
         let (content, mac) = entry.split_at_checked(entry.len().checked_sub(MAC_BYTES)?)?;
-        keys.slot_mac(content).verify_slice(mac).ok()?;
+        if !mac::is_code(keys.slot_mac(content), mac) {
+            return None;
+        }
         let ([version, kind], mut rest) = content.split_first_chunk()?;
         let mut time = || {
             let (time, behind) = rest.split_first_chunk()?;
@@ -382,7 +383,7 @@ pub(crate) mod tests {
         let claims = claims().to_string();
         let content = encode(VOUCHED, &known, refused(60, 100), b"a.b.c", claims.as_bytes());
         let sealed = |keys: &ProviderKeys, content: &[u8]| {
-            let mac = keys.slot_mac(content).finalize().into_bytes();
+            let mac = mac::finish(keys.slot_mac(content));
             [content, &mac].concat()
         };
         let decoded = |entry: &[u8], keys: &ProviderKeys, fingerprint: &Fingerprint| {

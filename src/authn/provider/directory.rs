@@ -47,15 +47,19 @@ impl<T: Clone> Directory<T> {
         for (settings, provider) in providers.iter().zip(stands_for) {
             let entry = Entry { scheme: settings.external_host.scheme, provider: provider.clone() };
             match (settings.mode, &settings.cookie_domain) {
-                (Mode::ForwardDomain, Some(domain)) => domains.push((domain.clone(), entry)),
+                (Mode::ForwardDomain, Some(domain)) => {
+                    let is_longer = |(other, _): &(String, _)| other.len() >= domain.len();
+                    domains.insert(domains.partition_point(is_longer), (domain.clone(), entry));
+                }
                 (Mode::ForwardDomain, None) => {}
                 (Mode::Proxy | Mode::ForwardSingle, _) => {
                     single.insert(settings.external_host.host.clone(), entry);
                 }
             }
         }
-        domains.sort_by_key(|(domain, _)| core::cmp::Reverse(domain.len()));
-        let single_names = single.keys().map(|host: &HostAndPort| host.name().to_owned()).collect();
+        // One by one: a set that is collected is sorted first, and the module would have to carry that.
+        let mut single_names = BTreeSet::new();
+        single.keys().for_each(|host: &HostAndPort| _ = single_names.insert(host.name().to_owned()));
         let only = stands_for.first().filter(|_| stands_for.len() == 1).cloned();
         Self { only, single, single_names, domains }
     }

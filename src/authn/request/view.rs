@@ -4,6 +4,8 @@
 //! as a navigation, a gRPC call, a CORS preflight, and which kind of body a client wants to read.
 //! Must not: interpret the credential, or trust a header to say where the request came from.
 
+use std::collections::BTreeSet;
+
 use crate::authn::session::cookies;
 use crate::base::{header, secret};
 
@@ -131,8 +133,8 @@ pub struct RequestView<'a> {
     pub authorization: Authorization<'a>,
     /// Every cookie of every `cookie` line, each `name=value`.
     pub cookies: Vec<&'a [u8]>,
-    /// Names of the owned headers that the client sent, as it spelt them.
-    pub owned: Vec<&'a [u8]>,
+    /// Names of the owned headers that the client sent, as it spelt them: each once, though it can send thousands.
+    pub owned: BTreeSet<&'a [u8]>,
     accept: &'a [u8],
     content_type: &'a [u8],
     sec_fetch_mode: &'a [u8],
@@ -159,7 +161,7 @@ impl<'a> RequestView<'a> {
             authority: b"",
             authorization: Authorization::None,
             cookies: Vec::new(),
-            owned: Vec::new(),
+            owned: BTreeSet::new(),
             accept: b"",
             content_type: b"",
             sec_fetch_mode: b"",
@@ -176,9 +178,6 @@ impl<'a> RequestView<'a> {
             let (name, value) = pair?;
             view.note(name, value, owned_headers);
         }
-        // Once, and not for each of them: a client can send thousands.
-        view.owned.sort_unstable();
-        view.owned.dedup();
         Ok(view)
     }
 
@@ -208,7 +207,7 @@ impl<'a> RequestView<'a> {
             _ => {}
         }
         if header::is_owned(name, owned_headers) {
-            self.owned.push(name);
+            self.owned.insert(name);
         }
     }
 
@@ -358,7 +357,7 @@ mod tests {
         ]);
         let view = RequestView::read(&block, &["x-tenant".to_owned()]).unwrap();
         let expected: [&[u8]; 3] = [b"x-authentik-username", b"x-tenant", b"x_authentik_username"];
-        assert_eq!(view.owned, expected);
+        assert_eq!(view.owned, BTreeSet::from(expected));
     }
 
     #[test]

@@ -8,11 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{AeadInPlace as _, KeyInit as _};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
 use crate::authn::env::Host;
 use crate::authn::request::credential::Credential;
+use crate::base::mac::{self, Mac};
 use crate::config::{Mode, Provider};
 
 const NONCE_BYTES: usize = 24;
@@ -34,7 +33,7 @@ pub struct SealingKeys {
     /// The first seals, all open.
     ciphers: Vec<XChaCha20Poly1305>,
     /// Has the provider's names in it.
-    fingerprints: Hmac<Sha256>,
+    fingerprints: Mac,
     bound_to: BoundTo,
 }
 
@@ -49,17 +48,16 @@ impl SealingKeys {
     /// `None`: the provider has no cookie secret, sessions are off.
     pub fn derive(provider: &Provider) -> Option<Self> {
         let derive = |secret: &str, purpose: &[u8]| {
-            let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).ok()?;
-            mac.update(b"authentik-proxy-wasm 1 ");
-            mac.update(purpose);
-            Some(mac.finalize().into_bytes())
+            let mut mac = mac::keyed(secret.as_bytes())?;
+            mac::update(&mut mac, b"authentik-proxy-wasm 1 ");
+            mac::update(&mut mac, purpose);
+            Some(mac::finish(mac))
         };
-        let cipher = |secret: &str| Some(XChaCha20Poly1305::new(&derive(secret, b"seal")?));
+        let cipher = |secret: &str| Some(XChaCha20Poly1305::new(&derive(secret, b"seal")?.into()));
         let first = provider.cookie_secrets.first()?;
         let ciphers =
             provider.cookie_secrets.iter().map(|secret| cipher(secret.expose())).collect::<Option<_>>()?;
-        let mut fingerprints =
-            <Hmac<Sha256> as Mac>::new_from_slice(&derive(first.expose(), b"fingerprint")?).ok()?;
+        let mut fingerprints = mac::keyed(&derive(first.expose(), b"fingerprint")?)?;
         // Two entries with one client_id differ in what they answer for, and what one of them let in is nothing to the other.
         let external_host = provider.external_host.to_string();
         let provider = with_lengths(&[
@@ -69,7 +67,7 @@ impl SealingKeys {
             provider.cookie_domain.as_deref().unwrap_or_default().as_bytes(),
             mode_name(provider.mode).as_bytes(),
         ]);
-        fingerprints.update(&provider);
+        mac::update(&mut fingerprints, &provider);
         let bound_to = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
         let bound_to =
             BoundTo { session: bound_to(b"session"), login: bound_to(b"login"), state: bound_to(b"state") };
@@ -121,10 +119,10 @@ impl SealingKeys {
             Credential::Code(code) => [b"code", code.code.expose().as_bytes(), b""],
         };
         for part in parts {
-            mac.update(&length(part));
-            mac.update(part);
+            mac::update(&mut mac, &length(part));
+            mac::update(&mut mac, part);
         }
-        mac.finalize().into_bytes().into()
+        mac::finish(mac)
     }
 
     fn bound_to(&self, purpose: Purpose) -> &[u8] {

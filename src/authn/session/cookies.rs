@@ -5,6 +5,7 @@
 
 use core::iter;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use memchr::memchr;
 use sha2::{Digest as _, Sha256};
@@ -125,13 +126,12 @@ impl Cookie {
             Part::Whole => kept == 1,
             Part::Number(number) => kept > 1 && number < kept,
         };
-        let mut names: Vec<&[u8]> = sent
-            .iter()
-            .map(|pair| split(pair).0)
-            .filter(|name| self.part(name).is_some_and(|part| !is_kept(part)))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
+        let mut names = BTreeSet::new();
+        for name in sent.iter().map(|pair| split(pair).0) {
+            if self.part(name).is_some_and(|part| !is_kept(part)) {
+                names.insert(name);
+            }
+        }
         let clear = |name: &[u8]| [name, b"=", self.attributes.as_bytes(), b"0"].concat();
         names.into_iter().map(move |name| HeaderValue::cleaned(clear(name)))
     }

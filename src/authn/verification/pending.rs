@@ -8,7 +8,8 @@ use crate::authn::authentik::{self, Answer, Call, Exchanged, Introspected};
 use crate::authn::cache::verdicts::Outcome;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};
-use crate::authn::jwt::verifier::{self, Shape, TokenRejection, VerifiedIdentity};
+use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
+use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
 use crate::base::secret::Secret;
@@ -133,11 +134,13 @@ impl Stage {
 
 /// The trunk: every token passes here, wherever it came from.
 fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
-    let verification = match (token.source, verifier::shape(token.text())) {
-        // authentik encrypts for a key that only it has.
-        (Source::TokenEndpoint, Shape::Jwe) => BearerVerification::Introspection,
-        (Source::TokenEndpoint, Shape::Jws | Shape::Opaque) => BearerVerification::Local,
-        (Source::Client, _) => facts.provider.bearer_verification,
+    let verification = match token.source {
+        Source::Client => facts.provider.bearer_verification,
+        Source::TokenEndpoint => match verifier::shape(token.text()) {
+            // authentik encrypts for a key that only it has.
+            Shape::Jwe => BearerVerification::Introspection,
+            Shape::Jws | Shape::Opaque => BearerVerification::Local,
+        },
     };
     let may_be_foreign = token.source == Source::Client && facts.provider.federated_bearer;
     if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
@@ -149,7 +152,12 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
     let Some(keys) = facts.key_ring.current(facts.env.now, &facts.config.jwks) else {
         return await_keys(token, facts);
     };
-    match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+    let verified = match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+        Ok(verified) => Ok(verified),
+        Err(NotVerified::Rejected(rejection)) => Err(rejection),
+        Err(NotVerified::Uncheckable) => return Progress::Done(Err(Fault::NoSignatureCheck)),
+    };
+    match verified {
         Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
             introspect(token, facts)
         }

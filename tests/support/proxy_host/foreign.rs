@@ -5,20 +5,17 @@
 //! DER SubjectPublicKeyInfo; RSA signatures are PKCS#1 v1.5 (so no PS256),
 //! ECDSA signatures are DER. Nothing ties the algorithm to the key's kind.
 
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use p256::pkcs8::DecodePublicKey;
-use rsa::{Pkcs1v15Sign, RsaPublicKey};
-use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
-
 use super::status::Status;
 use super::world::World;
+use crate::support::signatures;
 
 /// Calls a foreign function.
 pub(super) fn call(world: &World, name: &[u8], arguments: &[u8]) -> Result<Vec<u8>, Status> {
     match name {
         b"verify_signature" if world.lock().verifies_signatures => {
             let fields = fields(arguments).ok_or(Status::BadArgument)?;
-            Ok(match verify_signature(&fields) {
+            let hash = String::from_utf8_lossy(field(&fields, 1));
+            Ok(match signatures::verify(&hash, field(&fields, 2), field(&fields, 3), field(&fields, 4)) {
                 Ok(()) => vec![0x08, 0x01],
                 Err(text) => bytes_field(2, text.as_bytes()),
             })
@@ -37,33 +34,6 @@ pub(super) fn call(world: &World, name: &[u8], arguments: &[u8]) -> Result<Vec<u
         }
         _ => Err(Status::NotFound),
     }
-}
-
-fn verify_signature(fields: &[(u64, Vec<u8>)]) -> Result<(), String> {
-    let hash = String::from_utf8_lossy(field(fields, 1)).to_ascii_lowercase();
-    let (key, signature, text) = (field(fields, 2), field(fields, 3), field(fields, 4));
-    let (digest, padding) = match hash.as_str() {
-        "sha224" => (Sha224::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha224>()),
-        "sha256" => (Sha256::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha256>()),
-        "sha384" => (Sha384::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha384>()),
-        "sha512" => (Sha512::digest(text).to_vec(), Pkcs1v15Sign::new::<Sha512>()),
-        _ => return Err(format!("{hash} is not supported.")),
-    };
-    let verified = if let Ok(key) = RsaPublicKey::from_public_key_der(key) {
-        key.verify(padding, &digest, signature).is_ok()
-    } else if let Ok(key) = p256::PublicKey::from_public_key_der(key) {
-        p256::ecdsa::Signature::from_der(signature)
-            .is_ok_and(|s| p256::ecdsa::VerifyingKey::from(key).verify_prehash(&digest, &s).is_ok())
-    } else if let Ok(key) = p384::PublicKey::from_public_key_der(key) {
-        p384::ecdsa::Signature::from_der(signature)
-            .is_ok_and(|s| p384::ecdsa::VerifyingKey::from(key).verify_prehash(&digest, &s).is_ok())
-    } else if let Ok(key) = p521::PublicKey::from_public_key_der(key) {
-        let key = p521::ecdsa::VerifyingKey::from_affine(*key.as_affine()).map_err(|e| e.to_string())?;
-        p521::ecdsa::Signature::from_der(signature).is_ok_and(|s| key.verify_prehash(&digest, &s).is_ok())
-    } else {
-        return Err("Failed to parse the public key.".to_owned());
-    };
-    if verified { Ok(()) } else { Err("Failed to verify digital signature. Error code: 0".to_owned()) }
 }
 
 /// The length-delimited fields of a message; varints are passed over.
