@@ -32,6 +32,7 @@ pub mod request;
 pub(crate) mod respond;
 pub mod session;
 pub(crate) mod sessions;
+pub(crate) mod step;
 pub mod verdict;
 pub mod verification;
 
@@ -41,7 +42,6 @@ use crate::authn::authentik::{Answer, Call};
 use crate::authn::edits::Forward;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
-use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::login::flow::{LoginContext, Returned};
 use crate::authn::login::state::{self, Endpoint};
 use crate::authn::policy::{Action, Path, Presented};
@@ -51,8 +51,9 @@ use crate::authn::reply::{Decision, ReplyContext};
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::request::{credential, open_paths};
-use crate::authn::session::content::{Origin, Session};
+use crate::authn::session::content::Session;
 use crate::authn::sessions::Sessions;
+use crate::authn::step::{Purpose, Waiter};
 use crate::authn::verdict::Verdict;
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
@@ -60,26 +61,8 @@ use crate::base::time::Timestamp;
 use crate::config::Config;
 
 pub use crate::authn::env::RequestId;
+pub use crate::authn::step::Step;
 pub use crate::authn::verification::Ticket;
-
-/// What comes of a request for now.
-#[derive(Debug)]
-pub enum Step {
-    /// The end.
-    Decided(Decision),
-    /// It waits for authentik; [`Authenticator::next_ready`] names it when its verdict is there.
-    Waiting,
-}
-
-impl Step {
-    /// The decision, if there is one.
-    pub fn decided(self) -> Option<Decision> {
-        match self {
-            Self::Decided(decision) => Some(decision),
-            Self::Waiting => None,
-        }
-    }
-}
 
 /// Everything that one worker knows under one configuration.
 pub struct Authenticator {
@@ -87,28 +70,6 @@ pub struct Authenticator {
     directory: Directory<Rc<Provider>>,
     verification: Verification<Waiter>,
     sessions: Sessions,
-    unowned_names: UnownedNames,
-}
-
-/// A request that waits for a verdict.
-struct Waiter {
-    provider: Rc<Provider>,
-    purpose: Purpose,
-    /// Whether authentik has ended the session that it came with: its cookie is taken back with the answer.
-    has_ended_session: bool,
-}
-
-/// What a request wants a verdict on.
-enum Purpose {
-    /// Its credential, sent in this way, beside this session: the cookie alone does not say whether that still stands.
-    Credential(Option<AuthScheme>, Option<Rc<Session>>),
-    /// The token of this session.
-    Confirmation(Rc<Session>),
-    /// The code at the end of a login.
-    Login {
-        /// Where the browser goes then.
-        return_url: String,
-    },
 }
 
 impl Authenticator {
@@ -122,7 +83,6 @@ impl Authenticator {
             directory: Directory::new(&config.providers, &providers),
             verification: Verification::new(&config, &providers),
             sessions: Sessions::new(&config),
-            unowned_names: UnownedNames::default(),
             config,
         })
     }
@@ -143,8 +103,7 @@ impl Authenticator {
             return Step::Decided(reply::reject(&context, Rejection::UnknownHost));
         };
         let request = Request::new(env, id, &config, &found, &view);
-        let step = self.begin(request);
-        self.seen(step)
+        self.begin(request)
     }
 
     fn begin(&mut self, request: Request<'_>) -> Step {
@@ -186,7 +145,7 @@ impl Authenticator {
             Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
             Err(malformed) => (None, Presented::Malformed, Rejection::Unusable(malformed)),
         };
-        let standing = standing(request, path, session.as_deref(), credential.as_ref());
+        let standing = sessions::standing(request, path, session.as_deref(), credential.as_ref());
         // Where nobody is asked, the credential counts if it is known.
         let asks_nobody = path == Path::Open || standing == policy::Session::OfLogin;
         let known = match &credential {
@@ -195,7 +154,7 @@ impl Authenticator {
             }
             Some(_) | None => None,
         };
-        match (action(request, path, presented, standing, known.as_ref()), credential) {
+        match (row(request, path, presented, standing, known.as_ref()), credential) {
             (Action::Ask, Some(credential)) => {
                 let purpose = Purpose::Credential(credential.scheme(), session);
                 self.ask(request, &credential, purpose)
@@ -253,8 +212,7 @@ impl Authenticator {
                     Some(_) => policy::Session::OfAnotherCredential,
                     None => policy::Session::None,
                 };
-                let action =
-                    action(request, Path::Protected, Presented::Credential, standing, Some(&outcome));
+                let action = row(request, Path::Protected, Presented::Credential, standing, Some(&outcome));
                 Step::Decided(respond::decision(request, action, scheme, session.as_deref(), outcome))
             }
         }
@@ -288,7 +246,7 @@ impl Authenticator {
     fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
         let session = self.sessions.open(request);
         let credential = credential::read(request.view.authorization).ok().flatten();
-        let standing = standing(request, Path::Open, session.as_deref(), credential.as_ref());
+        let standing = sessions::standing(request, Path::Open, session.as_deref(), credential.as_ref());
         let (presented, known) = match &credential {
             Some(credential) => {
                 let known = self.verification.known_without_call(request, credential);
@@ -296,18 +254,8 @@ impl Authenticator {
             }
             None => (Presented::Absent, None),
         };
-        let action = action(request, Path::Open, presented, standing, known.as_ref());
+        let action = row(request, Path::Open, presented, standing, known.as_ref());
         Decision::Forward(Forward::anonymous(request, action.authorization()))
-    }
-
-    /// Warns of headers that a client can send too, when a user is forwarded for the first time.
-    fn seen(&self, step: Step) -> Step {
-        if let Step::Decided(Decision::Forward(Forward { identity: Some(identity), .. })) = &step
-            && identity.is_first_forward()
-        {
-            self.unowned_names.warn_of(identity, &self.config);
-        }
-        step
     }
 
     /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
@@ -339,23 +287,23 @@ impl Authenticator {
 
     /// The next request whose verdict is there: the shell reads its headers again and calls [`Self::resume`].
     pub fn next_ready(&mut self) -> Option<RequestId> {
-        self.verification.next_ready()
+        self.verification.waiting.next_ready()
     }
 
     /// Whether verdicts are there that one callback had no room for.
     pub fn has_ready(&self) -> bool {
-        self.verification.has_ready()
+        self.verification.waiting.has_ready()
     }
 
     /// Whether the verdict for this request is there.
     pub fn is_ready(&self, id: RequestId) -> bool {
-        self.verification.is_ready(id)
+        self.verification.waiting.is_ready(id)
     }
 
     /// Decides a request whose verdict is there. A request that does not wait is answered: what is not known is never
     /// forwarded.
     pub fn resume(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Step {
-        let (waiter, outcome) = match self.verification.resume(id) {
+        let (waiter, outcome) = match self.verification.waiting.resume(id) {
             Resumed::Ready(waiter, outcome) => (waiter, outcome),
             Resumed::Waiting => return Step::Waiting,
             Resumed::Unknown => return Step::Decided(reply::broken()),
@@ -370,57 +318,30 @@ impl Authenticator {
             return Step::Decided(reply::broken());
         };
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
-        let step = self.conclude(request, purpose, outcome);
-        self.seen(match step {
+        match self.conclude(request, purpose, outcome) {
             Step::Decided(decision) if has_ended_session => {
                 Step::Decided(respond::take_session_back(request, decision))
             }
-            step => step,
-        })
+            step @ (Step::Decided(_) | Step::Waiting) => step,
+        }
     }
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.
     pub fn forget(&mut self, id: RequestId) {
-        self.verification.forget(id);
-    }
-}
-
-/// What the session is to the request: whose it is, and what it came from.
-fn standing(
-    request: Request<'_>,
-    path: Path,
-    session: Option<&Session>,
-    credential: Option<&Credential<'_>>,
-) -> policy::Session {
-    let Some(session) = session else { return policy::Session::None };
-    let is_own = credential.is_some_and(|credential| sessions::is_from(request, session, credential));
-    let is_unconfirmed = path == Path::Open && sessions::is_to_be_confirmed(request, session);
-    match (is_own, is_unconfirmed) {
-        (true, true) => policy::Session::OfThisCredentialUnconfirmed,
-        (false, true) => policy::Session::None,
-        (true, false) => policy::Session::OfThisCredential,
-        (false, false) if session.origin == Origin::Login => policy::Session::OfLogin,
-        (false, false) => policy::Session::OfAnotherCredential,
+        self.verification.waiting.forget(id);
     }
 }
 
 /// The row of the truth table.
-fn action(
+fn row(
     request: Request<'_>,
     path: Path,
     presented: Presented,
     session: policy::Session,
     known: Option<&Result<Verdict, Fault>>,
 ) -> Action {
-    let verdict = match known {
-        None => policy::Verdict::Unknown,
-        Some(Ok(Verdict::Vouched(_))) => policy::Verdict::Vouched,
-        Some(Ok(Verdict::Refused(Rejection::Incomplete(_)))) => policy::Verdict::Incomplete,
-        Some(Ok(Verdict::Refused(Rejection::Throttled { .. }))) => policy::Verdict::RateLimited,
-        Some(Ok(Verdict::Refused(_))) => policy::Verdict::Refused,
-        Some(Err(_)) => policy::Verdict::Unavailable,
-    };
-    policy::action(path, presented, session, verdict, request.provider.settings.intercept_header_auth)
+    let intercepts = request.provider.settings.intercept_header_auth;
+    policy::action(path, presented, session, verdict::in_policy(known), intercepts)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 #[cfg(feature = "mutants")]
 compile_error!("the feature leaves out the scenarios on the module; it is for `cargo test --lib`");
 
+mod architecture;
 mod browser;
 mod envoy;
 mod fuzz;

@@ -12,6 +12,7 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use crate::authn::env::{Env, RequestId};
+use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::provider::directory::Found;
 use crate::authn::provider::fingerprint::ProviderKeys;
@@ -32,6 +33,8 @@ pub(crate) struct Provider {
     pub(crate) key_ring: RefCell<KeyRing>,
     /// `None`: sessions are off.
     pub(crate) sessions: Option<SessionKeys>,
+    /// Headers of its users that a client can send too; the log has warned of them.
+    pub(crate) unowned_names: UnownedNames,
 }
 
 /// What sessions and logins of a provider are made with.
@@ -59,6 +62,7 @@ impl Provider {
             keys: ProviderKeys::derive(config, id, settings)?,
             key_ring: RefCell::new(KeyRing::new(assumed)),
             sessions,
+            unowned_names: UnownedNames::default(),
         }))
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
+use crate::authn::identity::Identity;
 use crate::authn::login::flow::LoginContext;
 use crate::authn::login::state;
 use crate::authn::policy::{Action, Authorization};
@@ -15,6 +16,7 @@ use crate::authn::request::credential::AuthScheme;
 use crate::authn::session::content::Session;
 use crate::authn::sessions;
 use crate::authn::verdict::Verdict;
+use crate::base::header::HeaderValue;
 
 /// Does what the truth table says. `scheme`: what the client sent. What the table cannot say is answered as a fault of the
 /// filter's own.
@@ -28,14 +30,11 @@ pub(crate) fn decision(
     match (action, session, outcome) {
         (Action::AsCredential { session: has_session }, _, Ok(Verdict::Vouched(identity))) => {
             let cookies = if has_session { sessions::new_cookie(request, &identity) } else { None };
-            let mut forward = Forward::identified(request, Authorization::Removed, identity);
-            forward.set_cookies = cookies.unwrap_or_default();
-            Decision::Forward(forward)
+            forward(request, Authorization::Removed, identity, cookies)
         }
         (Action::AsSession { authorization }, Some(session), _) => {
-            let mut forward = Forward::identified(request, authorization, Rc::clone(&session.identity));
-            forward.set_cookies = sessions::renewed_cookie(request, session).unwrap_or_default();
-            Decision::Forward(forward)
+            let cookies = sessions::renewed_cookie(request, session);
+            forward(request, authorization, Rc::clone(&session.identity), cookies)
         }
         (Action::Anonymous { authorization }, _, _) => {
             Decision::Forward(Forward::anonymous(request, authorization))
@@ -49,14 +48,29 @@ pub(crate) fn decision(
     }
 }
 
+fn forward(
+    request: Request<'_>,
+    authorization: Authorization,
+    identity: Rc<Identity>,
+    cookies: Option<Vec<HeaderValue>>,
+) -> Decision {
+    if identity.is_first_forward() {
+        request.provider.unowned_names.warn_of(&identity, request.config);
+    }
+    let mut forward = Forward::identified(request, authorization, identity);
+    forward.set_cookies = cookies.unwrap_or_default();
+    Decision::Forward(forward)
+}
+
 /// `302` for what can show a login page, `401` for everything else.
 fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Rejection) -> Decision {
     let Request { view, provider, .. } = request;
     let context = ReplyContext::of(request, scheme);
     // Nobody need wait before a login.
-    let rejection = match rejection {
-        Rejection::Throttled { .. } => Rejection::Throttled { retry_after: None },
-        other => other,
+    let rejection = if matches!(rejection, Rejection::Throttled { .. }) {
+        Rejection::Throttled { retry_after: None }
+    } else {
+        rejection
     };
     if !view.is_navigation() {
         return reply::reject(&context, rejection);

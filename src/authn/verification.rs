@@ -14,8 +14,8 @@ pub(crate) mod single_flight;
 use std::rc::Rc;
 
 use crate::authn::authentik::{self, Answer, Call, NotSent};
-use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
-use crate::authn::env::{Env, RequestId};
+use crate::authn::cache::verdicts::Verdicts;
+use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::{Provider, Request};
@@ -23,9 +23,9 @@ use crate::authn::request::credential::Credential;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::Verdict;
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
-use crate::authn::verification::pending::{Facts, Progress, Stage};
+use crate::authn::verification::pending::{Facts, PendingVerification, Progress, Stage};
 use crate::authn::verification::rate_limit::{Attempt, RateLimit};
-use crate::authn::verification::single_flight::{Name, Resumed, SingleFlight, Waiters};
+use crate::authn::verification::single_flight::{Name, SingleFlight, Waiters};
 use crate::base::time::Timestamp;
 use crate::config::Config;
 
@@ -50,27 +50,10 @@ pub(crate) struct Verification<W> {
     config: Rc<Config>,
     providers: Vec<Rc<Provider>>,
     verdicts: Verdicts,
-    flights: SingleFlight<PendingVerification, W>,
+    /// The requests that wait, and the verdicts that are there.
+    pub(crate) waiting: SingleFlight<PendingVerification, W>,
     calls: CallQueue<Subject>,
     rate_limit: RateLimit,
-}
-
-/// One credential on its way, and where it stands.
-struct PendingVerification {
-    stage: Stage,
-    /// Since when it waits for keys, if it does.
-    since: Timestamp,
-    /// The number of its call; `None`: it waits for keys.
-    call: Option<u64>,
-    priority: Priority,
-    miss: Miss,
-    attempt: Option<Attempt>,
-}
-
-impl PendingVerification {
-    fn awaits_keys_of(&self, provider: &Rc<Provider>) -> bool {
-        matches!(self.stage, Stage::Keys(_)) && Rc::ptr_eq(self.miss.provider(), provider)
-    }
 }
 
 /// What is known of a credential right now.
@@ -88,7 +71,7 @@ impl<W> Verification<W> {
         Self {
             providers: providers.to_vec(),
             verdicts: Verdicts::new(config),
-            flights: SingleFlight::new(),
+            waiting: SingleFlight::new(),
             calls: CallQueue::new(authentik.max_concurrent_calls, authentik.max_pending_calls),
             rate_limit: RateLimit::new(&config.throttle),
             config: Rc::clone(config),
@@ -115,11 +98,11 @@ impl<W> Verification<W> {
             }
             progress @ (Progress::Ask(..) | Progress::AwaitKeys(_)) => progress,
         };
-        if self.flights.is_full() {
+        if self.waiting.is_full() {
             return Known::Verdict(reason, Err(Fault::TooManyWaiting));
         }
         let name = (provider.id, miss.fingerprint());
-        let Some(reason) = self.flights.join(name, id, reason) else { return Known::Waiting };
+        let Some(reason) = self.waiting.join(name, id, reason) else { return Known::Waiting };
         let progress = match progress {
             Progress::AwaitKeys(stage) => self.seek_keys(env, provider, stage),
             progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
@@ -148,11 +131,11 @@ impl<W> Verification<W> {
         };
         let Ok(call) = placed else {
             let full = Err(Fault::TooManyCalls);
-            self.release(attempt.as_ref(), &full);
+            self.rate_limit.release(attempt.as_ref(), &full);
             return Known::Verdict(reason, self.verdicts.settle(env, &miss, full));
         };
         let verification = PendingVerification { stage, since: env.now, call, priority, miss, attempt };
-        self.flights.begin(name, verification, id, reason);
+        self.waiting.begin(name, verification, id, reason);
         Known::Waiting
     }
 
@@ -190,10 +173,10 @@ impl<W> Verification<W> {
         while let Some((number, subject, call)) = self.calls.pop(now) {
             match subject {
                 // Nobody waits for it any more.
-                Subject::Credential(name) if self.flights.is_abandoned(&name) => {
+                Subject::Credential(name) if self.waiting.is_abandoned(&name) => {
                     self.calls.cancel(number);
-                    if let Some((verification, _)) = self.flights.take(&name) {
-                        self.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
+                    if let Some((verification, _)) = self.waiting.take(&name) {
+                        self.rate_limit.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
                     }
                 }
                 Subject::Credential(_) | Subject::Keys(_) => calls.push((Ticket(number), call)),
@@ -217,8 +200,8 @@ impl<W> Verification<W> {
                 self.resume_awaiting_keys(env, &provider);
             }
             Subject::Credential(name) => {
-                if self.flights.get(&name).is_some_and(|verification| verification.call == Some(number))
-                    && let Some((verification, waiters)) = self.flights.take(&name)
+                if self.waiting.get(&name).is_some_and(|verification| verification.call == Some(number))
+                    && let Some((verification, waiters)) = self.waiting.take(&name)
                 {
                     self.go_on(env, name, verification, waiters, |stage, facts| {
                         stage.answered(answer, facts)
@@ -226,27 +209,6 @@ impl<W> Verification<W> {
                 }
             }
         }
-    }
-
-    /// The next request whose verdict is there.
-    pub(crate) fn next_ready(&mut self) -> Option<RequestId> {
-        self.flights.next_ready()
-    }
-
-    pub(crate) fn is_ready(&self, id: RequestId) -> bool {
-        self.flights.is_ready(id)
-    }
-
-    pub(crate) fn has_ready(&self) -> bool {
-        self.flights.has_ready()
-    }
-
-    pub(crate) fn resume(&mut self, id: RequestId) -> Resumed<W> {
-        self.flights.resume(id)
-    }
-
-    pub(crate) fn forget(&mut self, id: RequestId) {
-        self.flights.forget(id);
     }
 
     /// The clock has moved: keys are fetched before anyone misses them, and taken from the worker that fetched them; what
@@ -268,7 +230,7 @@ impl<W> Verification<W> {
 
     /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
     pub(crate) fn wants_ticks(&self) -> bool {
-        self.flights.all().any(|verification| {
+        self.waiting.all().any(|verification| {
             let provider = verification.miss.provider();
             verification.awaits_keys_of(provider) && key_fetch::activity(provider) != Activity::Fetching
         })
@@ -318,17 +280,17 @@ impl<W> Verification<W> {
     }
 
     fn awaiting_keys_of(&self, provider: &Rc<Provider>) -> usize {
-        self.flights.all().filter(|verification| verification.awaits_keys_of(provider)).count()
+        self.waiting.all().filter(|verification| verification.awaits_keys_of(provider)).count()
     }
 
     /// For how many seconds the longest has waited for keys of this provider; `None`: nobody does.
     fn longest_wait_for_keys(&self, now: Timestamp, provider: &Rc<Provider>) -> Option<u64> {
-        let waiting = self.flights.all().filter(|verification| verification.awaits_keys_of(provider));
+        let waiting = self.waiting.all().filter(|verification| verification.awaits_keys_of(provider));
         waiting.map(|verification| now.since(verification.since)).max()
     }
 
     fn resume_awaiting_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
-        for (name, verification, waiters) in self.flights.take_all(|it| it.awaits_keys_of(provider)) {
+        for (name, verification, waiters) in self.waiting.take_all(|it| it.awaits_keys_of(provider)) {
             self.go_on(env, name, verification, waiters, Stage::keys_fetched);
         }
     }
@@ -365,12 +327,12 @@ impl<W> Verification<W> {
         match next {
             Ok((stage, call)) => {
                 let verification = PendingVerification { stage, since, call, priority, miss, attempt };
-                self.flights.put_back(name, verification, waiters);
+                self.waiting.put_back(name, verification, waiters);
             }
             Err(outcome) => {
-                self.release(attempt.as_ref(), &outcome);
+                self.rate_limit.release(attempt.as_ref(), &outcome);
                 let outcome = self.verdicts.settle(env, &miss, outcome);
-                self.flights.settle(waiters, &outcome);
+                self.waiting.settle(waiters, &outcome);
             }
         }
     }
@@ -379,14 +341,6 @@ impl<W> Verification<W> {
         let trusts_address = self.config.throttle.trust_source_address;
         let address = if trusts_address { env.host.source_address() } else { None };
         Attempt::of(provider.id, credential, address)
-    }
-
-    /// Only a definite no leaves a mark.
-    fn release(&mut self, attempt: Option<&Attempt>, outcome: &Outcome) {
-        let is_refused = matches!(outcome, Ok(Err(Rejection::Refused(_) | Rejection::Inactive)));
-        if let Some(attempt) = attempt.filter(|_| !is_refused) {
-            self.rate_limit.take_back(attempt);
-        }
     }
 
     fn with_facts<T>(&self, env: &Env<'_>, provider: &Provider, step: impl FnOnce(&Facts<'_>) -> T) -> T {

@@ -12,7 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use crate::authn::identity::{Claims, Identity};
+use crate::authn::identity::Identity;
+use crate::authn::jwt::claims::Claims;
 use crate::base::header::{self, Header, HeaderValue};
 use crate::base::url::HostAndPort;
 use crate::config::{BasicAuth, Config, Provider};

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::authn::env::Env;
-use crate::authn::identity::{Audience, Claims, NumericDate};
 use crate::authn::jwt::algorithm::HostCheck;
+use crate::authn::jwt::claims::{Audience, Claims, NumericDate};
 use crate::authn::jwt::jwk::{Choice, KeySet, NoChoice};
 use crate::authn::jwt::jws::{self, Jws};
 use crate::authn::jwt::rejection::{NotVerified, TokenRejection};

@@ -4,22 +4,28 @@
 //! before it, so that none runs twice.
 //! Must not: know of requests (one verification serves all that wait for it), send, or remember anything.
 
+use std::rc::Rc;
+
 use crate::authn::authentik::{self, Answer, Call, Exchanged, Introspected};
-use crate::authn::cache::verdicts::Outcome;
+use crate::authn::cache::verdicts::{Miss, Outcome};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};
 use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
 use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::authn::provider::Provider;
 use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
+use crate::authn::verification::limit::Priority;
+use crate::authn::verification::rate_limit::Attempt;
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use crate::base::token::Token;
-use crate::config::{BearerVerification, Config, Provider};
+use crate::config::{self, BearerVerification, Config};
 
 /// What a verification may look at.
 pub(crate) struct Facts<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) provider: &'a Provider,
+    pub(crate) provider: &'a config::Provider,
     pub(crate) key_ring: &'a KeyRing,
     pub(crate) env: &'a Env<'a>,
 }
@@ -63,6 +69,24 @@ pub(crate) enum Stage {
     Keys(Candidate),
     /// The introspection endpoint's answer.
     Introspection(Candidate),
+}
+
+/// One credential on its way, and where it stands.
+pub(crate) struct PendingVerification {
+    pub(crate) stage: Stage,
+    /// Since when it waits for keys, if it does.
+    pub(crate) since: Timestamp,
+    /// The number of its call; `None`: it waits for keys.
+    pub(crate) call: Option<u64>,
+    pub(crate) priority: Priority,
+    pub(crate) miss: Miss,
+    pub(crate) attempt: Option<Attempt>,
+}
+
+impl PendingVerification {
+    pub(crate) fn awaits_keys_of(&self, provider: &Rc<Provider>) -> bool {
+        matches!(self.stage, Stage::Keys(_)) && Rc::ptr_eq(self.miss.provider(), provider)
+    }
 }
 
 /// What comes next.

@@ -10,6 +10,8 @@ use core::num::NonZeroUsize;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
+use crate::authn::cache::verdicts::Outcome;
+use crate::authn::fault::Rejection;
 use crate::authn::request::credential::Credential;
 use crate::base::time::Timestamp;
 use crate::config::{self, ProviderId};
@@ -96,8 +98,15 @@ impl RateLimit {
         Ok(())
     }
 
-    /// The credential is good, or nobody could say: the attempt does not count.
-    pub(crate) fn take_back(&mut self, attempt: &Attempt) {
+    /// An attempt has come to its end. It counts only if authentik refused the credential.
+    pub(crate) fn release(&mut self, attempt: Option<&Attempt>, outcome: &Outcome) {
+        let is_refused = matches!(outcome, Ok(Err(Rejection::Refused(_) | Rejection::Inactive)));
+        if let Some(attempt) = attempt.filter(|_| !is_refused) {
+            self.take_back(attempt);
+        }
+    }
+
+    fn take_back(&mut self, attempt: &Attempt) {
         let counts = [
             self.pairs.peek_mut(&attempt.pair()),
             attempt.name().and_then(|name| self.usernames.peek_mut(&name)),
