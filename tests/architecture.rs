@@ -100,6 +100,9 @@ impl<'a> Visit<'a> for Paths<'_> {
         }
     }
 
+    /// `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.add(&names);

@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use regex_lite::Regex;
 
-use super::{Authentik, BasicAuth, BearerVerification, MetaHeaders, Mode, Object, Provider, Session, YEAR};
+use super::json::Object;
+use super::meta::MetaHeaders;
+use super::settings::{Authentik, BasicAuth, BearerVerification, Mode, Provider, Session, YEAR};
 use crate::base::secret::Secret;
 use crate::base::url::{self, BaseUrl};
 

@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::json::Object;
 use super::provider;
-use super::{Authentik, Cache, Config, Jwks, Object, Provider, Seal, Session, SessionIssue, Throttle, YEAR};
+use super::seal::Seal;
+use super::settings::{Authentik, Cache, Config, Jwks, Provider, Session, SessionIssue, Throttle, YEAR};
 use crate::base::header::{self, IdentityHeader};
 use crate::base::mac;
 use crate::base::secret::Secret;
