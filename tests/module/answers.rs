@@ -1,6 +1,7 @@
 //! authentik's answers when it is not itself: each fault is a `503` with `Retry-After` for the request at hand, is
 //! never taken for a refusal and never remembered.
 
+use proxy_wasm_testkit::CallAnswer;
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -9,7 +10,6 @@ use super::fixture::{
     worker, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::CallAnswer;
 
 fn html(status: u16) -> CallAnswer {
     let body = b"<!DOCTYPE html><html><body><h1>authentik</h1></body></html>".to_vec();

@@ -1,6 +1,7 @@
 //! Key sets as they should not be: faults, foreign and broken keys, far too many, none. A fault is a `503` and never
 //! means HS256; a good key is found beside bad ones; a weak one is refused.
 
+use proxy_wasm_testkit::{CallAnswer, Vm, World};
 use rsa::BigUint;
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::traits::PublicKeyParts as _;
@@ -12,7 +13,7 @@ use super::fixture::{
     send, token, told, url_encode, worker, worker_without_keys, world,
 };
 use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Vm, World};
+use crate::support::host::VerifySignature as _;
 
 /// A worker without keys, a request that waits for them, and this answer: what became of the request.
 fn with_key_answer(world: &World, slug: &str, token: &str, answer: CallAnswer) -> (Vm, Told) {

@@ -9,15 +9,18 @@ use std::fmt;
 
 /// Whose headers these are: decides which of them are inline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A request's headers; `host` is `:authority`.
     Request,
+    /// A response's headers.
     Response,
+    /// Trailers: none of them are inline.
     Trailers,
 }
 
 /// An ordered header map of bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct HeaderMap {
+pub struct HeaderMap {
     kind: Kind,
     lines: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -61,12 +64,12 @@ const INLINE_RESPONSE: &[&str] =
 
 impl HeaderMap {
     /// An empty map.
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind) -> Self {
         Self { kind, lines: Vec::new() }
     }
 
     /// A map of these lines, added one by one as a codec adds what it reads.
-    pub(crate) fn from_lines<N: AsRef<[u8]>, V: AsRef<[u8]>>(kind: Kind, lines: &[(N, V)]) -> Self {
+    pub fn from_lines<N: AsRef<[u8]>, V: AsRef<[u8]>>(kind: Kind, lines: &[(N, V)]) -> Self {
         let mut map = Self::new(kind);
         for (name, value) in lines {
             map.add(name.as_ref(), value.as_ref());
@@ -75,33 +78,38 @@ impl HeaderMap {
     }
 
     /// The first value under this name, in whatever case it is asked for.
-    pub(crate) fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         self.get_all(name).into_iter().next()
     }
 
     /// All values under this name, in order.
-    pub(crate) fn get_all(&self, name: impl AsRef<[u8]>) -> Vec<&[u8]> {
+    pub fn get_all(&self, name: impl AsRef<[u8]>) -> Vec<&[u8]> {
         let name = self.canonical(name.as_ref());
         self.lines.iter().filter(|(n, _)| *n == name).map(|(_, value)| value.as_slice()).collect()
     }
 
     /// True if there is a header of this name.
-    pub(crate) fn contains(&self, name: impl AsRef<[u8]>) -> bool {
+    pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
         self.get(name).is_some()
     }
 
     /// The lines in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
     /// The number of lines.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.lines.len()
     }
 
+    /// True if there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// Adds a line; joins it to an inline header that is there already.
-    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+    pub fn add(&mut self, name: &[u8], value: &[u8]) {
         let name = self.canonical(name);
         if self.is_inline(&name)
             && let Some((_, present)) = self.lines.iter_mut().find(|(n, _)| *n == name)
@@ -119,19 +127,19 @@ impl HeaderMap {
     }
 
     /// Removes all lines of this name.
-    pub(crate) fn remove(&mut self, name: &[u8]) {
+    pub fn remove(&mut self, name: &[u8]) {
         let name = self.canonical(name);
         self.lines.retain(|(n, _)| *n != name);
     }
 
     /// Makes this the only line of its name.
-    pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) {
+    pub fn replace(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);
         self.add(name, value);
     }
 
     /// The first header that Envoy's codec would not put on the wire.
-    pub(crate) fn first_invalid(&self) -> Option<&[u8]> {
+    pub fn first_invalid(&self) -> Option<&[u8]> {
         let name_ok = |name: &[u8]| {
             let token = name.strip_prefix(b":").unwrap_or(name);
             !token.is_empty()

@@ -6,12 +6,19 @@
 
 /// The result of one host call, as the filter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
+#[non_exhaustive]
+pub enum Status {
+    /// 0: the call did what it should
     Ok = 0,
+    /// 1: there is no such value, function or stream
     NotFound = 1,
+    /// 2: the call makes no sense, or not here
     BadArgument = 2,
+    /// 6: an address outside of the VM's memory
     InvalidMemoryAccess = 6,
+    /// 8: somebody else has written to the shared data
     CasMismatch = 8,
+    /// 10: the call made sense and failed
     InternalFailure = 10,
 }
 

@@ -5,7 +5,7 @@
 //! `$tell` logs a number (a status, mostly), `$show` logs what the last
 //! host call gave. Results go to the words at 16 (address), 20 (size), 24.
 
-use crate::support::proxy_host::Module;
+use proxy_wasm_testkit::Module;
 
 const IMPORTS: &[(&str, &str)] = &[
     ("proxy_log", "i32 i32 i32"),
@@ -80,7 +80,7 @@ const PRELUDE: &str = "
         (drop (call $proxy_log (i32.const 2) (local.get $text) (local.get $size))))";
 
 /// A filter of these callbacks; those that are not given are not exported.
-pub(super) fn filter(callbacks: &[(&str, &str)]) -> Module {
+pub(crate) fn filter(callbacks: &[(&str, &str)]) -> Module {
     let mut texts = Texts { data: Vec::new() };
     let mut module = String::from("(module");
     for (host, imports) in [("env", IMPORTS), ("wasi_snapshot_preview1", WASI)] {

@@ -6,29 +6,29 @@
 
 use std::collections::BTreeMap;
 
-use super::status::Status;
+use crate::status::Status;
 
 /// Values with their numbers, by key.
 type Namespace = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
 
 /// All shared data of one Envoy.
-pub(super) struct SharedData {
+pub(crate) struct SharedData {
     namespaces: BTreeMap<Vec<u8>, Namespace>,
     next_cas: u32,
 }
 
 impl SharedData {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { namespaces: BTreeMap::new(), next_cas: 1 }
     }
 
     /// The value and its number; `None` if the key was never set.
-    pub(super) fn get(&self, vm_id: &[u8], key: &[u8]) -> Option<&(Vec<u8>, u32)> {
+    pub(crate) fn get(&self, vm_id: &[u8], key: &[u8]) -> Option<&(Vec<u8>, u32)> {
         self.namespaces.get(vm_id)?.get(key)
     }
 
     /// Sets a value; `cas` 0 means unconditionally.
-    pub(super) fn set(&mut self, vm_id: &[u8], key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
+    pub(crate) fn set(&mut self, vm_id: &[u8], key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let namespace = self.namespaces.entry(vm_id.to_vec()).or_default();
         if let Some((_, current)) = namespace.get(key)
             && cas != 0
@@ -42,7 +42,7 @@ impl SharedData {
     }
 
     /// The keys of one namespace.
-    pub(super) fn keys(&self, vm_id: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn keys(&self, vm_id: &[u8]) -> Vec<Vec<u8>> {
         self.namespaces.get(vm_id).map(|namespace| namespace.keys().cloned().collect()).unwrap_or_default()
     }
 }

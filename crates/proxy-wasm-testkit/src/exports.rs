@@ -5,31 +5,31 @@
 
 use wasmi::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 
-use super::guest::Guest;
+use crate::guest::Guest;
 
 type Export<Params, Results> = Option<TypedFunc<Params, Results>>;
 
 /// A filter's callbacks, by the name Envoy calls them without `proxy_`.
 #[derive(Clone, Copy)]
-pub(super) struct Exports {
-    pub(super) on_context_create: Export<(u32, u32), ()>,
-    pub(super) on_vm_start: Export<(u32, u32), u32>,
-    pub(super) on_configure: Export<(u32, u32), u32>,
-    pub(super) on_tick: Export<u32, ()>,
-    pub(super) on_request_headers: Export<(u32, u32, u32), u32>,
-    pub(super) on_request_body: Export<(u32, u32, u32), u32>,
-    pub(super) on_request_trailers: Export<(u32, u32), u32>,
-    pub(super) on_response_headers: Export<(u32, u32, u32), u32>,
-    pub(super) on_response_body: Export<(u32, u32, u32), u32>,
-    pub(super) on_http_call_response: Export<(u32, u32, u32, u32, u32), ()>,
-    pub(super) on_done: Export<u32, u32>,
-    pub(super) on_log: Export<u32, ()>,
-    pub(super) on_delete: Export<u32, ()>,
+pub(crate) struct Exports {
+    pub(crate) on_context_create: Export<(u32, u32), ()>,
+    pub(crate) on_vm_start: Export<(u32, u32), u32>,
+    pub(crate) on_configure: Export<(u32, u32), u32>,
+    pub(crate) on_tick: Export<u32, ()>,
+    pub(crate) on_request_headers: Export<(u32, u32, u32), u32>,
+    pub(crate) on_request_body: Export<(u32, u32, u32), u32>,
+    pub(crate) on_request_trailers: Export<(u32, u32), u32>,
+    pub(crate) on_response_headers: Export<(u32, u32, u32), u32>,
+    pub(crate) on_response_body: Export<(u32, u32, u32), u32>,
+    pub(crate) on_http_call_response: Export<(u32, u32, u32, u32, u32), ()>,
+    pub(crate) on_done: Export<u32, u32>,
+    pub(crate) on_log: Export<u32, ()>,
+    pub(crate) on_delete: Export<u32, ()>,
 }
 
 impl Exports {
     /// Finds the callbacks; an error names one of the wrong signature.
-    pub(super) fn of(instance: &Instance, store: &Store<Guest>) -> Result<Self, String> {
+    pub(crate) fn of(instance: &Instance, store: &Store<Guest>) -> Result<Self, String> {
         Ok(Self {
             on_context_create: find(instance, store, "proxy_on_context_create")?,
             on_vm_start: find(instance, store, "proxy_on_vm_start")?,
@@ -49,7 +49,7 @@ impl Exports {
 }
 
 /// One exported function; `None` if it is not exported.
-pub(super) fn find<Params: WasmParams, Results: WasmResults>(
+pub(crate) fn find<Params: WasmParams, Results: WasmResults>(
     instance: &Instance,
     store: &Store<Guest>,
     name: &str,

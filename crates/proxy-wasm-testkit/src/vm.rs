@@ -10,26 +10,30 @@ use std::time::Duration;
 
 use wasmi::{Store, TypedFunc, WasmParams, WasmResults};
 
-use super::exports::{self, Exports};
-use super::guest::{Guest, ReadableAnswer, Root, RootLife};
-use super::http_call::{CallAnswer, CallId, HttpCall};
-use super::module::Module;
-use super::stream::Stream;
-use super::world::{LogLevel, World};
+use crate::exports::{self, Exports};
+use crate::guest::{Guest, ReadableAnswer, Root, RootLife};
+use crate::http_call::{CallAnswer, CallId, HttpCall};
+use crate::module::Module;
+use crate::stream::Stream;
+use crate::world::{LogLevel, World};
 
 /// What the filter's place in the configuration says about it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plugin {
-    pub(crate) name: String,
-    pub(crate) root_id: String,
-    pub(crate) vm_id: String,
-    /// The flag that lets a body pass while the headers are held: forbidden to our filter, and a test shows why.
-    pub(crate) allow_on_headers_stop_iteration: bool,
+pub struct Plugin {
+    /// The property `plugin_name`.
+    pub name: String,
+    /// The property `plugin_root_id`.
+    pub root_id: String,
+    /// The property `plugin_vm_id`: VMs of the same one share their data.
+    pub vm_id: String,
+    /// Envoy's option of this name. With it, `StopIteration` in request headers holds the headers only, and a Continue in
+    /// the request body lets them go.
+    pub allow_on_headers_stop_iteration: bool,
 }
 
 /// Why a filter did not start, or does not take a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StartError {
+pub enum StartError {
     /// It imports what Envoy does not offer.
     UnknownImports(Vec<(String, String)>),
     /// An import or a callback has another signature than Envoy's, or there is no memory.
@@ -44,25 +48,25 @@ pub(crate) enum StartError {
 
 /// A root context: one configuration of the filter in a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RootId(pub(super) u32);
+pub struct RootId(pub(crate) u32);
 
 /// One worker's VM.
-pub(crate) struct Vm {
-    pub(super) store: Store<Guest>,
-    pub(super) exports: Exports,
-    pub(super) dead: Option<String>,
-    pub(super) root: u32,
-    pub(super) finished: BTreeMap<u32, Stream>,
+pub struct Vm {
+    pub(crate) store: Store<Guest>,
+    pub(crate) exports: Exports,
+    pub(crate) dead: Option<String>,
+    pub(crate) root: u32,
+    pub(crate) finished: BTreeMap<u32, Stream>,
     module: Module,
 }
 
 /// How a callback ended.
-pub(super) struct Called<Results> {
+pub(crate) struct Called<Results> {
     /// What it returned; `None` if it is not exported, if it trapped, or if the VM was dead.
-    pub(super) result: Option<Results>,
-    pub(super) trapped: bool,
+    pub(crate) result: Option<Results>,
+    pub(crate) trapped: bool,
     /// It sent a local reply, so its own stream goes no further whatever it returned.
-    pub(super) stopped: bool,
+    pub(crate) stopped: bool,
 }
 
 impl fmt::Debug for Vm {
@@ -74,7 +78,7 @@ impl fmt::Debug for Vm {
 
 impl Vm {
     /// Starts a filter with this configuration.
-    pub(crate) fn start(
+    pub fn start(
         world: &World,
         module: &Module,
         configuration: impl AsRef<[u8]>,
@@ -83,7 +87,7 @@ impl Vm {
     }
 
     /// Starts a filter as this plugin.
-    pub(crate) fn start_as(
+    pub fn start_as(
         world: &World,
         module: &Module,
         plugin: &Plugin,
@@ -136,7 +140,7 @@ impl Vm {
     /// Gives the filter a new configuration as Envoy's discovery does: a canary VM must take it first,
     /// then it is a new root context here, and the old one goes when its last stream has gone.
     /// After an error the old configuration goes on serving.
-    pub(crate) fn reconfigure(&mut self, configuration: impl AsRef<[u8]>) -> Result<RootId, StartError> {
+    pub fn reconfigure(&mut self, configuration: impl AsRef<[u8]>) -> Result<RootId, StartError> {
         let root = self.add_root(configuration)?;
         let old = self.root;
         self.guest().roots.entry(old).and_modify(|old| old.life = RootLife::Retired);
@@ -146,7 +150,7 @@ impl Vm {
     }
 
     /// Adds a configuration beside the present one, as a second filter with the same VM; `send_to` uses it.
-    pub(crate) fn add_root(&mut self, configuration: impl AsRef<[u8]>) -> Result<RootId, StartError> {
+    pub fn add_root(&mut self, configuration: impl AsRef<[u8]>) -> Result<RootId, StartError> {
         self.alive()?;
         let (world, plugin, module) =
             (self.guest().world.clone(), self.guest().plugin.clone(), self.module.clone());
@@ -187,28 +191,28 @@ impl Vm {
     }
 
     /// Why the VM died, if it did.
-    pub(crate) fn death(&self) -> Option<&str> {
+    pub fn death(&self) -> Option<&str> {
         self.dead.as_deref()
     }
 
     /// The size of the VM's linear memory in bytes. It never shrinks.
-    pub(crate) fn memory_size(&self) -> usize {
+    pub fn memory_size(&self) -> usize {
         self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store))
     }
 
     /// How often the present root context wants to be ticked.
-    pub(crate) fn tick_period(&self) -> Option<Duration> {
+    pub fn tick_period(&self) -> Option<Duration> {
         self.store.data().roots.get(&self.root).and_then(|root| root.tick_period)
     }
 
     /// Ticks the present root context now. Panics if it asked for no ticks: Envoy would not either.
-    pub(crate) fn tick(&mut self) {
+    pub fn tick(&mut self) {
         assert!(self.tick_period().is_some() || self.dead.is_some(), "the filter asked for no ticks");
         self.tick_root(self.root);
     }
 
     /// Ticks every root context whose time has come since the world's clock moved; says how often.
-    pub(crate) fn tick_due(&mut self) -> usize {
+    pub fn tick_due(&mut self) -> usize {
         let monotonic = self.guest().world.lock().monotonic;
         let mut ticks = 0;
         loop {
@@ -235,17 +239,17 @@ impl Vm {
     }
 
     /// The calls that wait for an answer, oldest first.
-    pub(crate) fn pending_calls(&self) -> Vec<HttpCall> {
+    pub fn pending_calls(&self) -> Vec<HttpCall> {
         self.store.data().calls.values().cloned().collect()
     }
 
     /// How many calls the VM has sent since its start.
-    pub(crate) fn calls_sent(&self) -> u32 {
+    pub fn calls_sent(&self) -> u32 {
         self.store.data().calls_sent
     }
 
     /// Answers a call. Nothing is called back in a dead VM, as in Envoy.
-    pub(crate) fn answer(&mut self, call: CallId, answer: CallAnswer) {
+    pub fn answer(&mut self, call: CallId, answer: CallAnswer) {
         let sent = self.guest().calls.remove(&call).expect("this call waits for no answer");
         let message = answer.into_message();
         let size = |size: usize| u32::try_from(size).unwrap();
@@ -257,15 +261,15 @@ impl Vm {
         self.guest().answer = None;
     }
 
-    pub(super) fn alive(&self) -> Result<(), StartError> {
+    pub(crate) fn alive(&self) -> Result<(), StartError> {
         self.dead.clone().map_or(Ok(()), |why| Err(StartError::Trapped(why)))
     }
 
-    pub(super) fn guest(&mut self) -> &mut Guest {
+    pub(crate) fn guest(&mut self) -> &mut Guest {
         self.store.data_mut()
     }
 
-    pub(super) fn next_context(&mut self) -> u32 {
+    pub(crate) fn next_context(&mut self) -> u32 {
         let guest = self.guest();
         let id = guest.next_context;
         guest.next_context += 1;
@@ -273,7 +277,7 @@ impl Vm {
     }
 
     /// Calls into the VM. What the callback asked for is still to be done: `settle` does it.
-    pub(super) fn call<Params: WasmParams, Results: WasmResults>(
+    pub(crate) fn call<Params: WasmParams, Results: WasmResults>(
         &mut self,
         context: u32,
         export: Option<TypedFunc<Params, Results>>,

@@ -7,16 +7,12 @@ mod subject;
 
 use std::time::Duration;
 
-use p256::ecdsa::signature::hazmat::RandomizedPrehashSigner;
-use rsa::pkcs8::EncodePublicKey;
-use rsa::signature::{SignatureEncoding, Signer};
-use sha2::Digest;
-use subject::filter;
-
-use crate::support::proxy_host::foreign::bytes_field;
-use crate::support::proxy_host::{
-    CallAnswer, LogLevel, Module, Outcome, Plugin, Request, StartError, StreamId, Vm, World,
+use proxy_wasm_testkit::protobuf::{bytes_field, field, fields};
+use proxy_wasm_testkit::{
+    CallAnswer, HeaderMap, LogLevel, Module, Outcome, Plugin, Request, StartError, Status, StreamId, Vm,
+    World,
 };
+use subject::filter;
 
 const CONTINUE: &str = "(i32.const 0)";
 const PAUSE: &str = "(i32.const 1)";
@@ -43,7 +39,7 @@ fn lines(world: &World) -> Vec<String> {
     lines
 }
 
-fn forwarded(vm: &Vm, stream: StreamId) -> (crate::support::proxy_host::HeaderMap, Vec<u8>) {
+fn forwarded(vm: &Vm, stream: StreamId) -> (HeaderMap, Vec<u8>) {
     match vm.outcome(stream) {
         Outcome::Forwarded { headers, body } => (headers, body),
         other => panic!("not forwarded but {other:?}"),
@@ -490,83 +486,60 @@ fn an_answer_is_readable_in_its_callback_only() {
     );
 }
 
-/// Calls `verify_signature` with the configuration as arguments and leaves the result in the shared data.
-fn verify(world: &World, arguments: &[u8]) -> (String, Vec<u8>) {
+/// Calls the foreign function `twice` with the configuration as arguments and leaves the result in the shared data.
+fn call_twice(world: &World, arguments: &[u8]) -> String {
     let configure = "(drop (call $proxy_get_buffer_bytes (i32.const 7) (i32.const 0) (local.get $size) (i32.const 16) (i32.const 20)))
-        (call $tell (call $proxy_call_foreign_function {{verify_signature}}
+        (call $tell (call $proxy_call_foreign_function {{twice}}
             (i32.load (i32.const 16)) (i32.load (i32.const 20)) (i32.const 16) (i32.const 20)))
         (drop (call $proxy_set_shared_data {{result}} (i32.load (i32.const 16)) (i32.load (i32.const 20)) (i32.const 0)))
         (i32.const 1)";
     world.clear_log();
     Vm::start(world, &filter(&[("on_configure", configure)]), arguments).unwrap();
-    (lines(world).concat(), world.shared_data("", "result").unwrap())
-}
-
-fn arguments(hash: &str, key: &[u8], signature: &[u8], text: &[u8]) -> Vec<u8> {
-    [bytes_field(1, hash.as_bytes()), bytes_field(2, key), bytes_field(3, signature), bytes_field(4, text)]
-        .concat()
-}
-
-const VERIFIED: [u8; 2] = [0x08, 0x01];
-
-#[test]
-fn verify_signature_takes_rsa_with_pkcs1_only() {
-    let world = World::new();
-    let key = rsa::RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap();
-    let public = key.to_public_key().to_public_key_der().unwrap();
-    let signature = rsa::pkcs1v15::SigningKey::<sha2::Sha256>::new(key.clone()).sign(b"text").to_vec();
-    let ok = |hash: &str, signature: &[u8]| {
-        verify(&world, &arguments(hash, public.as_bytes(), signature, b"text"))
-    };
-    assert_eq!(ok("SHA256", &signature), ("0".to_owned(), VERIFIED.to_vec()));
-    assert_eq!(ok("sha256", &signature).1, VERIFIED);
-    let (status, result) = ok("sha256", &signature[1..]);
-    assert_eq!((status.as_str(), result[0]), ("0", 0x12), "a failed check is Ok with a text");
-    let (status, result) = ok("md5", &signature);
-    assert_eq!((status.as_str(), &result[2..]), ("0", &b"md5 is not supported."[..]));
-    let blinded = rsa::pss::BlindedSigningKey::<sha2::Sha256>::new(key);
-    let pss =
-        rsa::signature::RandomizedSigner::sign_with_rng(&blinded, &mut rand_core::OsRng, b"text").to_vec();
-    assert_ne!(ok("sha256", &pss).1, VERIFIED);
-    assert_ne!(verify(&world, &arguments("sha256", b"no key", &signature, b"text")).1, VERIFIED);
-    assert_eq!(verify(&world, &[0xff; 3]).0, "2", "no protobuf");
-    world.set_verify_signature(false);
-    assert_eq!(ok("sha256", &signature).0, "1");
+    lines(world).concat()
 }
 
 #[test]
-fn verify_signature_takes_ecdsa_in_der_only() {
+fn a_registered_foreign_function_is_called_until_it_is_removed() {
     let world = World::new();
-    let check = |hash: &str, key: &[u8], der: &[u8], raw: &[u8]| {
-        assert_eq!(verify(&world, &arguments(hash, key, der, b"text")).1, VERIFIED, "{hash}");
-        assert_ne!(verify(&world, &arguments(hash, key, raw, b"text")).1, VERIFIED, "{hash}");
-        assert_ne!(verify(&world, &arguments(hash, key, der, b"other")).1, VERIFIED, "{hash}");
-    };
-    let rng = &mut rand_core::OsRng;
-    let key = p256::ecdsa::SigningKey::random(rng);
-    let signature: p256::ecdsa::Signature = key.sign(b"text");
-    let point = key.verifying_key().to_encoded_point(false);
-    let public = spki("3059301306072a8648ce3d020106082a8648ce3d030107034200", point.as_bytes());
-    check("sha256", &public, signature.to_der().as_bytes(), &signature.to_bytes());
-
-    let key = p384::ecdsa::SigningKey::random(rng);
-    let signature: p384::ecdsa::Signature = key.sign(b"text");
-    let point = key.verifying_key().to_encoded_point(false);
-    let public = spki("3076301006072a8648ce3d020106052b81040022036200", point.as_bytes());
-    check("sha384", &public, signature.to_der().as_bytes(), &signature.to_bytes());
-
-    let key = p521::ecdsa::SigningKey::random(rng);
-    let digest = sha2::Sha512::digest(b"text");
-    let signature: p521::ecdsa::Signature = key.sign_prehash_with_rng(rng, &digest).unwrap();
-    let point = p521::ecdsa::VerifyingKey::from(&key).to_encoded_point(false);
-    let public = spki("30819b301006072a8648ce3d020106052b8104002303818600", point.as_bytes());
-    check("sha512", &public, signature.to_der().as_bytes(), &signature.to_bytes());
+    assert_eq!(call_twice(&world, b"a"), "1", "not found");
+    let of_the_function = world.clone();
+    world.foreign("twice", move |arguments| {
+        let _not_locked = of_the_function.now();
+        let fields = fields(arguments).ok_or(Status::BadArgument)?;
+        Ok(field(&fields, 2).repeat(2))
+    });
+    let long = [b'x'; 300];
+    let arguments = [&b"\x08\x96\x01"[..], &bytes_field(2, b"first"), &bytes_field(2, &long)].concat();
+    assert_eq!(call_twice(&world, &arguments), "0");
+    assert_eq!(world.shared_data("", "result"), Some(long.repeat(2)), "of the field's last value");
+    for broken in [&b"\xff\xff\xff"[..], b"\x12\x05four", b"\x15\0\0\0\0"] {
+        assert_eq!(call_twice(&world, broken), "2", "{broken:?}");
+    }
+    world.remove_foreign("twice");
+    assert_eq!(call_twice(&world, &arguments), "1");
 }
 
-/// A SubjectPublicKeyInfo of this head (in hexadecimal) and this point.
-fn spki(head: &str, point: &[u8]) -> Vec<u8> {
-    let byte = |at: usize| u8::from_str_radix(head.get(at..at + 2).unwrap(), 16).unwrap();
-    (0..head.len()).step_by(2).map(byte).chain(point.iter().copied()).collect()
+/// A canary VM has what the world has.
+#[test]
+fn a_new_configuration_finds_the_foreign_functions_too() {
+    let world = World::new();
+    world.foreign("mine", |_| Ok(Vec::new()));
+    let configure =
+        "(i32.eqz (call $proxy_call_foreign_function {{mine}} {{}} (i32.const 16) (i32.const 20)))";
+    let mut vm = start(&world, &[("on_configure", configure)]);
+    vm.reconfigure("").unwrap();
+    world.remove_foreign("mine");
+    assert_eq!(vm.reconfigure(""), Err(StartError::ConfigurationRefused));
+}
+
+#[test]
+fn a_registered_foreign_function_takes_the_place_of_envoy_s() {
+    let world = World::new();
+    world.foreign("clear_route_cache", |_| Err(Status::InternalFailure));
+    let body = "(call $tell (call $proxy_call_foreign_function {{clear_route_cache}} {{}} (i32.const 16) (i32.const 20)))
+        (i32.const 0)";
+    start(&world, &[("on_request_headers", body)]).send(Request::get("/"));
+    assert_eq!((lines(&world), world.route_cache_clears()), (vec!["10".to_owned()], 0));
 }
 
 #[test]

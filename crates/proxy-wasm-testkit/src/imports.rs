@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use wasmi::Caller;
 
-use super::foreign;
-use super::guest::{Call, Deferred, Guest, RootLife};
-use super::header_map::Kind;
-use super::http_call::{self, CallId, HttpCall};
-use super::module::Links;
-use super::status::{Refusal, Status};
-use super::stream::LocalReply;
-use super::world::LogLevel;
+use crate::foreign;
+use crate::guest::{Call, Deferred, Guest, RootLife};
+use crate::header_map::Kind;
+use crate::http_call::{self, CallId, HttpCall};
+use crate::module::Links;
+use crate::status::{Refusal, Status};
+use crate::stream::LocalReply;
+use crate::world::LogLevel;
 
 /// What Envoy offers beyond `link`.
-pub(super) const UNPLAYED: &[&str] = &[
+pub(crate) const UNPLAYED: &[&str] = &[
     "proxy_register_shared_queue",
     "proxy_resolve_shared_queue",
     "proxy_dequeue_shared_queue",
@@ -64,7 +64,7 @@ macro_rules! host_call {
 }
 
 /// Links all host calls.
-pub(super) fn link(linker: &mut Links) {
+pub(crate) fn link(linker: &mut Links) {
     link_process(linker);
     link_maps(linker);
     link_buffers(linker);

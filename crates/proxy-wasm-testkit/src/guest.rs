@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use wasmi::{Caller, Memory, StoreLimits, StoreLimitsBuilder, TypedFunc};
 
-use super::header_map::{HeaderMap, Kind};
-use super::http_call::{CallId, HttpCall};
-use super::metrics::MetricIds;
-use super::status::{Refusal, Status};
-use super::stream::{LocalReply, Stream};
-use super::vm::Plugin;
-use super::world::World;
+use crate::header_map::{HeaderMap, Kind};
+use crate::http_call::{CallId, HttpCall};
+use crate::metrics::MetricIds;
+use crate::status::{Refusal, Status};
+use crate::stream::{LocalReply, Stream};
+use crate::vm::Plugin;
+use crate::world::World;
 
 /// What is done when the VM call that asked for it is over.
-pub(super) enum Deferred {
+pub(crate) enum Deferred {
     ResumeRequest(u32),
     ResumeResponse(u32),
     Reply(u32, LocalReply),
@@ -28,7 +28,7 @@ pub(super) enum Deferred {
 
 /// How far a root context has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RootLife {
+pub(crate) enum RootLife {
     Serving,
     /// Replaced by a newer configuration; goes when its last stream has gone.
     Retired,
@@ -39,47 +39,47 @@ pub(super) enum RootLife {
 }
 
 /// A root context: one configuration of the filter.
-pub(super) struct Root {
-    pub(super) configuration: Vec<u8>,
-    pub(super) life: RootLife,
-    pub(super) tick_period: Option<Duration>,
+pub(crate) struct Root {
+    pub(crate) configuration: Vec<u8>,
+    pub(crate) life: RootLife,
+    pub(crate) tick_period: Option<Duration>,
     /// The monotonic time of the next tick.
-    pub(super) tick_due: Duration,
+    pub(crate) tick_due: Duration,
 }
 
 /// The answer that is readable in `on_http_call_response`.
-pub(super) struct ReadableAnswer {
-    pub(super) root: u32,
-    pub(super) message: Option<(HeaderMap, Vec<u8>)>,
+pub(crate) struct ReadableAnswer {
+    pub(crate) root: u32,
+    pub(crate) message: Option<(HeaderMap, Vec<u8>)>,
 }
 
 /// The data of one VM.
-pub(super) struct Guest {
-    pub(super) world: World,
-    pub(super) plugin: Plugin,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) roots: BTreeMap<u32, Root>,
-    pub(super) streams: BTreeMap<u32, Stream>,
-    pub(super) next_context: u32,
-    pub(super) current: u32,
-    pub(super) effective: u32,
+pub(crate) struct Guest {
+    pub(crate) world: World,
+    pub(crate) plugin: Plugin,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) roots: BTreeMap<u32, Root>,
+    pub(crate) streams: BTreeMap<u32, Stream>,
+    pub(crate) next_context: u32,
+    pub(crate) current: u32,
+    pub(crate) effective: u32,
     /// A local reply was sent in this VM call: the callback's own stream goes no further.
-    pub(super) stop_iteration: bool,
+    pub(crate) stop_iteration: bool,
     /// In `_initialize`, where most of the host is closed.
-    pub(super) initializing: bool,
-    pub(super) deferred: VecDeque<Deferred>,
-    pub(super) calls: BTreeMap<CallId, HttpCall>,
-    pub(super) calls_sent: u32,
-    pub(super) answer: Option<ReadableAnswer>,
-    pub(super) metrics: MetricIds,
-    pub(super) violations: Vec<String>,
-    pub(super) memory: Option<Memory>,
-    pub(super) allocate: Option<TypedFunc<u32, u32>>,
-    pub(super) limits: StoreLimits,
+    pub(crate) initializing: bool,
+    pub(crate) deferred: VecDeque<Deferred>,
+    pub(crate) calls: BTreeMap<CallId, HttpCall>,
+    pub(crate) calls_sent: u32,
+    pub(crate) answer: Option<ReadableAnswer>,
+    pub(crate) metrics: MetricIds,
+    pub(crate) violations: Vec<String>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    pub(crate) limits: StoreLimits,
 }
 
 impl Guest {
-    pub(super) fn new(world: &World, plugin: &Plugin) -> Self {
+    pub(crate) fn new(world: &World, plugin: &Plugin) -> Self {
         Self {
             world: world.clone(),
             plugin: plugin.clone(),
@@ -105,27 +105,27 @@ impl Guest {
     }
 
     /// The context that host calls are about.
-    pub(super) fn context(&self) -> u32 {
+    pub(crate) fn context(&self) -> u32 {
         if self.effective != 0 && self.exists(self.effective) { self.effective } else { self.current }
     }
 
-    pub(super) fn exists(&self, context: u32) -> bool {
+    pub(crate) fn exists(&self, context: u32) -> bool {
         self.roots.contains_key(&context) || self.streams.contains_key(&context)
     }
 
-    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
         let context = self.context();
         self.streams.get_mut(&context)
     }
 
     /// The root of the context that host calls are about.
-    pub(super) fn root_id(&self) -> u32 {
+    pub(crate) fn root_id(&self) -> u32 {
         let context = self.context();
         self.streams.get(&context).map_or(context, |stream| stream.root)
     }
 
     /// A map to read; `None` where Envoy has none.
-    pub(super) fn readable_map(&mut self, map: u32) -> Result<Option<&HeaderMap>, Status> {
+    pub(crate) fn readable_map(&mut self, map: u32) -> Result<Option<&HeaderMap>, Status> {
         let root = self.root_id();
         let context = self.context();
         let stream = self.streams.get(&context);
@@ -145,7 +145,7 @@ impl Guest {
     }
 
     /// A map to write; a bad argument where Envoy has none.
-    pub(super) fn writable_map(&mut self, map: u32) -> Result<&mut HeaderMap, Status> {
+    pub(crate) fn writable_map(&mut self, map: u32) -> Result<&mut HeaderMap, Status> {
         let stream = self.stream().ok_or(Status::BadArgument)?;
         let found = match map {
             0 if stream.request_open => Some(&mut stream.request),
@@ -157,7 +157,7 @@ impl Guest {
     }
 
     /// The buffer behind a number: `None` where Envoy has none.
-    pub(super) fn buffer(&mut self, buffer: u32) -> Result<Option<Vec<u8>>, Status> {
+    pub(crate) fn buffer(&mut self, buffer: u32) -> Result<Option<Vec<u8>>, Status> {
         let root = self.root_id();
         Ok(match buffer {
             0 => Some(self.stream().map(|stream| stream.body.clone()).unwrap_or_default()),
@@ -175,17 +175,17 @@ impl Guest {
         })
     }
 
-    pub(super) fn violation(&mut self, what: impl Into<String>) {
+    pub(crate) fn violation(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }
 }
 
 /// One host call in progress.
-pub(super) struct Call<'a>(Caller<'a, Guest>);
+pub(crate) struct Call<'a>(Caller<'a, Guest>);
 
 impl<'a> Call<'a> {
     /// Counts the call; refuses it where Envoy's `_initialize` is closed.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         caller: Caller<'a, Guest>,
         name: &'static str,
         always_open: bool,
@@ -198,11 +198,11 @@ impl<'a> Call<'a> {
         Ok(Self(caller))
     }
 
-    pub(super) fn guest(&mut self) -> &mut Guest {
+    pub(crate) fn guest(&mut self) -> &mut Guest {
         self.0.data_mut()
     }
 
-    pub(super) fn world(&self) -> World {
+    pub(crate) fn world(&self) -> World {
         self.0.data().world.clone()
     }
 
@@ -210,38 +210,38 @@ impl<'a> Call<'a> {
         self.0.data().memory.ok_or(Status::InvalidMemoryAccess)
     }
 
-    pub(super) fn read(&self, at: u32, size: u32) -> Result<Vec<u8>, Status> {
+    pub(crate) fn read(&self, at: u32, size: u32) -> Result<Vec<u8>, Status> {
         let start = usize::try_from(at).map_err(|_| Status::InvalidMemoryAccess)?;
         let size = usize::try_from(size).map_err(|_| Status::InvalidMemoryAccess)?;
         let end = start.checked_add(size).ok_or(Status::InvalidMemoryAccess)?;
         self.memory()?.data(&self.0).get(start..end).map(<[u8]>::to_vec).ok_or(Status::InvalidMemoryAccess)
     }
 
-    pub(super) fn read_text(&self, at: u32, size: u32) -> Result<String, Status> {
+    pub(crate) fn read_text(&self, at: u32, size: u32) -> Result<String, Status> {
         Ok(String::from_utf8_lossy(&self.read(at, size)?).into_owned())
     }
 
-    pub(super) fn read_map(&self, kind: Kind, at: u32, size: u32) -> Result<HeaderMap, Status> {
+    pub(crate) fn read_map(&self, kind: Kind, at: u32, size: u32) -> Result<HeaderMap, Status> {
         let bytes = self.read(at, size)?;
         // Envoy takes a broken list for an empty one.
         Ok(HeaderMap::decode(kind, &bytes).unwrap_or_else(|| HeaderMap::new(kind)))
     }
 
-    pub(super) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Status> {
+    pub(crate) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Status> {
         let at = usize::try_from(at).map_err(|_| Status::InvalidMemoryAccess)?;
         self.memory()?.write(&mut self.0, at, bytes).map_err(|_| Status::InvalidMemoryAccess)
     }
 
-    pub(super) fn write_u32(&mut self, at: u32, value: u32) -> Result<(), Status> {
+    pub(crate) fn write_u32(&mut self, at: u32, value: u32) -> Result<(), Status> {
         self.write(at, &value.to_le_bytes())
     }
 
-    pub(super) fn write_u64(&mut self, at: u32, value: u64) -> Result<(), Status> {
+    pub(crate) fn write_u64(&mut self, at: u32, value: u64) -> Result<(), Status> {
         self.write(at, &value.to_le_bytes())
     }
 
     /// Hands bytes to the filter in memory that the filter allocates; nothing is allocated for nothing.
-    pub(super) fn give(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Result<(), Refusal> {
+    pub(crate) fn give(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Result<(), Refusal> {
         let size = u32::try_from(bytes.len()).map_err(|_| Status::InvalidMemoryAccess)?;
         let mut pointer = 0;
         if size > 0 {

@@ -5,15 +5,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::header_map::{HeaderMap, Kind};
+use crate::header_map::{HeaderMap, Kind};
 
 /// Names a stream within its VM: the ABI's context id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StreamId(pub(super) u32);
+pub struct StreamId(pub(crate) u32);
 
 /// What a client sends.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     headers: HeaderMap,
     body: VecDeque<Vec<u8>>,
     trailers: Option<HeaderMap>,
@@ -21,13 +21,13 @@ pub(crate) struct Request {
 
 impl Request {
     /// A request of these header lines, pseudo headers among them.
-    pub(crate) fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Self {
+    pub fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Self {
         let headers = HeaderMap::from_lines(Kind::Request, headers);
         Self { headers, body: VecDeque::new(), trailers: None }
     }
 
     /// `GET https://app.example.com<path>`.
-    pub(crate) fn get(path: &str) -> Self {
+    pub fn get(path: &str) -> Self {
         Self::new(&[
             (":method", "GET"),
             (":scheme", "https"),
@@ -37,25 +37,25 @@ impl Request {
     }
 
     /// Adds a header line, as the client's next line.
-    pub(crate) fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.headers.add(name.as_ref(), value.as_ref());
         self
     }
 
     /// Makes this the only line of its name; also for pseudo headers.
-    pub(crate) fn replace(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+    pub fn replace(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.headers.replace(name.as_ref(), value.as_ref());
         self
     }
 
     /// Adds a piece of body; each piece is a callback of its own.
-    pub(crate) fn with_body(mut self, piece: impl AsRef<[u8]>) -> Self {
+    pub fn with_body(mut self, piece: impl AsRef<[u8]>) -> Self {
         self.body.push_back(piece.as_ref().to_vec());
         self
     }
 
     /// Ends the request with trailers.
-    pub(crate) fn with_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(mut self, trailers: &[(N, V)]) -> Self {
+    pub fn with_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(mut self, trailers: &[(N, V)]) -> Self {
         self.trailers = Some(HeaderMap::from_lines(Kind::Trailers, trailers));
         self
     }
@@ -63,38 +63,54 @@ impl Request {
 
 /// How a request ended, as far as it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Paused, or gone before it was decided.
     Pending,
     /// The upstream has it: the headers as they went, the body as far as it went.
-    Forwarded { headers: HeaderMap, body: Vec<u8> },
+    Forwarded {
+        /// The request headers as they went on.
+        headers: HeaderMap,
+        /// The request body.
+        body: Vec<u8>,
+    },
     /// Answered here. For gRPC the status is 200 and `grpc_status` says the rest.
-    Replied { status: u16, headers: HeaderMap, body: Vec<u8>, grpc_status: Option<u32>, details: Vec<u8> },
+    Replied {
+        /// The status on the wire.
+        status: u16,
+        /// The response headers, `:status` among them.
+        headers: HeaderMap,
+        /// The response body; empty for HEAD.
+        body: Vec<u8>,
+        /// `Some` if the client speaks gRPC.
+        grpc_status: Option<u32>,
+        /// What the access log calls the response code details.
+        details: Vec<u8>,
+    },
     /// 503 because the VM is dead.
     Failed,
 }
 
 /// A reply in the host's words, before it is a response.
 #[derive(Clone, Debug)]
-pub(super) struct LocalReply {
-    pub(super) status: u32,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    pub(super) grpc_status: i32,
-    pub(super) details: Vec<u8>,
+pub(crate) struct LocalReply {
+    pub(crate) status: u32,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) grpc_status: i32,
+    pub(crate) details: Vec<u8>,
 }
 
 /// A reply that was sent.
 #[derive(Clone, Debug)]
-pub(super) struct SentReply {
-    pub(super) body: Vec<u8>,
-    pub(super) grpc_status: Option<u32>,
-    pub(super) details: Vec<u8>,
+pub(crate) struct SentReply {
+    pub(crate) body: Vec<u8>,
+    pub(crate) grpc_status: Option<u32>,
+    pub(crate) details: Vec<u8>,
 }
 
 /// How a stream is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// It is not.
     No,
     /// Nothing moves until it is resumed.
@@ -105,7 +121,7 @@ pub(super) enum Held {
 
 /// What is shown to the filter next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Headers,
     Body,
     Trailers,
@@ -113,31 +129,31 @@ pub(super) enum Part {
 }
 
 /// One stream.
-pub(super) struct Stream {
-    pub(super) root: u32,
-    pub(super) request: HeaderMap,
-    pub(super) request_open: bool,
-    pub(super) coming: VecDeque<Vec<u8>>,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: Option<HeaderMap>,
-    pub(super) trailers_open: bool,
-    pub(super) next: Part,
-    pub(super) held: Held,
+pub(crate) struct Stream {
+    pub(crate) root: u32,
+    pub(crate) request: HeaderMap,
+    pub(crate) request_open: bool,
+    pub(crate) coming: VecDeque<Vec<u8>>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) trailers_open: bool,
+    pub(crate) next: Part,
+    pub(crate) held: Held,
     /// The filter is in a request callback of this stream.
-    pub(super) deciding: bool,
-    pub(super) forwarded: Option<(HeaderMap, Vec<u8>)>,
-    pub(super) response: Option<HeaderMap>,
-    pub(super) response_open: bool,
-    pub(super) response_body: Vec<u8>,
-    pub(super) reply: Option<SentReply>,
-    pub(super) failed: bool,
+    pub(crate) deciding: bool,
+    pub(crate) forwarded: Option<(HeaderMap, Vec<u8>)>,
+    pub(crate) response: Option<HeaderMap>,
+    pub(crate) response_open: bool,
+    pub(crate) response_body: Vec<u8>,
+    pub(crate) reply: Option<SentReply>,
+    pub(crate) failed: bool,
     /// In `on_log` all maps can be read and none written.
-    pub(super) logging: bool,
-    pub(super) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) logging: bool,
+    pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Stream {
-    pub(super) fn new(root: u32, request: Request) -> Self {
+    pub(crate) fn new(root: u32, request: Request) -> Self {
         Self {
             root,
             request: request.headers,
@@ -161,11 +177,11 @@ impl Stream {
     }
 
     /// Nothing of the request matters any more.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.failed || self.reply.is_some()
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         if self.failed {
             return Outcome::Failed;
         }
@@ -186,7 +202,7 @@ impl Stream {
     }
 
     /// The response that Envoy makes of a reply to this request, and its body.
-    pub(super) fn render(&self, reply: &LocalReply) -> (HeaderMap, Vec<u8>, Option<u32>) {
+    pub(crate) fn render(&self, reply: &LocalReply) -> (HeaderMap, Vec<u8>, Option<u32>) {
         let mut headers = HeaderMap::new(Kind::Response);
         for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
             headers.add(name, value);

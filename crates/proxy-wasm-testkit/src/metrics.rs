@@ -5,27 +5,27 @@
 
 use std::collections::BTreeMap;
 
-use super::status::Status;
+use crate::status::Status;
 
 /// What a metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MetricKind {
+pub(crate) enum MetricKind {
     Counter = 0,
     Gauge = 1,
     Histogram = 2,
 }
 
 /// The values of one Envoy, by name. A histogram's value is its last sample.
-pub(super) type MetricValues = BTreeMap<String, u64>;
+pub(crate) type MetricValues = BTreeMap<String, u64>;
 
 /// The numbers one VM was given.
 #[derive(Default)]
-pub(super) struct MetricIds {
+pub(crate) struct MetricIds {
     names: BTreeMap<u32, (MetricKind, String)>,
 }
 
 impl MetricIds {
-    pub(super) fn define(
+    pub(crate) fn define(
         &mut self,
         values: &mut MetricValues,
         kind: u32,
@@ -43,7 +43,7 @@ impl MetricIds {
         Ok(id)
     }
 
-    pub(super) fn increment(&self, values: &mut MetricValues, id: u32, offset: i64) -> Result<(), Status> {
+    pub(crate) fn increment(&self, values: &mut MetricValues, id: u32, offset: i64) -> Result<(), Status> {
         let (kind, name) = self.names.get(&id).ok_or(Status::NotFound)?;
         let value = values.get_mut(name).ok_or(Status::NotFound)?;
         match kind {
@@ -54,7 +54,7 @@ impl MetricIds {
         Ok(())
     }
 
-    pub(super) fn record(&self, values: &mut MetricValues, id: u32, sample: u64) -> Result<(), Status> {
+    pub(crate) fn record(&self, values: &mut MetricValues, id: u32, sample: u64) -> Result<(), Status> {
         let (kind, name) = self.names.get(&id).ok_or(Status::NotFound)?;
         let value = values.get_mut(name).ok_or(Status::NotFound)?;
         match kind {
@@ -64,7 +64,7 @@ impl MetricIds {
         Ok(())
     }
 
-    pub(super) fn get(&self, values: &MetricValues, id: u32) -> Result<u64, Status> {
+    pub(crate) fn get(&self, values: &MetricValues, id: u32) -> Result<u64, Status> {
         let (kind, name) = self.names.get(&id).ok_or(Status::NotFound)?;
         match kind {
             MetricKind::Counter | MetricKind::Gauge => values.get(name).copied().ok_or(Status::NotFound),

@@ -6,32 +6,42 @@
 
 use std::time::Duration;
 
-use super::header_map::{HeaderMap, Kind};
-use super::status::Status;
-use super::world::WorldState;
+use crate::header_map::{HeaderMap, Kind};
+use crate::status::Status;
+use crate::world::WorldState;
 
 /// Names a call within its VM: the ABI's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CallId(pub(super) u32);
+pub struct CallId(pub(crate) u32);
 
 /// A call that waits for its answer.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpCall {
-    pub(crate) id: CallId,
-    pub(crate) cluster: String,
+pub struct HttpCall {
+    /// Its name, for [`Vm::answer`](crate::Vm::answer).
+    pub id: CallId,
+    /// The cluster that it goes to.
+    pub cluster: String,
     /// What the filter sent, with `content-length`; without what Envoy's router adds.
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    pub headers: HeaderMap,
+    /// What the filter sent as a body.
+    pub body: Vec<u8>,
     /// `None` if the filter set none (0): such a call waits for ever.
-    pub(crate) timeout: Option<Duration>,
-    pub(super) root: u32,
+    pub timeout: Option<Duration>,
+    pub(crate) root: u32,
 }
 
 /// How a call ends.
 #[derive(Clone, Debug)]
-pub(crate) enum CallAnswer {
+pub enum CallAnswer {
     /// The cluster's answer.
-    Response { status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8> },
+    Response {
+        /// Replaces any `:status` among the headers.
+        status: u16,
+        /// Header lines, in their order.
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        /// The whole body.
+        body: Vec<u8>,
+    },
     /// Reset in the middle of the body, or a body beyond Envoy's limit: no headers, no body.
     Reset,
     /// Connection refused, a TLS failure, or a reset before the headers: Envoy's own 503.
@@ -42,7 +52,7 @@ pub(crate) enum CallAnswer {
 
 impl CallAnswer {
     /// A JSON document with this status.
-    pub(crate) fn json(status: u16, body: impl AsRef<[u8]>) -> Self {
+    pub fn json(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self::Response {
             status,
             headers: vec![
@@ -54,7 +64,7 @@ impl CallAnswer {
     }
 
     /// What the filter will read; `None` after a reset.
-    pub(super) fn into_message(self) -> Option<(HeaderMap, Vec<u8>)> {
+    pub(crate) fn into_message(self) -> Option<(HeaderMap, Vec<u8>)> {
         let own = |status: &str, body: &str| {
             let length = body.len().to_string();
             let lines = [(":status", status), ("content-length", &length), ("content-type", "text/plain")];
@@ -77,7 +87,7 @@ impl CallAnswer {
 }
 
 /// Judges a call as Envoy does before it sends anything.
-pub(super) fn validate(
+pub(crate) fn validate(
     world: &WorldState,
     cluster: &[u8],
     headers: &HeaderMap,

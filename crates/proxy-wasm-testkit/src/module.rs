@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmi::{CompilationMode, Config, Engine, ExternType, IntoFunc, Linker};
 
-use super::guest::Guest;
-use super::{imports, wasi};
+use crate::guest::Guest;
+use crate::{imports, wasi};
 
 /// A compiled filter.
 #[derive(Clone)]
-pub(crate) struct Module(Arc<Compiled>);
+pub struct Module(Arc<Compiled>);
 
 struct Compiled {
     module: wasmi::Module,
@@ -23,8 +23,8 @@ struct Compiled {
 }
 
 /// The host calls that a module can be linked to, and their names.
-pub(super) struct Links {
-    pub(super) linker: Linker<Guest>,
+pub(crate) struct Links {
+    pub(crate) linker: Linker<Guest>,
     known: BTreeSet<(String, String)>,
 }
 
@@ -32,7 +32,7 @@ static LOADED: Mutex<BTreeMap<PathBuf, Module>> = Mutex::new(BTreeMap::new());
 
 impl Module {
     /// Loads a built filter; each of its functions is compiled when it is first called.
-    pub(crate) fn load(path: impl AsRef<Path>) -> Result<Self, String> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, String> {
         let path = path.as_ref();
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = loaded.get(path) {
@@ -45,7 +45,7 @@ impl Module {
     }
 
     /// Compiles Wasm, binary or text.
-    pub(crate) fn from_bytes(wasm: impl AsRef<[u8]>) -> Result<Self, String> {
+    pub fn from_bytes(wasm: impl AsRef<[u8]>) -> Result<Self, String> {
         let mut config = Config::default();
         config.compilation_mode(CompilationMode::LazyTranslation);
         // The filter's own stack gives out first, as in Envoy.
@@ -60,32 +60,32 @@ impl Module {
     }
 
     /// What the module asks of its host: module and name.
-    pub(crate) fn imports(&self) -> Vec<(String, String)> {
+    pub fn imports(&self) -> Vec<(String, String)> {
         self.0.module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect()
     }
 
     /// What the module offers to its host.
-    pub(crate) fn exports(&self) -> Vec<String> {
+    pub fn exports(&self) -> Vec<String> {
         self.0.module.exports().map(|export| export.name().to_owned()).collect()
     }
 
     /// The imports that Envoy does not offer: with one of these a filter does not start.
-    pub(crate) fn unknown_imports(&self) -> Vec<(String, String)> {
+    pub fn unknown_imports(&self) -> Vec<(String, String)> {
         self.imports().into_iter().filter(|import| !self.0.links.known.contains(import)).collect()
     }
 
-    pub(super) fn compiled(&self) -> &wasmi::Module {
+    pub(crate) fn compiled(&self) -> &wasmi::Module {
         &self.0.module
     }
 
-    pub(super) fn linker(&self) -> &Linker<Guest> {
+    pub(crate) fn linker(&self) -> &Linker<Guest> {
         &self.0.links.linker
     }
 }
 
 impl Links {
     /// Links one host call.
-    pub(super) fn add<Params, Results>(
+    pub(crate) fn add<Params, Results>(
         &mut self,
         module: &str,
         name: &str,

@@ -5,24 +5,24 @@
 //! call is over. A request that is forwarded and also answered, or resumed
 //! before it was paused, is a violation: the test panics at once.
 
-use super::guest::{Deferred, Root, RootLife};
-use super::header_map::{HeaderMap, Kind};
-use super::stream::{Held, LocalReply, Outcome, Part, Request, SentReply, Stream, StreamId};
-use super::vm::{RootId, Vm};
+use crate::guest::{Deferred, Root, RootLife};
+use crate::header_map::{HeaderMap, Kind};
+use crate::stream::{Held, LocalReply, Outcome, Part, Request, SentReply, Stream, StreamId};
+use crate::vm::{RootId, Vm};
 
 impl Vm {
     /// Sends a request without a body.
-    pub(crate) fn request<N: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, headers: &[(N, V)]) -> StreamId {
+    pub fn request<N: AsRef<[u8]>, V: AsRef<[u8]>>(&mut self, headers: &[(N, V)]) -> StreamId {
         self.send(Request::new(headers))
     }
 
     /// Sends a request.
-    pub(crate) fn send(&mut self, request: Request) -> StreamId {
+    pub fn send(&mut self, request: Request) -> StreamId {
         self.send_to(RootId(self.root), request)
     }
 
     /// Sends a request through another root context of this VM.
-    pub(crate) fn send_to(&mut self, root: RootId, request: Request) -> StreamId {
+    pub fn send_to(&mut self, root: RootId, request: Request) -> StreamId {
         let id = self.next_context();
         self.guest().streams.insert(id, Stream::new(root.0, request));
         self.call(id, self.exports.on_context_create, (id, root.0));
@@ -37,17 +37,17 @@ impl Vm {
     }
 
     /// How a request ended, as far as it has.
-    pub(crate) fn outcome(&self, stream: StreamId) -> Outcome {
+    pub fn outcome(&self, stream: StreamId) -> Outcome {
         self.any_stream(stream).outcome()
     }
 
     /// What the filter set for the access log and later filters with `set_property`.
-    pub(crate) fn filter_state(&self, stream: StreamId, name: &str) -> Option<Vec<u8>> {
+    pub fn filter_state(&self, stream: StreamId, name: &str) -> Option<Vec<u8>> {
         self.any_stream(stream).filter_state.get(name.as_bytes()).cloned()
     }
 
     /// The trailers as they went on; `None` where they have not, or where there are none.
-    pub(crate) fn trailers(&self, stream: StreamId) -> Option<HeaderMap> {
+    pub fn trailers(&self, stream: StreamId) -> Option<HeaderMap> {
         let stream = self.any_stream(stream);
         let has_gone_on =
             stream.forwarded.is_some() && stream.next == Part::Nothing && stream.held == Held::No;
@@ -55,17 +55,17 @@ impl Vm {
     }
 
     /// The streams that are not over.
-    pub(crate) fn open_streams(&self) -> usize {
+    pub fn open_streams(&self) -> usize {
         self.store.data().streams.len()
     }
 
     /// Forgets the outcomes of finished streams, for a test that sends very many.
-    pub(crate) fn forget_finished(&mut self) {
+    pub fn forget_finished(&mut self) {
         self.finished.clear();
     }
 
     /// The upstream answers a forwarded request. Gives the headers that the client gets.
-    pub(crate) fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         stream: StreamId,
         headers: &[(N, V)],
@@ -87,7 +87,7 @@ impl Vm {
     }
 
     /// The client goes away before it has an answer.
-    pub(crate) fn disconnect(&mut self, stream: StreamId) {
+    pub fn disconnect(&mut self, stream: StreamId) {
         assert!(self.guest().streams.contains_key(&stream.0), "this stream is over");
         self.finish(stream.0);
         self.settle();
@@ -206,7 +206,7 @@ impl Vm {
     }
 
     /// Does what callbacks asked for, and what follows from it, until nothing is left to do.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some(deferred) = self.guest().deferred.pop_front() {
             match deferred {
                 Deferred::ResumeRequest(id) => self.resume(id),

@@ -6,12 +6,12 @@
 
 use wasmi::Caller;
 
-use super::guest::{Call, Guest};
-use super::module::Links;
-use super::status::Status;
-use super::world::LogLevel;
+use crate::guest::{Call, Guest};
+use crate::module::Links;
+use crate::status::Status;
+use crate::world::LogLevel;
 
-pub(super) const MODULE: &str = "wasi_snapshot_preview1";
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 
 const SUCCESS: u32 = 0;
 const EBADF: u32 = 8;
@@ -22,7 +22,7 @@ const ENOSYS: u32 = 52;
 const ENOTSUP: u32 = 58;
 
 /// What Envoy offers beyond `link`.
-pub(super) const UNPLAYED: &[&str] = &["poll_oneoff", "path_filestat_get", "path_create_directory"];
+pub(crate) const UNPLAYED: &[&str] = &["poll_oneoff", "path_filestat_get", "path_create_directory"];
 
 macro_rules! wasi_call {
     ($linker:ident, $name:literal, |$call:ident $(, $arg:ident: $type:ty)*| $body:block) => {
@@ -40,7 +40,7 @@ macro_rules! wasi_call {
 }
 
 /// Links the WASI calls.
-pub(super) fn link(linker: &mut Links) {
+pub(crate) fn link(linker: &mut Links) {
     link_process(linker);
     link_files(linker);
 }
