@@ -13,7 +13,7 @@ MAX_BYTES := 1048576
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
-# make bench: rounds of load, seconds of each; see examples/bench/main.rs
+# make bench: rounds of load, seconds of each; see crates/bench/src/main.rs
 export BENCH_ROUNDS BENCH_SECONDS BENCH_QUICK BENCH_MODULE BENCH_ONLY BENCH_WITHOUT_CALLGRIND
 
 # Seconds for each fuzz target, and which: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS=jwt
@@ -31,8 +31,8 @@ wasm: toolchain ## Build the module
 	@cargo run --quiet --locked --package pack -- target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
-	@cargo build --quiet --locked --example demo
-	@exec target/debug/examples/demo
+	@cargo build --quiet --locked --package demo
+	@exec target/debug/demo
 
 test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one)
 	@cargo test --locked
@@ -72,8 +72,8 @@ mutants: ## Mutation testing of the core (an hour and more); ends with what surv
 	@CARGO_PROFILE_DEV_DEBUG=0 cargo mutants || case $$? in 2|3) ;; *) exit 1 ;; esac # 2: some survived, 3: some hung
 
 bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/performance.md (BENCH_ROUNDS, BENCH_SECONDS; BENCH_QUICK=1 to try)
-	@cargo build --quiet --locked --example bench
-	@exec target/debug/examples/bench
+	@cargo build --quiet --locked --package bench
+	@exec target/debug/bench
 
 lint: toolchain ## Formatting and lints, core and shell
 	@cargo fmt --all -- --check

@@ -1,4 +1,4 @@
-//! The fuzz targets (`fuzz/src`) on stable Rust: what was seeded and what was once found, as it is, and the seeds
+//! The fuzz targets (`crates/fuzz-targets`) on stable Rust: what was seeded and what was once found, as it is, and the seeds
 //! changed at random, a bounded number of times. `make fuzz` searches for longer.
 //!
 //! Owns: the replay and the mutations. Must not: judge; the targets do.
@@ -8,14 +8,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use fuzz_targets::Seen;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-
-#[allow(unreachable_pub, reason = "a crate of its own for cargo fuzz")]
-#[path = "../fuzz/src/lib.rs"]
-mod targets;
-
-use targets::Seen;
 
 /// Another seed, other mutations; one that fails is printed, with the input.
 const SEED: u64 = 20_261_123;
@@ -32,7 +27,7 @@ macro_rules! targets {
         $(
             #[test]
             fn $name() {
-                exercise(stringify!($name), targets::$name::run, targets::$name::MUST_SEE);
+                exercise(stringify!($name), fuzz_targets::$name::run, fuzz_targets::$name::MUST_SEE);
             }
         )*
     };

@@ -28,7 +28,6 @@ mod module;
 mod readme;
 mod scenarios;
 mod signatures;
-mod stand_in;
 mod support;
 mod threats;
 mod walk;

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use local_envoy::module::root;
 use regex_lite::Regex;
-
-use crate::support::module::root;
 
 const THREATS: &str = include_str!("../docs/threats.md");
 

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use fake_authentik::{Authentik, TokenSpec};
+use local_envoy::module;
 use proxy_wasm_testkit::{
     CallAnswer, HeaderMap, HttpCall, LogLevel, Module, Outcome, Request, StreamId, Vm, World,
 };
 use serde_json::{Value, json};
 
-use crate::support::authentik::{Authentik, TokenSpec};
-use crate::support::{host, module};
+use crate::support::host;
 
 /// authentik as browsers see it: in every `iss`.
 pub(super) const BASE: &str = "https://auth.example.test";

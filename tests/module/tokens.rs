@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use fake_authentik::{Generation, Key, TokenSpec};
 use proxy_wasm_testkit::{CallAnswer, Request, Vm, World};
 use rsa::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use super::fixture::{
     AUTHENTIK, BASE, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of,
     provider, seconds, send, token, token_with, told, url_encode, worker, worker_without_keys, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
 use crate::support::host::VerifySignature as _;
 
 const REFUSED: Told = Told::Status(401);

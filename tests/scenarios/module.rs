@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use local_envoy::module;
 use proxy_wasm_testkit::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
 
 use super::{NOW, Reply, Subject, Told};
-use crate::support::{host, module};
+use crate::support::host;
 
 pub(crate) struct BuiltModule {
     world: World,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use local_envoy::module;
 use proxy_wasm_testkit::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -19,7 +20,7 @@ use super::oracle::{Facts, Stay};
 use super::requests::Draft;
 use super::sessions::Jar;
 use super::site::{ProviderId, SEAL_VALUE, Site};
-use crate::support::{host, module};
+use crate::support::host;
 
 /// Nobody waits longer than for three calls that are lost, one after the other; in seconds.
 pub(super) const LONGEST_WAIT: u64 = 30;

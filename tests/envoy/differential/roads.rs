@@ -12,13 +12,13 @@ use authentik_proxy_wasm::authn::{Authenticator, RequestId, reply};
 use authentik_proxy_wasm::base::secret::Secret;
 use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
+use fake_authentik::Authentik;
 use serde_json::Value;
 
 use super::Case;
 use super::tokens::Algorithm;
 use crate::envoy::place::{Place, jwks, username};
 use crate::envoy::wire::bearer;
-use crate::support::authentik::Authentik;
 
 /// What becomes of a token.
 #[derive(Debug, PartialEq, Eq)]
