@@ -28,7 +28,7 @@ help: ## This list
 
 wasm: toolchain ## Build the module
 	@cargo build --release --locked --target $(TARGET) --lib
-	@cargo run --quiet --locked --package pack -- target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
+	@cargo run --quiet --locked --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
 	@cargo build --quiet --locked --package demo

@@ -1,12 +1,12 @@
-//! Takes from the module what Envoy has no need of: `pack <built> <packed>`.
+//! Takes from the module what Envoy has no need of.
 //!
 //! The SDK exports every callback of the ABI. Envoy calls each one that it finds, for every request, and each costs it
 //! more than a thousand instructions to learn that there is nothing to do. Without the export the call is never made,
 //! and the code that only it reached goes as well.
 
-use std::env::args_os;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use walrus::{ModuleConfig, passes::gc};
 
 /// What Envoy is to find. A callback that the filter comes to use must be added; a test compares.
@@ -27,10 +27,8 @@ const EXPORTS: [&str; 14] = [
     "proxy_on_vm_start",
 ];
 
-fn main() -> Result<()> {
-    let mut arguments = args_os().skip(1);
-    let built = arguments.next().context("which module?")?;
-    let packed = arguments.next().context("where to?")?;
+/// Reads the built module and writes the packed one.
+pub(crate) fn pack(built: &Path, packed: &Path) -> Result<()> {
     let mut config = ModuleConfig::new();
     config.generate_name_section(false).generate_producers_section(false);
     let mut module = config.parse_file(built)?;
