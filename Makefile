@@ -21,21 +21,27 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test flood worst soak fuzz mutants bench lint size envoy browser load toolchain clean
+.PHONY: help wasm run test core flood worst soak fuzz mutants bench lint size envoy browser load toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: toolchain ## Build the module
-	@cargo build --release --locked --target $(TARGET) --lib
+	@cargo build --release --locked --target $(TARGET) --package authentik-proxy-wasm --lib
 	@cargo run --quiet --locked --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
 	@cargo build --quiet --locked --package demo
 	@exec target/debug/demo
 
-test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one)
-	@cargo test --locked
+test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one), and those of the crates; one count at the end
+	@cargo test --locked --workspace | awk '{print; fflush()} \
+	  /^test result: / {passed += $$4; failed += $$6; ignored += $$8} \
+	  END {printf "\nall tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored}'
+
+core: ## The core's tests alone: no host is compiled for them, and no Wasm engine
+	@cargo test --locked --package authentik-proxy-wasm --lib
+	@cargo test --locked --package integration --no-default-features --test core_alone
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
@@ -75,13 +81,15 @@ bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/perfo
 	@cargo build --quiet --locked --package bench
 	@exec target/debug/bench
 
-lint: toolchain ## Formatting and lints, core and shell
+lint: toolchain ## Formatting, lints and documentation of all packages, core and shell
 	@cargo fmt --all -- --check
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
-	@cargo clippy --locked --all-targets -- -D warnings
-	@cargo clippy --locked --target $(TARGET) --lib -- -D warnings
-	@cargo clippy --locked --target $(TARGET) --lib --features test-panic -- -D warnings
-	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --lib --document-private-items --quiet
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --package demo -- -D warnings # with the features that it leaves out
+	@cargo clippy --locked --package integration --no-default-features --test core_alone -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic -- -D warnings
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget
 	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use fuzz_targets::Seen;
+use local_envoy::module::root;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -47,7 +48,7 @@ fn every_target_has_its_binary_and_its_corpus_and_the_other_way_round() {
 }
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    root().join("fuzz")
 }
 
 /// What is in a directory, in the order of the names; nothing if there is none.

@@ -17,9 +17,6 @@
     reason = "a test panics to fail, and its host have a clock and an environment"
 )]
 
-#[cfg(feature = "mutants")]
-compile_error!("the feature leaves out the scenarios on the module; it is for `cargo test --lib`");
-
 mod browser;
 mod envoy;
 mod fuzz;

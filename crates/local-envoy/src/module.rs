@@ -30,7 +30,16 @@ pub fn path() -> PathBuf {
 pub fn panicking_module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| {
-        let options = ["build", "--quiet", "--locked", "--target", "wasm32-wasip1", "--lib"];
+        let options = [
+            "build",
+            "--quiet",
+            "--locked",
+            "--target",
+            "wasm32-wasip1",
+            "--package",
+            "authentik-proxy-wasm",
+            "--lib",
+        ];
         run(Command::new(env!("CARGO")).args(options).args(["--features", "test-panic"]));
         root().join("target/wasm32-wasip1/debug/authentik_proxy_wasm.wasm")
     })
