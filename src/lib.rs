@@ -35,11 +35,3 @@ pub mod base;
 pub mod config;
 #[cfg(target_arch = "wasm32")]
 mod filter;
-
-#[cfg(all(test, feature = "mutants"))]
-extern crate self as authentik_proxy_wasm;
-#[cfg(all(test, feature = "mutants"))]
-#[path = "../tests"]
-mod integration {
-    mod scenarios;
-}

@@ -7,7 +7,7 @@ use std::path::Path;
 use syn::visit::Visit;
 use syn::{Attribute, Item, ItemMod, UseTree};
 
-use crate::support::module::root;
+use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
 const ROOMS: [&str; 24] = [

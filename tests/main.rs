@@ -17,19 +17,15 @@
     reason = "a test panics to fail, and its host have a clock and an environment"
 )]
 
-#[cfg(feature = "mutants")]
-compile_error!("the feature leaves out the scenarios on the module; it is for `cargo test --lib`");
-
 mod architecture;
 mod browser;
 mod envoy;
 mod fuzz;
 mod manifests;
 mod module;
-mod proxy_host;
 mod readme;
 mod scenarios;
-mod stand_in;
+mod signatures;
 mod support;
 mod threats;
 mod walk;

@@ -12,7 +12,7 @@ mod ended_sessions;
 mod entries;
 mod hosts;
 mod login;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 mod module;
 mod open_paths;
 mod outages;
@@ -54,7 +54,7 @@ pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Box<dyn Subject>;
 /// On the core and on the module.
 pub(crate) fn on_both(hold: impl Fn(Start<'_>)) {
     hold(&|configuration| Box::new(core::Core::new(configuration)));
-    #[cfg(not(feature = "mutants"))]
+    #[cfg(feature = "hosts")]
     hold(&|configuration| Box::new(module::BuiltModule::new(configuration)));
 }
 

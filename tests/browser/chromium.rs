@@ -1,11 +1,11 @@
 //! The login flow as a person sees it: a real browser, its own idea of cookies, redirects and what a navigation is.
 
+use local_envoy::EnvoyOptions;
+use loopback::header_values;
 use serde_json::{Value, json};
 
 use super::chromium_driver::Chromium;
 use super::place::{LOGIN, Place, SESSION, provider};
-use crate::support::app::header_values;
-use crate::support::envoy::EnvoyOptions;
 
 /// authentik and the application on hosts of their own, as in life: a browser keeps cookies by host, not by port.
 fn place(provider: impl FnOnce(u16) -> Value) -> Place {

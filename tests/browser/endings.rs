@@ -1,10 +1,11 @@
 //! How a session ends before its time: its token is revoked, its user is disabled or logs out at authentik, and
 //! `revalidate_seconds` finds out.
 
+use fake_authentik::{Fault, INTROSPECT};
+use loopback::header_values;
+
 use super::navigator::Navigator;
 use super::place::{Place, eventually};
-use crate::support::app::header_values;
-use crate::support::authentik::{Fault, INTROSPECT};
 
 /// Asks authentik every second whether sessions still stand.
 fn place() -> Place {

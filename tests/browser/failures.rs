@@ -1,10 +1,11 @@
 //! Logins that do not end well: authentik refuses, the browser keeps no cookies, a callback comes twice or to the
 //! wrong browser. The person sees a page and never a loop.
 
+use fake_authentik::{Fault, TOKEN};
+use loopback::client;
+
 use super::navigator::{Answer, Navigator};
 use super::place::{LOGIN, Place};
-use crate::support::authentik::{Fault, TOKEN};
-use crate::support::client::client;
 
 #[track_caller]
 fn assert_page(answer: &Answer, status: u16, part: &str) {

@@ -1,12 +1,12 @@
 //! Users with more claims than one cookie holds.
 
+use fake_authentik::TOKEN;
+use loopback::header_values;
 use reqwest::Method;
 use serde_json::json;
 
 use super::navigator::Navigator;
 use super::place::{LOGIN, Place, SESSION};
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
 
 /// alice in so many groups more.
 fn groups(place: &Place, count: usize) -> String {

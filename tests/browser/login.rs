@@ -1,11 +1,11 @@
 //! The login flow as it should go: one redirect to authentik, one back, and from then on no call.
 
+use fake_authentik::TOKEN;
+use loopback::header_values;
 use reqwest::Method;
 
 use super::navigator::Navigator;
 use super::place::{LOGIN, Place, SESSION, parameter, provider};
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
 
 #[test]
 fn a_browser_logs_in_and_comes_back_to_where_it_was() {

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
 use reqwest::blocking::Client;
 
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, Request, basic};
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
 
 const BYTES: usize = 5 << 20;
 

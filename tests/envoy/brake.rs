@@ -4,13 +4,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::thread;
 
+use fake_authentik::{ALICE, TOKEN};
+use local_envoy::EnvoyOptions;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use super::place::{Place, provider, username};
 use super::wire::{Answer, Connection, basic};
-use crate::support::authentik::{ALICE, TOKEN};
-use crate::support::envoy::EnvoyOptions;
 
 const WORKERS: usize = 2;
 const FAILURES: usize = 10;

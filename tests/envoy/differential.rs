@@ -18,6 +18,7 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
+use fake_authentik::Authentik;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -27,7 +28,6 @@ use self::kinds::{Kind, PLAN};
 use self::roads::{Core, Decision, Jsonwebtoken, Judged, Settings};
 use self::tokens::Algorithm;
 use super::place::{Place, jwks, provider};
-use crate::support::authentik::Authentik;
 
 /// Another seed, other changes.
 const SEED: u64 = 20_261_124;

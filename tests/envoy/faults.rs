@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fake_authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, TOKEN};
 use serde_json::{Value, json};
 
 use super::place::{Place, eventually, provider, username};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, TOKEN};
 
 const JWKS: &str = "/application/o/demo/jwks/";
 

@@ -1,10 +1,10 @@
 //! JWTs of other issuers: authentik says whether it trusts them, by a token of its own that is remembered.
 
+use fake_authentik::{Authentik, Fault, Key, TOKEN};
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, eventually, one, provider, username};
 use super::wire::{Request, basic, bearer};
-use crate::support::authentik::{Authentik, Fault, Key, TOKEN};
 
 const DEMO: &str = "demo.test";
 const FED: &str = "fed.test";

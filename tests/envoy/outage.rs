@@ -1,11 +1,11 @@
 //! While authentik is out: who is known goes on as long as he was promised, who is not is told to come back, and who is
 //! refused is out as soon as authentik says so.
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
 use serde_json::json;
 
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, basic};
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
 
 const MEBIBYTE: u64 = 1 << 20;
 

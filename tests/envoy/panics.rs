@@ -3,10 +3,11 @@
 
 use std::thread;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
+use local_envoy::module::panicking_module;
+
 use super::place::{Place, eventually, username};
 use super::wire::basic;
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
-use crate::support::module::panicking_module;
 
 const WAITING: usize = 50;
 

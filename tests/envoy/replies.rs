@@ -1,10 +1,10 @@
 //! What the filter answers itself: to the login or `401`, in the client's own format, with interception and without.
 
+use fake_authentik::{ALICE, TokenSpec};
 use serde_json::json;
 
 use super::place::{Place, provider};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{ALICE, TokenSpec};
 
 /// The one intercepts `Authorization`, the other does not.
 const HOSTS: [&str; 2] = ["on.test", "off.test"];

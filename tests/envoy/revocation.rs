@@ -1,10 +1,10 @@
 //! With `revalidate_seconds`, what authentik has ended ends here too: tokens, credentials and sessions.
 
+use fake_authentik::{INTROSPECT, TOKEN};
 use serde_json::json;
 
 use super::place::{Place, eventually, one, provider, username};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{INTROSPECT, TOKEN};
 
 const MODES: [(&str, &str); 3] = [
     ("local", "local.test"),

@@ -3,9 +3,10 @@
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::{Fault, Generation, Key, TokenSpec};
+
 use super::place::{Place, eventually, username};
 use super::wire::{Connection, bearer};
-use crate::support::authentik::{Fault, Generation, Key, TokenSpec};
 
 const JWKS: &str = "/application/o/es/jwks/";
 

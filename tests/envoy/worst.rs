@@ -15,10 +15,11 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use local_envoy::Envoy;
+use local_envoy::measured;
+use local_envoy::module::root;
+
 use self::site::{Asking, Input, Site, Stage};
-use crate::support::envoy::Envoy;
-use crate::support::measured;
-use crate::support::module::root;
 
 /// No single request of a stranger may take more.
 const LIMIT: Duration = Duration::from_millis(15);

@@ -1,6 +1,8 @@
 //! authentik's answers when it is not itself: each fault is a `503` with `Retry-After` for the request at hand, is
 //! never taken for a refusal and never remembered.
 
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::CallAnswer;
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -8,8 +10,6 @@ use super::fixture::{
     refused, replied, seconds, send, send_and_answer, token, token_with, told, verdict_slots, with_provider,
     worker, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::CallAnswer;
 
 fn html(status: u16) -> CallAnswer {
     let body = b"<!DOCTYPE html><html><body><h1>authentik</h1></body></html>".to_vec();

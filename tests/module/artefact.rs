@@ -1,7 +1,8 @@
 //! What the artefact asks of its host and offers to it.
 
+use local_envoy::module::module;
+
 use super::fixture::artefact;
-use crate::support::module::module;
 
 /// What Envoy looks up and calls. Without one of these the filter would be loaded and not be asked; with another one it
 /// would be called for nothing, for every request.

@@ -1,11 +1,11 @@
 //! What the log says of headers that a user's attributes set.
 
+use proxy_wasm_testkit::{LogLevel, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
     basic, configuration, get, granted, passed_as, send_and_answer, token_with, told, worker, world,
 };
-use crate::support::proxy_host::{LogLevel, World};
 
 #[test]
 fn a_name_that_a_client_can_send_too_is_warned_of_once() {

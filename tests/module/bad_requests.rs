@@ -3,13 +3,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use proxy_wasm_testkit::{Outcome, Request, Vm};
 use sha2::{Digest as _, Sha256};
 
 use super::fixture::{
     Dice, Told, answer_key_calls, basic, bearer, configuration, forwarded, get, only_call, passed_as,
     path_of, provider, refused, replied, send, token, told, with_provider, worker, world,
 };
-use crate::support::proxy_host::{Outcome, Request, Vm};
 
 const OBS_TEXT: &[u8] = b"a\x80\xc3\xff\xfe\xc0\xafz";
 

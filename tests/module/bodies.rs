@@ -1,13 +1,13 @@
 //! Body and trailers of a request: nothing of them goes on before the decision, nothing at all of one that is
 //! refused or that Envoy does not let us change; also where Envoy is told to stop at the headers only.
 
+use proxy_wasm_testkit::{CallAnswer, Outcome, Plugin, Request, Vm, World};
 use serde_json::json;
 
 use super::fixture::{
     Told, answer_key_calls, artefact, basic, bearer, get, granted, only_call, passed_as, refused, send,
     token, told, with_provider, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, Plugin, Request, Vm, World};
 
 /// Workers with the flag and without.
 fn workers(world: &World) -> [Vm; 2] {

@@ -1,12 +1,12 @@
 //! What very many distinct credentials cost: memory of the worker and shared data reach a level and stay there.
 
+use proxy_wasm_testkit::CallAnswer;
 use serde_json::{Value, json};
 
 use super::fixture::{
     Told, basic, bearer, configuration, get, granted, only_call, passed_as, refused, send, token, token_with,
     told, verdict_slots, worker, world,
 };
-use crate::support::proxy_host::CallAnswer;
 
 #[test]
 fn shared_data_has_no_more_keys_than_slots_after_ten_thousand_credentials() {

@@ -1,12 +1,12 @@
 //! One configuration after the other, and several at one time, in one VM and its shared data.
 
+use proxy_wasm_testkit::Request;
 use serde_json::json;
 
 use super::fixture::{
     Told, answer_key_calls, basic, configuration, get, granted, only_call, passed_as, refused, send,
     send_and_answer, token, worker, world,
 };
-use crate::support::proxy_host::Request;
 
 /// Envoy's shared data forgets nothing: what a configuration takes there, the next one must take again.
 #[test]

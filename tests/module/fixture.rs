@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
-
-use crate::support::authentik::{Authentik, TokenSpec};
-use crate::support::module;
-use crate::support::proxy_host::{
+use fake_authentik::{Authentik, TokenSpec};
+use local_envoy::module;
+use proxy_wasm_testkit::{
     CallAnswer, HeaderMap, HttpCall, LogLevel, Module, Outcome, Request, StreamId, Vm, World,
 };
+use serde_json::{Value, json};
+
+use crate::support::host;
 
 /// authentik as browsers see it: in every `iss`.
 pub(super) const BASE: &str = "https://auth.example.test";
@@ -39,7 +40,7 @@ pub(super) fn portable() -> Module {
 
 /// An Envoy that knows authentik's cluster, at the real time, with every log line recorded.
 pub(super) fn world() -> World {
-    let world = World::new();
+    let world = host::world();
     world.add_cluster("authentik");
     world.set_log_level(LogLevel::Trace);
     world.set_now(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());

@@ -6,10 +6,9 @@ use super::fixture::{
     only_call, passed_as, path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told,
     with_provider, worker, worker_without_keys, world,
 };
+use fake_authentik::TokenSpec;
+use proxy_wasm_testkit::{CallAnswer, Outcome, Request, StreamId, Vm};
 use serde_json::json;
-
-use crate::support::authentik::TokenSpec;
-use crate::support::proxy_host::{CallAnswer, Outcome, Request, StreamId, Vm};
 
 fn alice() -> Request {
     get(basic("alice", "password"))

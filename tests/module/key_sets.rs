@@ -1,6 +1,8 @@
 //! Key sets as they should not be: faults, foreign and broken keys, far too many, none. A fault is a `503` and never
 //! means HS256; a good key is found beside bad ones; a weak one is refused.
 
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, Vm, World};
 use rsa::BigUint;
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::traits::PublicKeyParts as _;
@@ -11,8 +13,6 @@ use super::fixture::{
     AUTHENTIK, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of, seconds,
     send, token, told, url_encode, worker, worker_without_keys, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Vm, World};
 
 /// A worker without keys, a request that waits for them, and this answer: what became of the request.
 fn with_key_answer(world: &World, slug: &str, token: &str, answer: CallAnswer) -> (Vm, Told) {

@@ -1,5 +1,7 @@
 //! What the log tells an operator: which setting, which slug, whose refusal.
 
+use fake_authentik::{Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, LogLevel, Request, World};
 use serde_json::json;
 
 use super::fixture::{
@@ -7,8 +9,6 @@ use super::fixture::{
     passed_as, refused, seconds, send, send_and_answer, token, token_with, with_provider, worker,
     worker_without_keys, world,
 };
-use crate::support::authentik::{Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, LogLevel, Request, World};
 
 /// The lines of this level with this text in them.
 fn lines(world: &World, level: LogLevel, text: &str) -> usize {

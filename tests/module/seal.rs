@@ -1,12 +1,12 @@
 //! The seal in the built module: not in trailers, and nowhere that anybody can read it but in the forwarded request.
 
+use proxy_wasm_testkit::{CallAnswer, Outcome, Request, StartError, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
     Told, artefact, basic, configuration, forwarded, get, granted, only_call, refused, token, token_with,
     told, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, Request, StartError, Vm, World};
 
 const SEAL: &str = "the-seal-of-the-module-tests";
 const RETIRED: &str = "the-seal-before-that-one";

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use proxy_wasm_testkit::{CallAnswer, Outcome, StartError, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -10,7 +11,6 @@ use super::fixture::{
     only_call, passed_as, refused, send, send_and_answer, token, token_with, told, verdict_slots,
     with_provider, worker, worker_without_keys, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, StartError, Vm, World};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 const WRONG: &str = "incorrect-zebra-charger-paperclip";

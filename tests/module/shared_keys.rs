@@ -1,12 +1,13 @@
 //! Key sets between workers: one fetches under a lease, the others take what it found; nobody waits for ever, and
 //! nobody believes what another filter wrote.
 
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, Vm, World};
+
 use super::fixture::{
     AUTHENTIK, Told, answer_key_calls, basic, bearer, configuration, get, granted, only_call, passed_as,
     path_of, refused, seconds, send, token, told, worker, worker_without_keys, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Vm, World};
 
 fn key_calls(vm: &Vm) -> usize {
     vm.pending_calls().iter().filter(|call| path_of(call).ends_with("/jwks/")).count()

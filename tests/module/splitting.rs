@@ -3,13 +3,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use proxy_wasm_testkit::{CallAnswer, HeaderMap, Request, Vm};
 use serde_json::{Value, json};
 
 use super::fixture::{
     Dice, TOKEN_PATH, Told, basic, bearer, configuration, forwarded, get, granted, only_call, path_of,
     replied, send, token_with, told, with_provider, without_sessions, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, HeaderMap, Request, Vm};
 
 /// What would end a header or a message if it were written as it is.
 const NASTY: &[&str] = &[

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, Module, Request, Vm, World};
 use rsa::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
 
@@ -13,8 +15,7 @@ use super::fixture::{
     passed_as, path_of, portable, provider, seconds, send, token, token_with, told, url_encode, worker,
     worker_of, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Module, Request, Vm, World};
+use crate::support::host::VerifySignature as _;
 
 const REFUSED: Told = Told::Status(401);
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use proxy_wasm_testkit::{CallAnswer, Plugin, Request, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -10,7 +11,6 @@ use super::fixture::{
     only_call, passed_as, provider, refused, seconds, send, send_and_answer, token, token_with, told,
     verdict_slots, with_provider, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, Plugin, Request, Vm, World};
 
 fn two_workers(world: &World, configuration: &Value) -> (Vm, Vm) {
     (worker(world, configuration), worker(world, configuration))

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::core::Core;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 use super::module::BuiltModule;
 use super::{
     NOW, PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, jar, log_in, refusing, request,
@@ -21,7 +21,7 @@ macro_rules! on_both {
             use super::*;
             $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(Core::new(configuration))); })*
         }
-        #[cfg(not(feature = "mutants"))]
+        #[cfg(feature = "hosts")]
         mod on_the_module {
             use super::*;
             $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(BuiltModule::new(configuration))); })*

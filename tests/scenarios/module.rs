@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use local_envoy::module;
+use proxy_wasm_testkit::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+
 use super::{NOW, Reply, Subject, Told};
-use crate::support::module;
-use crate::support::proxy_host::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+use crate::support::host;
 
 pub(crate) struct BuiltModule {
     world: World,
@@ -15,7 +17,7 @@ pub(crate) struct BuiltModule {
 impl BuiltModule {
     pub(crate) fn new(configuration: &str) -> Self {
         let module = Module::load(module::module()).unwrap();
-        let world = World::new();
+        let world = host::world();
         world.set_now(Duration::from_secs(NOW));
         world.add_cluster("authentik");
         let vm = Vm::start(&world, &module, configuration.as_bytes()).unwrap();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::core::Core;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 use super::module::BuiltModule;
 use super::{
     PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
@@ -103,7 +103,7 @@ fn the_table_holds_on_the_core() {
     hold(&|configuration| Box::new(Core::new(configuration)));
 }
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 #[test]
 fn the_table_holds_on_the_module() {
     hold(&|configuration| Box::new(BuiltModule::new(configuration)));

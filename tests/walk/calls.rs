@@ -2,6 +2,7 @@
 //!
 //! Owns: what each call is about, its timeout, and what is written into the history of it.
 
+use proxy_wasm_testkit::{CallAnswer, CallId, HttpCall};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -12,7 +13,6 @@ use super::history::{Role, Said, Span, WorkerId};
 use super::requests::Draft;
 use super::run::{Result, Walk};
 use super::site::{CALL_TIMEOUT, ProviderId};
-use crate::support::proxy_host::{CallAnswer, CallId, HttpCall};
 
 /// After so many seconds without an answer a call is given up.
 const PATIENCE: u64 = CALL_TIMEOUT + 2;

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use local_envoy::module;
+use proxy_wasm_testkit::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -18,8 +20,7 @@ use super::oracle::{Facts, Stay};
 use super::requests::Draft;
 use super::sessions::Jar;
 use super::site::{ProviderId, SEAL_VALUE, Site};
-use crate::support::module;
-use crate::support::proxy_host::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
+use crate::support::host;
 
 /// Nobody waits longer than for three calls that are lost, one after the other; in seconds.
 pub(super) const LONGEST_WAIT: u64 = 30;
@@ -106,7 +107,7 @@ impl Walk {
     pub(super) fn begin(seed: u64) -> Result<Self> {
         let mut random = StdRng::seed_from_u64(seed);
         let site = Site::draw(&mut random);
-        let world = World::with_seed(seed);
+        let world = host::world_with_seed(seed);
         world.add_cluster("authentik");
         world.set_log_level(LogLevel::Trace);
         let module = Module::load(module::module()).map_err(|error| format!("{error:?}"))?;

@@ -13,6 +13,7 @@ use authentik_proxy_wasm::authn::{Authenticator, RequestId, reply};
 use authentik_proxy_wasm::base::secret::Secret;
 use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
+use fake_authentik::Authentik;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
 
@@ -21,8 +22,6 @@ use super::kinds::Kind;
 use super::tokens::Algorithm;
 use crate::envoy::place::{Place, jwks, username};
 use crate::envoy::wire::bearer;
-use crate::support::authentik::Authentik;
-use crate::support::signatures;
 
 /// What becomes of a token.
 #[derive(Debug, PartialEq, Eq)]
@@ -196,7 +195,7 @@ impl HalfAHost {
 impl Host for HalfAHost {
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
         self.is_asked.set(true);
-        (hash != "sha256").then(|| signatures::verify(hash, spki, signature, message).is_ok())
+        (hash != "sha256").then(|| verify_signature::verify(hash, spki, signature, message).is_ok())
     }
     fn shared(&self, _: &str) -> Option<Shared> {
         None

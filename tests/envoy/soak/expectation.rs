@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use loopback::header_values;
 use serde_json::Value;
 
 use super::super::wire::Answer;
-use crate::support::app::header_values;
 
 /// Names a request, in the request; the filter has no business with it.
 pub(super) const NUMBER: &str = "x-soak";

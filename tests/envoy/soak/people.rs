@@ -6,13 +6,13 @@ use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use fake_authentik::User;
+use loopback::header_values;
 use serde_json::Value;
 
 use super::super::place::session_cookie;
 use super::expectation::{NUMBER, Outcome};
 use super::site::{Settings, slug_of};
-use crate::support::app::header_values;
-use crate::support::authentik::directory::User;
 
 /// A request that the application saw, and that has nothing wrong in itself.
 pub(super) struct Sighting {

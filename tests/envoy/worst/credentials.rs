@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use fake_authentik::{Generation, Key, TokenSpec};
 use serde_json::{Map, Value, json};
 
 use super::super::wire::{basic, bearer, encoded};
 use super::site::{ASKED, Asking, BLOCK, FEDERATED, HS, Input, LAX, LONGEST, OPEN, RS};
-use crate::support::authentik::{Generation, Key, TokenSpec};
 
 /// Room in such a header for JSON that becomes base64.
 const JSON: usize = 11 << 10;
