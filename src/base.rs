@@ -9,3 +9,4 @@ pub mod secret;
 pub mod time;
 pub mod token;
 pub mod url;
+pub(crate) mod weight;

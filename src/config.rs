@@ -38,8 +38,8 @@ pub struct Config {
     pub authentik: Authentik,
     /// Value of `x-authentik-meta-outpost`.
     pub outpost_name: String,
-    /// At least one; which one a request belongs to is [`crate::authn::directory::Directory`]'s business.
-    pub providers: Vec<Provider>,
+    /// At least one; which one a request belongs to is [`crate::authn::provider::directory::Directory`]'s business.
+    pub providers: Vec<Rc<Provider>>,
     /// The identity headers to send, out of authentik's twelve.
     pub identity_headers: Vec<IdentityHeader>,
     /// Further names that only the filter may set: lower case, `_` read as `-`. Has the seal's name if that is not an
@@ -59,7 +59,7 @@ pub struct Config {
     pub jwks: Jwks,
     /// Session cookies.
     pub session: Session,
-    /// The brake on guessing.
+    /// The rate limit of refused credentials.
     pub throttle: Throttle,
     /// Stands for this very configuration, secrets included; tells nothing about them.
     pub digest: [u8; 32],
@@ -85,6 +85,9 @@ pub struct Authentik {
     /// Longest wait for a place.
     pub max_wait_seconds: u64,
 }
+
+/// Index of a provider in [`Config::providers`].
+pub type ProviderId = usize;
 
 /// One of authentik's proxy providers.
 #[derive(Debug)]
@@ -205,7 +208,7 @@ pub enum SessionIssue {
     Login,
 }
 
-/// The brake on guessing.
+/// The rate limit of refused credentials.
 #[derive(Debug)]
 pub struct Throttle {
     /// Refused credentials of one user name (and source address) until further unknown ones are not asked for; 0: never.
@@ -265,7 +268,9 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let count = entries.len();
     let providers: Vec<_> = entries
         .into_iter()
-        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings))
+        .filter_map(|entry| {
+            read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings).map(Rc::new)
+        })
         .collect();
     check_distinct(&root, &providers);
     let cache = read_cache(root.object("cache"));
@@ -485,7 +490,7 @@ fn read_skip_paths(object: &mut Object<'_>, warnings: &mut Vec<String>) -> Vec<R
 }
 
 /// Two providers that answer for the same host would make the choice a matter of order.
-fn check_distinct(root: &Object<'_>, providers: &[Provider]) {
+fn check_distinct(root: &Object<'_>, providers: &[Rc<Provider>]) {
     let mut seen = BTreeSet::new();
     for provider in providers {
         let (field, place) = match (provider.mode, &provider.cookie_domain) {
@@ -595,7 +600,7 @@ fn read_throttle(mut object: Object<'_>) -> Throttle {
 
 /// HMAC over the raw text, keyed by the secrets: the environment is part of the configuration, and a digest
 /// without a key would let a weak secret be guessed from the names of the shared slots.
-fn digest(raw: &[u8], providers: &[Provider], seal: Option<&Seal>) -> Option<[u8; 32]> {
+fn digest(raw: &[u8], providers: &[Rc<Provider>], seal: Option<&Seal>) -> Option<[u8; 32]> {
     let mut key = Vec::new();
     let mut add = |secret: &[u8]| {
         key.extend_from_slice(&secret.len().to_be_bytes());

@@ -187,7 +187,7 @@ impl Worker {
     pub(crate) fn send(&mut self, request: &Request) -> Option<Decision> {
         self.last_id += 1;
         let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
-        let decision = self.core.authenticate(&env, self.last_id, &request.block());
+        let decision = self.core.authenticate(&env, self.last_id, &request.block()).decided();
         match &decision {
             Some(decision) => self.judge(decision, request),
             None => {
@@ -250,7 +250,7 @@ impl Worker {
         let mut decisions = Vec::new();
         while let Some(id) = self.core.next_ready() {
             let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");
-            if let Some(decision) = self.core.resume(&env, id, &request.block()) {
+            if let Some(decision) = self.core.resume(&env, id, &request.block()).decided() {
                 self.judge(&decision, request);
                 self.waiting.remove(&id);
                 decisions.push((id, decision));

@@ -306,7 +306,7 @@ mod tests {
     /// What the README lists as reasons in the log; `…` stands for anything.
     fn explained() -> Vec<Regex> {
         let readme = include_str!("../../README.md");
-        let section = readme.split("## When it does not let you in").nth(1).unwrap();
+        let section = readme.split("## Troubleshooting").nth(1).unwrap();
         let rows = section.lines().skip(1).take_while(|line| !line.starts_with("## "));
         let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
         let pattern = |words: &str| regex_lite::escape(words).replace(" …", ".*").replace('…', ".*");

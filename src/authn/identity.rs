@@ -15,10 +15,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::authn::cache::local;
 use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::base::header::{Header, HeaderValue, IdentityHeader};
 use crate::base::time::Timestamp;
+use crate::base::weight::BLOCK_BYTES;
 use crate::config::{Config, Provider, SessionIssue};
 
 /// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
@@ -310,7 +310,7 @@ impl Identity {
 }
 
 fn block(length: usize) -> usize {
-    length.saturating_add(local::BLOCK_BYTES)
+    length.saturating_add(BLOCK_BYTES)
 }
 
 fn claims_weight(claims: &Claims) -> usize {
@@ -371,7 +371,7 @@ fn value_weight(value: &Value) -> usize {
         Value::String(text) => block(text.len()),
         Value::Array(values) => {
             let one = |value: &Value| size_of::<Value>().saturating_add(value_weight(value));
-            values.iter().map(one).fold(local::BLOCK_BYTES, usize::saturating_add)
+            values.iter().map(one).fold(BLOCK_BYTES, usize::saturating_add)
         }
         Value::Object(object) => object_weight(object),
     }
@@ -414,11 +414,11 @@ pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authn::cache::local::Weigh as _;
     use crate::authn::jwt::verifier;
     use crate::authn::session::content::{Origin, Session};
     use crate::authn::verdict::Verdict;
     use crate::base::token::Token;
+    use crate::base::weight::Weigh as _;
 
     /// A user with these `ak_proxy` claims.
     pub(crate) fn identity(proxy: &Value) -> Identity {

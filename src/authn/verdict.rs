@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::authn::cache::local::Weigh;
 use crate::authn::fault::Rejection;
 use crate::authn::identity::Identity;
 use crate::base::token::Token;
+use crate::base::weight::Weigh;
 
 /// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
 #[derive(Debug, Clone)]

@@ -16,10 +16,10 @@ use super::host;
 #[cfg(feature = "test-panic")]
 use super::paused;
 use super::root::Worker;
-use crate::authn::RequestId;
 use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
 use crate::authn::reply::{self, Decision, Reply};
+use crate::authn::{RequestId, Step};
 use crate::base::header::HeaderValue;
 
 /// Where a request stands.
@@ -65,20 +65,19 @@ impl HttpFilter {
 
     /// `None`: it waits.
     fn judge(&self) -> Option<Decision> {
-        let broken = || Some(Decision::Reply(reply::broken_reply()));
         let block = match host::request_headers() {
             Ok(block) => block,
             Err(error) => {
                 log::error!("no request headers: {error}");
-                return broken();
+                return Some(reply::broken());
             }
         };
         #[cfg(feature = "test-panic")]
         paused::trigger::request(&block);
         match self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)) {
-            Some(Some(decision)) => Some(decision),
-            Some(None) => self.worker.wait(self.id, &self.stream, &block),
-            None => broken(),
+            Some(Step::Decided(decision)) => Some(decision),
+            Some(Step::Waiting) => self.worker.wait(self.id, &self.stream, &block),
+            None => Some(reply::broken()),
         }
     }
 

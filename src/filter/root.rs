@@ -18,7 +18,7 @@ use crate::authn::authentik::{self, Answer};
 use crate::authn::env::Env;
 use crate::authn::reply::{self, Decision};
 use crate::authn::request::view::HeaderBlock;
-use crate::authn::{Authenticator, RequestId, Ticket};
+use crate::authn::{Authenticator, RequestId, Step, Ticket};
 use crate::base::secret::Secret;
 use crate::config::Config;
 
@@ -70,10 +70,9 @@ impl Worker {
                 Some(true) => self.with_core(|core, env| core.resume(env, id, block)),
                 None => None,
             };
-            let decision = resumed.unwrap_or_else(|| Some(Decision::Reply(reply::broken_reply())));
-            if decision.is_some() {
+            if let Step::Decided(decision) = resumed.unwrap_or_else(|| Step::Decided(reply::broken())) {
                 paused::take(id);
-                return decision;
+                return Some(decision);
             }
         }
     }
@@ -150,11 +149,11 @@ impl Worker {
             Err(error) => {
                 log::error!("no request headers: {error}");
                 self.with_core(|core, _| core.forget(id));
-                return Some(Decision::Reply(reply::broken_reply()));
+                return Some(reply::broken());
             }
         };
         let resumed = self.with_core(|core, env| core.resume(env, id, &block));
-        resumed.unwrap_or_else(|| Some(Decision::Reply(reply::broken_reply())))
+        resumed.map_or_else(|| Some(reply::broken()), Step::decided)
     }
 }
 

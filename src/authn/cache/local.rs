@@ -9,25 +9,30 @@ use core::hash::{Hash, Hasher};
 
 use lru::LruCache;
 
-use crate::authn::cache::fingerprint::Fingerprint;
-use crate::authn::directory::ProviderId;
+use crate::authn::provider::fingerprint::Fingerprint;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::base::token::Token;
+use crate::base::weight::{BLOCK_BYTES, Weigh};
+use crate::config::{Config, ProviderId};
 
 /// Most that the entries of a worker may take, in bytes, roughly, for each entry that it may have: verdicts and sessions
 /// together, half of it for each; all of it for verdicts where there are no sessions.
 ///
 /// A worker may take 20 MiB more than one with a filter that does nothing. The module takes 8 without entries, 1,024
-/// entries (the default) may take 10, and the rest is for what is not weighed: requests that wait, the brake's counts,
-/// the allocator's gaps.
+/// entries (the default) may take 10, and the rest is for what is not weighed: requests that wait, the counts of the
+/// rate limit, the allocator's gaps.
 ///
 /// The verdict on a token of 1 KiB, with twelve headers, takes about 3 KiB: the token, its claims, the other headers. Its
 /// session's cookie takes 1 KiB more.
-pub(crate) const BYTES_PER_ENTRY: usize = 10 << 10;
+const BYTES_PER_ENTRY: usize = 10 << 10;
 
-/// What the allocator adds to each block.
-pub(crate) const BLOCK_BYTES: usize = 8;
+/// How many entries, and how many bytes of them, a cache of verdicts or of sessions may have.
+pub(crate) fn bounds(config: &Config) -> (usize, usize) {
+    let entries = config.cache.local_entries;
+    let bytes = entries.saturating_mul(BYTES_PER_ENTRY);
+    (entries, if config.session.issue.is_some() { bytes / 2 } else { bytes })
+}
 
 /// What an entry takes in list and table, beside itself and its key: two links, up to three places of the table, two
 /// blocks.
@@ -182,16 +187,6 @@ impl Eq for CacheKey {}
 impl<'a> Borrow<dyn Named + 'a> for CacheKey {
     fn borrow(&self) -> &(dyn Named + 'a) {
         self
-    }
-}
-
-/// What a value takes in a cache, in bytes, roughly.
-pub(crate) trait Weigh {
-    fn weight(&self) -> usize;
-
-    /// Whether this very copy of a token is in that weight.
-    fn holds(&self, _token: &Token) -> bool {
-        false
     }
 }
 

@@ -10,10 +10,10 @@
 //! Entry: version, kind, end of its freshness (8 bytes), when authentik vouched (8), its end (8), fingerprint (32), token
 //! length (4), token, claims, HMAC (32).
 
-use crate::authn::cache::fingerprint::{Fingerprint, ProviderKeys};
 use crate::authn::env::Host;
 use crate::authn::fault::{Grant, Rejection};
 use crate::authn::jwt::verifier::{self, VerifiedIdentity};
+use crate::authn::provider::fingerprint::{Fingerprint, ProviderKeys};
 use crate::base::mac;
 use crate::base::time::Timestamp;
 use crate::base::token::Token;

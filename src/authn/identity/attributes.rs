@@ -110,6 +110,8 @@ impl UnownedNames {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use serde_json::json;
 
     use super::*;
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn an_additional_authorization_takes_the_place_of_the_basic_one() {
         let mut config = config(&json!([]));
-        config.providers[0].basic_auth = Some(BasicAuth {
+        Rc::get_mut(&mut config.providers[0]).unwrap().basic_auth = Some(BasicAuth {
             user_attribute: "u".to_owned(),
             password_attribute: "p".to_owned(),
             send_empty_password: true,

@@ -34,7 +34,7 @@ const MAX_RETURN_URL_BYTES: usize = 2048;
 
 /// A request of the login flow.
 #[derive(Debug)]
-pub(crate) enum Visit {
+pub(crate) enum Endpoint {
     /// `/outpost.goauthentik.io/ping`
     Ping,
     /// `/outpost.goauthentik.io/start?rd=…`
@@ -56,7 +56,7 @@ pub(crate) struct Callback {
 }
 
 /// Whether a request belongs to the login flow, and which part of it is.
-pub(crate) fn visit(view: &RequestView<'_>) -> Option<Visit> {
+pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
     let (path, query) = match view.target.iter().position(|byte| *byte == b'?') {
         Some(end) => view.target.split_at_checked(end)?,
         None => (view.target, &b""[..]),
@@ -73,20 +73,20 @@ pub(crate) fn visit(view: &RequestView<'_>) -> Option<Visit> {
     };
     let is_marked = |mark: &str| parameter(mark).as_deref() == Some("true");
     let callback = || {
-        Visit::Callback(Callback {
+        Endpoint::Callback(Callback {
             code: parameter("code").filter(|code| is_code(code)).map(Secret::new),
             state: parameter("state"),
             is_error: parameter("error").is_some(),
         })
     };
     match path.strip_prefix(OUTPOST_PATH.as_bytes()) {
-        Some(b"/ping") => Some(Visit::Ping),
-        Some(b"/start") => Some(Visit::Start { return_to: parameter("rd") }),
+        Some(b"/ping") => Some(Endpoint::Ping),
+        Some(b"/start") => Some(Endpoint::Start { return_to: parameter("rd") }),
         Some(b"/callback") => Some(callback()),
-        Some(b"/sign_out") => Some(Visit::SignOut),
-        Some(_) if is_outpost => Some(Visit::Unknown),
+        Some(b"/sign_out") => Some(Endpoint::SignOut),
+        Some(_) if is_outpost => Some(Endpoint::Unknown),
         Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
-        Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),
+        Some(_) | None if is_marked("X-authentik-logout") => Some(Endpoint::SignOut),
         Some(_) | None => None,
     }
 }

@@ -2,24 +2,25 @@
 //!
 //! Owns: who is asked, in what order, and what each answer means for the credential. Each step consumes the stage
 //! before it, so that none runs twice.
-//! Must not: know of requests (one inquiry serves all that wait for it), send, or remember anything.
+//! Must not: know of requests (one verification serves all that wait for it), send, or remember anything.
 
 use crate::authn::authentik::{self, Answer, Call, Exchanged, Introspected};
-use crate::authn::cache::jwks::{Activity, KeyRing};
+use crate::authn::cache::verdicts::Outcome;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};
 use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
 use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
 use crate::base::secret::Secret;
 use crate::base::token::Token;
 use crate::config::{BearerVerification, Config, Provider};
 
-/// What an inquiry may look at.
+/// What a verification may look at.
 pub(crate) struct Facts<'a> {
     pub(crate) config: &'a Config,
     pub(crate) provider: &'a Provider,
-    pub(crate) keyring: &'a KeyRing,
+    pub(crate) key_ring: &'a KeyRing,
     pub(crate) env: &'a Env<'a>,
 }
 
@@ -53,7 +54,7 @@ enum Source {
     TokenEndpoint,
 }
 
-/// What an inquiry waits for, with what it needs to go on.
+/// What a verification waits for, with what it needs to go on.
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// The token endpoint's answer. `nonce`: what the token of a login must have.
@@ -66,16 +67,13 @@ pub(crate) enum Stage {
 
 /// What comes next.
 pub(crate) enum Progress {
-    /// The inquiry is over.
+    /// The verification is over.
     Done(Outcome),
     /// This call is to be sent; its answer goes to [`Stage::answered`].
     Ask(Call, Stage),
     /// The provider's keys are wanted; [`Stage::answered`] is not for this one, [`Stage::keys_fetched`] is.
     AwaitKeys(Stage),
 }
-
-/// What authentik, or the filter in its name, says of a credential.
-pub(crate) type Outcome = Result<Result<VerifiedIdentity, Rejection>, Fault>;
 
 /// Begins: asks authentik, or judges at once what can be judged without it.
 pub(crate) fn begin(credential: &Credential<'_>, facts: &Facts<'_>) -> Progress {
@@ -151,7 +149,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
     if verification == BearerVerification::Introspection {
         return introspect(token, facts);
     }
-    let Some(keys) = facts.keyring.current(facts.env.now, &facts.config.jwks) else {
+    let Some(keys) = facts.key_ring.current(facts.env.now, &facts.config.jwks) else {
         return await_keys(token, facts);
     };
     let verified = match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
@@ -170,7 +168,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         {
             introspect(token, facts)
         }
-        Err(rejection) => Progress::Done(match facts.keyring.last_fault() {
+        Err(rejection) => Progress::Done(match facts.key_ring.last_fault() {
             // The key may be a new one, and authentik cannot say: that is not the client's fault.
             Some(fault) if rejection == TokenRejection::UnknownKey => Err(fault),
             Some(_) | None => rejected(rejection, token.source),
@@ -181,7 +179,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
 impl Facts<'_> {
     /// Whether newer keys may come: they are being fetched, here or by another worker, or may be.
     fn may_await_keys(&self) -> bool {
-        self.keyring.activity() != Activity::Idle || self.keyring.may_fetch(self.env.now, &self.config.jwks)
+        self.key_ring.activity() != Activity::Idle || self.key_ring.may_fetch(self.env.now, &self.config.jwks)
     }
 }
 
@@ -189,7 +187,7 @@ fn await_keys(token: Candidate, facts: &Facts<'_>) -> Progress {
     if facts.may_await_keys() {
         Progress::AwaitKeys(Stage::Keys(token))
     } else {
-        Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))
+        Progress::Done(Err(facts.key_ring.last_fault().unwrap_or(Fault::NoKeys)))
     }
 }
 

@@ -100,6 +100,7 @@ impl Core {
         let decision = self
             .authenticator
             .authenticate(&self.host.env(), self.last_id, &block)
+            .decided()
             .expect("the keys are there, and nobody else is asked");
         let decision = match decision {
             reply::Decision::Forward(forward) => {

@@ -6,9 +6,9 @@
 //! A lease that is forged can delay a fetch by at most [`MAX_LEASE_SECONDS`].
 //! Must not: fetch, or decide whether keys are wanted.
 
-use crate::authn::cache::fingerprint::ProviderKeys;
 use crate::authn::env::Host;
 use crate::authn::jwt::jwk::KeySet;
+use crate::authn::provider::fingerprint::ProviderKeys;
 use crate::base::mac;
 use crate::base::time::Timestamp;
 

@@ -5,10 +5,9 @@
 
 use core::fmt::Write as _;
 
-use crate::authn::directory::ProviderId;
 use crate::authn::request::credential::Credential;
 use crate::base::mac::{self, Mac};
-use crate::config::{Config, Provider};
+use crate::config::{Config, Provider, ProviderId};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
