@@ -268,9 +268,8 @@ fn read_config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let count = entries.len();
     let providers: Vec<_> = entries
         .into_iter()
-        .filter_map(|entry| {
-            read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings).map(Rc::new)
-        })
+        .filter_map(|entry| read_provider(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings))
+        .map(Rc::new)
         .collect();
     check_distinct(&root, &providers);
     let cache = read_cache(root.object("cache"));

@@ -48,9 +48,8 @@ impl<T: Clone> Directory<T> {
             let entry = Entry { scheme: settings.external_host.scheme, provider: provider.clone() };
             match (settings.mode, &settings.cookie_domain) {
                 (Mode::ForwardDomain, Some(domain)) => {
-                    let place =
-                        domains.partition_point(|(other, _): &(String, _)| other.len() >= domain.len());
-                    domains.insert(place, (domain.clone(), entry));
+                    let is_longer = |(other, _): &(String, _)| other.len() >= domain.len();
+                    domains.insert(domains.partition_point(is_longer), (domain.clone(), entry));
                 }
                 (Mode::ForwardDomain, None) => {}
                 (Mode::Proxy | Mode::ForwardSingle, _) => {

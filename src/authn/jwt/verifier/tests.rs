@@ -1,5 +1,7 @@
 //! Tokens that a real authentik issued, and what is wrong with others.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jwt_compact::AlgorithmExt as _;
@@ -291,7 +293,7 @@ fn an_introspected_token_is_of_this_client_unless_the_provider_federates() {
         let mut body = json!({"active": true, "sub": "1", "preferred_username": "alice", "exp": 200});
         body.as_object_mut().unwrap().extend(recipient.as_object().unwrap().clone());
         for federates in [false, true] {
-            std::rc::Rc::get_mut(&mut config.providers[0]).unwrap().federated_bearer = federates;
+            Rc::get_mut(&mut config.providers[0]).unwrap().federated_bearer = federates;
             let (token, body) = (Token::new("opaque".to_owned()), body.to_string());
             let verified = introspected(&token, body.as_bytes(), &config.providers[0], &config, &env);
             assert_eq!(verified.is_ok(), is_ours || federates, "{body}, federates: {federates}");
