@@ -2,7 +2,7 @@
 //! `verify_signature`. HS256 is jwt-compact's own.
 //!
 //! Owns: which algorithms of public keys exist here, and the forms in which the host takes keys and signatures.
-//! Must not: choose a key or an algorithm by what a token says. That is [`super::jwks`]'s, by the key.
+//! Must not: choose a key or an algorithm by what a token says. That is [`super::jwk`]'s, by the key.
 
 use core::cell::Cell;
 use core::convert::Infallible;
