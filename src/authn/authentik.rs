@@ -1,8 +1,8 @@
 //! authentik's endpoints, each as a pair: build the call, read the answer. No I/O.
 //!
-//! Owns: what authentik is told and how its answers are understood; refusals of authentik and failures of authentik
-//! are told apart here and nowhere else. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal,
-//! everything else is a failure: authentik answers a POST with 405 when its database is down.
+//! Owns: the content of each call and the meaning of each answer. Only this file distinguishes refusals and failures of
+//! authentik. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal, everything else is a failure:
+//! authentik answers a POST with 405 when its database is down.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -80,7 +80,7 @@ pub enum NotSent {
 pub(crate) enum Exchanged {
     /// `access_token` and, where it came, `id_token`.
     Tokens(Token, Option<Secret<String>>),
-    /// `invalid_grant`: a wrong password, an unknown user, a policy that denies; they cannot be told apart.
+    /// `invalid_grant`: a wrong password, an unknown user, or a policy that denies. authentik does not say which.
     Refused,
 }
 
@@ -89,7 +89,7 @@ pub(crate) enum Exchanged {
 pub(crate) enum Introspected<'a> {
     /// `active` is true; this is the whole answer.
     Active(&'a [u8]),
-    /// `active` is false, or a wrong client secret: they cannot be told apart.
+    /// `active` is false, or the client secret is wrong. authentik does not say which.
     Inactive,
 }
 

@@ -1,6 +1,6 @@
 //! What went wrong, by whose fault: [`Rejection`] is the client's, [`Fault`] is authentik's or ours.
 //!
-//! Owns: the words for the log. Must not: be told to the client in these words.
+//! Owns: the reasons for the log. Must not: reach the client.
 
 use core::fmt;
 use std::rc::Rc;
@@ -9,22 +9,22 @@ use crate::authn::identity::Incomplete;
 use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Unusable;
 
-/// The client is not let in.
+/// The client gets no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     /// There is no credential.
     NoCredential,
-    /// What is there is no credential.
+    /// The credential is malformed.
     Unusable(Unusable),
     /// authentik's token endpoint refused the grant (`invalid_grant`).
     Refused(Grant),
     /// authentik has ended the session that the cookie stands for.
     SessionEnded,
-    /// The token does not stand.
+    /// The token is not valid.
     Token(TokenRejection),
     /// authentik says that the token is not active.
     Inactive,
-    /// A browser's login did not end well.
+    /// A browser's login failed.
     LoginFailed(LoginFailure),
     /// A path of the outpost that does not exist.
     NotFound,

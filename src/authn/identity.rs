@@ -1,7 +1,7 @@
-//! From authentik's claims to what the application is told.
+//! From authentik's claims to the headers for the application.
 //!
 //! Owns: [`Identity`] (ready-made headers), and the rules for the twelve headers.
-//! What a user's attributes set is [`super::attributes`]' business.
+//! What a user's attributes set is [`attributes`]' business.
 //! Must not: believe claims that come without a [`VerifiedIdentity`].
 
 pub(crate) mod attributes;

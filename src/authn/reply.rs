@@ -203,8 +203,8 @@ const CACHE_FIELDS: [&[u8]; 3] = [b"cache-control", b"cdn-cache-control", b"surr
 
 /// Whether shared caches may keep a response with these headers: no cookie belongs there. Headers that cannot be read are no
 /// reason to set one. After a request with `Authorization` a shared cache keeps only what says `public`, `s-maxage` or
-/// `must-revalidate` (RFC 9111 §3.5). After any other it may keep whatever says neither `private` nor `no-store` (§3):
-/// `Expires`, `Last-Modified` or the status alone are enough for it (§4.2.2).
+/// `must-revalidate` (RFC 9111 §3.5). After any other it may keep whatever says neither `private` nor `no-store` (RFC
+/// 9111 §3): `Expires`, `Last-Modified` or the status alone are enough for it (RFC 9111 §4.2.2).
 pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
     let Some(Ok(pairs)) = headers.pairs().map(Iterator::collect::<Result<Vec<_>, MalformedBlock>>) else {
         return true;
@@ -278,7 +278,7 @@ const fn redirect_level(rejection: Rejection) -> log::Level {
     }
 }
 
-/// The outpost's sign of life.
+/// Health check of the outpost.
 pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
     Decision::Reply(Reply {
         status: 204,

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Sessions`] (what this worker has opened), whose credential a session is, and the cookies of a response. What a
 //! session *is* belongs to [`crate::authn::session`].
-//! Must not: decide what a request with a session is told.
+//! Must not: decide what becomes of a request with a session.
 
 use std::rc::Rc;
 
@@ -136,7 +136,7 @@ pub(crate) fn renewed_cookie(request: Request<'_>, session: &Session) -> Option<
     keys.session.set(&sealed.value, sealed.expires.since(now), &request.view.cookies)
 }
 
-/// What a session for this identity, vouched for because of this credential, comes from. The token is in the session
+/// The origin of a session for this identity and credential. The token is in the session
 /// anyway: a fingerprint of it would say nothing more, and cost as much as checking its signature.
 fn origin(identity: &Identity, credential: &Credential<'_>, keys: &SealingKeys) -> Origin {
     if is_token_of(identity, credential) {

@@ -14,7 +14,7 @@ use crate::authn::session::content::Session;
 pub enum Step {
     /// The end.
     Decided(Decision),
-    /// It waits for authentik; [`Authenticator::next_ready`] names it when its verdict is there.
+    /// It waits for authentik; [`super::Authenticator::next_ready`] names it when its verdict is there.
     Waiting,
 }
 

@@ -1,4 +1,4 @@
-//! What is known of a credential once somebody has judged it.
+//! The verdict on a credential.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use crate::authn::policy;
 use crate::base::token::Token;
 use crate::base::weight::Weigh;
 
-/// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
+/// The result of a verification. [`super::policy`] decides whether the request is forwarded.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// authentik vouches for this user.
@@ -33,7 +33,7 @@ pub(crate) const fn in_policy(known: Option<&Result<Verdict, Fault>>) -> policy:
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
     pub(crate) rejection: Rejection,
-    /// Whether authentik vouched for the credential before: then it is no guess, however often it comes.
+    /// Whether authentik accepted the credential before. Then it is not counted as a guess.
     pub(crate) was_good: bool,
 }
 

@@ -3,7 +3,7 @@
 //! Owns: [`Verification`], which takes each pending verification from step to step: its call, its keys, its place in the
 //! rate limit. The steps themselves are [`pending`]'s, who waits is [`single_flight`]'s, how many calls are out is
 //! [`limit`]'s.
-//! Must not: say what a request is told, or know why it asks.
+//! Must not: decide what becomes of a request, or know why it asks.
 
 pub(crate) mod key_fetch;
 pub(crate) mod limit;

@@ -56,7 +56,7 @@ impl HttpFilter {
         forbidden.is_some_and(|names| host::remove_trailers(&names).is_ok())
     }
 
-    /// Body and trailers wait for the decision too, whatever Envoy is told about stopping at headers.
+    /// Body and trailers wait for the decision too, also with `allow_on_headers_stop_iteration`.
     fn follow(&self) -> Action {
         match self.stream.phase.get() {
             Phase::Forwarded => Action::Continue,

@@ -19,11 +19,11 @@ use crate::authn::reply::{self, Decision};
 use crate::authn::request::view::HeaderBlock;
 use crate::authn::{Authenticator, RequestId, Step, Ticket};
 
-/// Decisions wait that one callback had no room for.
+/// Tick interval while decisions are left over from a callback.
 const AT_ONCE: Duration = Duration::from_millis(1);
-/// The first tick fetches keys, and others look whether another worker has fetched what a request waits for.
+/// Tick interval at the start, and while a request waits for keys that another worker fetches.
 const SOON: Duration = Duration::from_millis(20);
-/// Whether keys are due is looked at this often.
+/// Tick interval otherwise: the schedule of key sets needs no more.
 const AT_EASE: Duration = Duration::from_secs(1);
 
 /// Most decisions that one callback applies. Envoy sends the replies after the callback, each within the one before it

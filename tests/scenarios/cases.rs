@@ -131,7 +131,7 @@ on_both! {
         }
     }
 
-    /// §2.4, last row: as C if that is known without a call, else as it came; authentik is never asked.
+    /// §2.4, open paths: as C if that is known without a call, else unchanged. authentik is never asked.
     fn unauthenticated_paths(start) {
         let provider = json!({"skip_path_regex": "^/public"});
         let mut subject = start(&configuration(&provider, &json!({})));
@@ -156,7 +156,7 @@ on_both! {
         assert_eq!((own.header("x-authentik-username"), own.header("authorization")), (None, Some("Bearer opaque")));
     }
 
-    /// §3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
+    /// §3.3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
     /// the client chooses it.
     fn unauthenticated_paths_in_domain_mode(start) {
         let domain = json!({
@@ -214,7 +214,7 @@ on_both! {
         }
     }
 
-    /// §2.4 and §3: too odd a path is never unauthenticated, and the query is never matched.
+    /// §3.3: a path that is not in normal form is never open, and the query is never matched.
     fn odd_paths_need_authentication(start) {
         let mut subject = start(&configuration(&json!({"skip_path_regex": "public"}), &json!({})));
         for path in [
@@ -227,7 +227,7 @@ on_both! {
         assert_eq!(subject.send(&request(&[(":path", "/a/public/b")])).unwrap().status(), 200, "searched, not anchored");
     }
 
-    /// §2.7: who can be redirected, and in which words the others are told.
+    /// §2.7: only navigations are redirected; the body of a reply follows `Accept`.
     fn replies_follow_accept(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let mut tell = |headers: &[(&str, &str)]| subject.send(&request(headers)).unwrap();
@@ -254,7 +254,7 @@ on_both! {
         assert_eq!(grpc_status, Some(16));
     }
 
-    /// §2.7: only a Bearer is told that its token is the problem, and nobody why.
+    /// §2.7: only the Bearer challenge has `error="invalid_token"`; no reply has the reason.
     fn challenges_tell_nothing_more(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let mut bodies = Vec::new();
@@ -355,7 +355,7 @@ on_both! {
         }
     }
 
-    /// §2.7: a preflight is nobody's, and takes no credential along that authentik vouched for.
+    /// §2.7: a preflight has no identity, and a credential known to be valid is removed from it.
     fn a_preflight_is_nobodys(start) {
         let rest = json!({"allow_cors_preflight": true});
         let mut subject = start(&configuration(&json!({}), &rest));
@@ -386,7 +386,7 @@ on_both! {
         assert_eq!(names, ["x-authentik-meta-app", "x-authentik-username"]);
     }
 
-    /// §3: several providers by host, and a host that is nobody's.
+    /// §3.2: the host selects the provider; an unknown host is 400.
     fn providers_by_host(start) {
         let provider = |slug: &str, host: &str| json!({
             "assigned_application_slug": slug, "client_id": format!("{slug}-id"), "client_secret": "s",
@@ -410,7 +410,7 @@ on_both! {
         }
     }
 
-    /// §4: a verdict lives for its TTL, a refusal for the shorter one, a fault not at all.
+    /// §4.3: a verdict lives for its TTL, a refusal for the shorter one, a fault not at all.
     fn verdicts_live_as_long_as_they_may(start) {
         let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 60, "negative_ttl_seconds": 10}})));
         let good = request(&[("authorization", &basic("alice", PASSWORD))]);
@@ -438,7 +438,7 @@ on_both! {
         assert!(subject.send(&bad).is_none(), "asked again after the negative TTL");
     }
 
-    /// §2.3: a fault of the configuration is no client's fault.
+    /// §2.3: a wrong configuration is 503, not 401.
     fn an_issued_token_that_does_not_verify_is_a_fault(start) {
         for changes in [json!({"iss": "https://elsewhere.test/"}), json!({"aud": "other"}), json!({"exp": 1}), json!({"exp": null})] {
             let mut subject = start(&configuration(&json!({}), &json!({})));
@@ -502,7 +502,7 @@ on_both! {
         assert_eq!(told.header("x-authentik-jwt"), Some("a.b.c.d.e"));
     }
 
-    /// §3: while authentik fails, a known good credential may go on for stale_seconds, and only then.
+    /// §4.3: while authentik fails, and only then, a known valid credential passes for stale_seconds.
     fn stale_verdicts_bridge_an_outage(start) {
         let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 10, "stale_seconds": 50}})));
         let good = request(&[("authorization", &basic("alice", PASSWORD))]);
@@ -564,7 +564,7 @@ on_both! {
         assert_eq!(off.send(&foreign(json!({}))).expect("authentik is not asked").status(), 401);
     }
 
-    /// §2.7: after too many refusals, more guesses are not passed on; a good credential that is known is.
+    /// §4.7: after too many refusals, unknown credentials are not passed on. A known valid one is accepted.
     fn guessing_is_braked(start) {
         for (intercept, braked) in [(true, 429), (false, 302)] {
             let provider = json!({"intercept_header_auth": intercept});

@@ -70,7 +70,7 @@ impl Slots {
         Some((entry.verdict(now)?, entry.times.fresh_until))
     }
 
-    /// Whether some worker was told no so lately that no older good verdict may go on without authentik.
+    /// Whether a worker has seen a refusal so recently that no stale verdict may be used.
     pub(crate) fn remembers_refusal(
         &self,
         fingerprint: &Fingerprint,

@@ -22,14 +22,14 @@ use crate::authn::verdict::{Refusal, Verdict};
 use crate::base::time::Timestamp;
 use crate::config::{self, BearerVerification, Config};
 
-/// What authentik, or the filter in its name, says of a credential.
+/// The result of a verification, by authentik or by the filter itself.
 pub(crate) type Outcome = Result<Result<VerifiedIdentity, Rejection>, Fault>;
 
-/// What one worker remembers under one configuration.
+/// The verdict cache of one worker under one configuration.
 pub(crate) struct Verdicts {
     config: Rc<Config>,
     good: Cache<Verdict>,
-    /// Refusals have a cache of their own: any number of guesses takes no good verdict's place.
+    /// Refusals have a cache of their own, so that guesses evict no valid verdict.
     refusals: Cache<Refusal>,
     slots: Slots,
 }
@@ -211,8 +211,8 @@ impl Verdicts {
         Ok(verdict)
     }
 
-    /// What was known before goes on while authentik fails, for `cache.stale_seconds`, unless another worker has been told
-    /// no since. Nothing else is bridged: what clients cause would let them keep a credential alive.
+    /// A stale verdict is used while authentik fails, for `cache.stale_seconds`, unless another worker has seen a refusal
+    /// since. Other faults are not bridged: clients could cause them to keep a credential valid.
     fn bridge(&self, env: &Env<'_>, miss: &Miss, fault: Fault) -> Result<Verdict, Fault> {
         if !fault.is_outage() || self.is_refused_elsewhere(env, miss) {
             return Err(fault);
@@ -226,8 +226,8 @@ impl Verdicts {
             && self.slots.remembers_refusal(&miss.fingerprint(), keys, env.host, env.now)
     }
 
-    /// Whether a session whose token authentik cannot confirm now goes on: for as long past its interval as every other
-    /// verdict, unless a worker has been told no.
+    /// Whether a session stays valid while authentik cannot confirm its token: for as long past its interval as any other
+    /// verdict, unless a worker has seen a refusal.
     pub(crate) fn is_session_bridged(
         &self,
         env: &Env<'_>,
@@ -258,8 +258,8 @@ impl Verdicts {
         cache.ttl_seconds.max(settings.revalidate_seconds).saturating_add(cache.stale_seconds)
     }
 
-    /// Whether this is no guess: authentik vouched for this very credential before, however long ago, or it came out of
-    /// a box that only we can seal.
+    /// Whether the credential is not counted as a guess: authentik accepted it before, however long ago, or it came out of
+    /// a sealed value.
     pub(crate) fn was_good(&self, miss: &Miss) -> bool {
         matches!(miss.kind, Kind::Session | Kind::Code)
             || self.good.last(&miss.key).is_some()

@@ -2,7 +2,7 @@
 //!
 //! Owns: `additionalHeaders`, Send-HTTP-Basic and `host_header` as authentik's outpost has them, and the warning about
 //! names that a client could send as well.
-//! Must not: set an identity header, the seal, or what frames or routes the request ([`headers::name_for_attribute`]).
+//! Must not: set an identity header, the seal, or what frames or routes the request ([`header::name_for_attribute`]).
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -108,7 +108,7 @@ impl KeySet {
         match (fitting.next(), fitting.next(), kid) {
             (Some(key), None, _) => Ok(Choice::Key(&key.public)),
             (None, _, Some(_)) => Err(NoChoice::Algorithm),
-            // None at all, or several that cannot be told apart.
+            // No key, or several that nothing distinguishes.
             (None, _, None) | (Some(_), Some(_), _) => Err(NoChoice::Key),
         }
     }

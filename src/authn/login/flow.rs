@@ -1,6 +1,6 @@
 //! The browser's login flow as it happens: start, callback, sign-out.
 //!
-//! Owns: what a browser is told at each turn, with which cookies. The turns themselves are [`super::state`]'s values.
+//! Owns: the reply to each step, with its cookies. The values of the steps are [`super::state`]'s.
 //! Must not: let a request through. At the end of a login the browser comes back with a session, like any other.
 
 use serde::Serialize;

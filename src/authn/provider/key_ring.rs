@@ -1,7 +1,7 @@
 //! One provider's keys over time: when they may be used, when they may be fetched.
 //!
 //! Owns: the schedule, the pause after a failed fetch, and the bound on fetches that clients can cause.
-//! Must not: fetch. It says whether it is time; [`super::key_fetches`] does.
+//! Must not: fetch. It says whether it is time; [`crate::authn::verification::key_fetch`] fetches.
 
 use crate::authn::fault::Fault;
 use crate::authn::jwt::jwk::KeySet;
@@ -15,7 +15,7 @@ const GRACE_SECONDS: u64 = 3600;
 const FIRST_PAUSE_SECONDS: u64 = 1;
 /// The longest pause, the random part included.
 const LONGEST_PAUSE_SECONDS: u64 = 60;
-/// A failing fetch is told to the operator once in this time.
+/// A failing fetch is logged once in this time.
 const TELL_SECONDS: u64 = 60;
 
 /// A provider's keys.
@@ -127,7 +127,7 @@ impl KeyRing {
         self.activity = Activity::Idle;
     }
 
-    /// Whether a failed fetch is to be told to the operator now.
+    /// Whether a failed fetch is to be logged now.
     pub(crate) fn is_to_be_told(&mut self, now: Timestamp) -> bool {
         let is_to_be_told = self.last_told.is_none_or(|last| now.since(last) >= TELL_SECONDS);
         if is_to_be_told {

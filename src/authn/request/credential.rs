@@ -215,12 +215,12 @@ fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
     Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
 }
 
-/// Whether anything in the header could be read as a token that `is_told` knows, however the header is spelt: it is
-/// asked for every word of the value, and for the password of every Basic credential. Good or not does not matter here.
+/// Whether any part of the header is a token for which `is_told` is true, in any spelling of the header: every word of
+/// the value, and the password of every Basic credential. The token need not be valid.
 pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -> bool) -> bool {
     let value = match authorization {
         Authorization::None => return false,
-        // Which of them the application would read is anybody's guess.
+        // Applications differ in which of them they read.
         Authorization::Several => return true,
         Authorization::One(value) => value,
     };

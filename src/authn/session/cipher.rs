@@ -1,7 +1,7 @@
-//! Sealed boxes: what a browser carries for us and can neither read nor change.
+//! Sealed values: data that a browser carries for the filter and can neither read nor change.
 //!
-//! Owns: the keys derived from a provider's cookie secrets, the AEAD (XChaCha20-Poly1305, random nonces), and what a box
-//! is bound to: its purpose and its provider, each with its length, so that no box opens where another belongs.
+//! Owns: the keys derived from a provider's cookie secrets, the AEAD (XChaCha20-Poly1305, random nonces), and the
+//! associated data: purpose and provider, each with its length, so that no value opens in the place of another.
 //! Must not: know what is inside.
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ use crate::config::{Mode, Provider};
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 
-/// What a box is for.
+/// What a sealed value is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// The session cookie.
@@ -28,7 +28,7 @@ pub enum Purpose {
     State,
 }
 
-/// A provider's keys for boxes. Every replica with the same cookie secret has the same.
+/// A provider's keys for sealed values. Replicas with the same cookie secret have the same keys.
 pub struct SealingKeys {
     /// The first seals, all open.
     ciphers: Vec<XChaCha20Poly1305>,
@@ -37,7 +37,7 @@ pub struct SealingKeys {
     bound_to: BoundTo,
 }
 
-/// What a box is bound to, for each purpose.
+/// The associated data of each purpose.
 struct BoundTo {
     session: Vec<u8>,
     login: Vec<u8>,
@@ -74,7 +74,7 @@ impl SealingKeys {
         Some(Self { ciphers, fingerprints, bound_to })
     }
 
-    /// A box that any replica can open. `None`: there is no randomness to be had.
+    /// Seals a value, so that any replica can open it. `None`: the host has no randomness.
     pub fn seal(&self, purpose: Purpose, content: &[u8], host: &dyn Host) -> Option<String> {
         let mut sealed = Vec::with_capacity(content.len().saturating_add(NONCE_BYTES + TAG_BYTES));
         sealed.resize(NONCE_BYTES, 0);
@@ -89,14 +89,14 @@ impl SealingKeys {
         Some(BASE64_URL_SAFE_NO_PAD.encode(&sealed))
     }
 
-    /// What is in a box. `None`: it is not ours, not for this, or not whole.
+    /// Opens a sealed value. `None`: another key, purpose or provider, or changed bytes.
     pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
         let (content, tag) = content.split_last_chunk_mut::<TAG_BYTES>()?;
         let (nonce, tag, length) = (XNonce::from(*nonce), Tag::from(*tag), content.len());
         let aad = self.bound_to(purpose);
-        // A cipher checks the tag before it changes anything: the next one finds the box as it was.
+        // A cipher checks the tag before it changes the buffer, so the next one finds it unchanged.
         let opens =
             |cipher: &XChaCha20Poly1305| cipher.decrypt_in_place_detached(&nonce, aad, content, &tag).is_ok();
         if !self.ciphers.iter().any(opens) {

@@ -1,8 +1,8 @@
-//! Tokens as a box holds them: decoded. In base64url inside a box that is base64url itself, four bytes of a token would
-//! be more than five of a cookie, in every request.
+//! Tokens inside a sealed cookie: decoded. The cookie is base64url itself, so four bytes of an encoded token would take
+//! more than five bytes of it, in every request.
 //!
-//! Must not: change a token. What comes out is what went in, to the byte; one that its parts do not make again is kept as it
-//! is.
+//! Must not: change a token. Unpacking returns the same bytes. A token that its decoded parts do not reproduce is kept as
+//! it is.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,7 +1,7 @@
 //! The session: a sealed cookie that stands for an identity. Nothing is stored; any replica opens it.
 //!
 //! Owns: what a session says, how long it lasts, and what in it makes an identity again.
-//! Must not: decide when a session is used or set ([`super::Authenticator`] does), or treat a cookie that does not open as
+//! Must not: decide when a session is used or set ([`crate::authn::sessions`] does), or treat a cookie that does not open as
 //! an error.
 
 use std::rc::Rc;
@@ -61,13 +61,13 @@ pub(crate) enum Origin {
     Credential([u8; 32]),
 }
 
-/// What is inside the box, behind the tokens, packed, and a line feed: this as JSON, which has no line feed of its own. Short
-/// names: every byte goes to and fro with every request.
+/// The sealed content: the packed tokens, a line feed, and this as JSON, which has no line feed of its own. The names are
+/// short, since the cookie travels with every request.
 #[derive(Serialize, Deserialize)]
 struct Legend<'a> {
     /// `expires`
     e: u64,
-    /// When authentik last vouched for the token.
+    /// When authentik last confirmed the token.
     c: u64,
     /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ struct Legend<'a> {
     i: Option<Packed>,
 }
 
-/// Room for the legend where the token shows the claims itself.
+/// Size of these fields if the token itself shows the claims.
 const USUAL_LEGEND_BYTES: usize = 128;
 
 /// A session as it is sent to a client.
@@ -215,7 +215,7 @@ mod tests {
     use crate::authn::cache::shared::tests::at;
     use crate::authn::session::cipher::tests::Counter;
 
-    /// What comes out of a box with this token, these claims beside it, origin and ID token: those four, as text.
+    /// Seals and opens a session with this token, claims, origin and ID token. Returns the four as text.
     fn through_a_box(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
         let configuration = json!({
             "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},

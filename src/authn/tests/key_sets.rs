@@ -26,7 +26,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// What requests are told whose verdict is there.
+    /// Decides the requests whose verdict is there: their status codes.
     fn told(&mut self, env: &Env<'_>) -> Vec<(RequestId, u16)> {
         let mut told = Vec::new();
         while let Some(id) = self.core.next_ready() {

@@ -66,7 +66,7 @@ fn follow(provider: &Provider, config: &Config, env: &Env<'_>, longest_wait: Opt
         return resume;
     };
     if longest_wait >= config.authentik.timeout.as_secs().saturating_add(LEASE_SECONDS) {
-        // The key may be a new one: who waited for it in vain is told so, and not that the token is bad.
+        // The key may be new, so the reply is 503 and not 401.
         provider.key_ring.borrow_mut().stop_following(Some(Fault::NoKeys));
         return resume;
     }

@@ -20,7 +20,7 @@ pub(crate) enum Priority {
     Keys,
     /// A session, a login or a credential that was good before.
     Known,
-    /// A credential that nobody has vouched for.
+    /// A credential that was not valid before.
     Unknown,
 }
 

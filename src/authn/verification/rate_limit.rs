@@ -19,7 +19,7 @@ use crate::config::{self, ProviderId};
 /// Most names and most addresses that are counted at one time; the longest unused are forgotten first.
 const MAX_COUNTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
-/// Who tries a credential that nobody has vouched for.
+/// Whose refused credentials are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Attempt {
     pub(crate) provider: ProviderId,
@@ -39,7 +39,7 @@ struct Count {
 
 /// The counts of one worker.
 ///
-/// Where the source address is the client's own, a attempt limits himself: his failures count per user name *and* address.
+/// Where the source address is the client's own, failures count per user name *and* address.
 /// Then `failures_per_user` bounds what all addresses together may cost one user name, and what all names together may cost
 /// one address. Where it is not, the user name alone counts.
 pub(crate) struct RateLimit {
