@@ -143,7 +143,7 @@ impl Authenticator {
             Ok(Some(credential)) => (Some(credential), Presented::Credential, Rejection::NoCredential),
             Ok(None) if request.has_ended_session => (None, Presented::Absent, Rejection::SessionEnded),
             Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
-            Err(malformed) => (None, Presented::Malformed, Rejection::Unusable(malformed)),
+            Err(malformed) => (None, Presented::Malformed, Rejection::Malformed(malformed)),
         };
         let standing = sessions::standing(request, path, session.as_deref(), credential.as_ref());
         // Where nobody is asked, the credential counts if it is known.

@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_authentik_refuses_is_told_apart() {
+    fn refusals_of_authentik_have_distinct_reasons() {
         let exchange = |error: &str| {
             let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}").into_bytes();
             let answer = Answer::Response { status: 400, retry_after: None, body: Secret::new(body) };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::authn::identity::Incomplete;
 use crate::authn::jwt::rejection::TokenRejection;
-use crate::authn::request::credential::Unusable;
+use crate::authn::request::credential::Malformed;
 
 /// The client gets no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Rejection {
     /// There is no credential.
     NoCredential,
     /// The credential is malformed.
-    Unusable(Unusable),
+    Malformed(Malformed),
     /// authentik's token endpoint refused the grant (`invalid_grant`).
     Refused(Grant),
     /// authentik has ended the session that the cookie stands for.
@@ -54,7 +54,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredential => formatter.write_str("no credential"),
-            Self::Unusable(unusable) => unusable.fmt(formatter),
+            Self::Malformed(unusable) => unusable.fmt(formatter),
             Self::Refused(Grant::Password) => formatter.write_str(
                 "authentik refused the user name and app password (invalid_grant); it must be an app password, and \
                  the user name, not the e-mail address",

@@ -102,7 +102,7 @@ impl<'a> ReplyContext<'a> {
 pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decision {
     let (status, details) = match rejection {
         Rejection::NoCredential => (401, "authentik_no_credential"),
-        Rejection::Unusable(_) => (401, "authentik_unusable_credential"),
+        Rejection::Malformed(_) => (401, "authentik_unusable_credential"),
         Rejection::Refused(_) => (401, "authentik_refused"),
         Rejection::SessionEnded => (401, "authentik_session_ended"),
         Rejection::Token(_) => (401, "authentik_invalid_token"),
@@ -127,7 +127,7 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
     let level = match rejection {
         Rejection::NoCredential => log::Level::Debug,
         Rejection::Incomplete(_) => log::Level::Warn,
-        Rejection::Unusable(_)
+        Rejection::Malformed(_)
         | Rejection::Refused(_)
         | Rejection::SessionEnded
         | Rejection::Token(_)
@@ -266,7 +266,7 @@ const fn redirect_level(rejection: Rejection) -> log::Level {
     match rejection {
         Rejection::SessionEnded => log::Level::Info,
         Rejection::NoCredential
-        | Rejection::Unusable(_)
+        | Rejection::Malformed(_)
         | Rejection::Refused(_)
         | Rejection::Token(_)
         | Rejection::Inactive

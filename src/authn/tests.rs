@@ -29,7 +29,7 @@ fn block(pairs: &[(&str, &str)]) -> HeaderBlock {
 }
 
 #[test]
-fn a_trailer_says_nothing_that_a_header_may_not() {
+fn trailers_lose_owned_headers_credentials_and_cookies() {
     let trailers = block(&[
         ("x-checksum", "1"),
         ("x-authentik-username", "admin"),
@@ -61,7 +61,7 @@ fn a_trailer_says_nothing_that_a_header_may_not() {
 }
 
 #[test]
-fn so_many_requests_may_wait_and_no_more() {
+fn waiting_requests_are_bounded() {
     let (mut authenticator, memory) = (authenticator(), Memory::default());
     let env = Env { now: at(0), host: &memory };
     let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
@@ -146,7 +146,7 @@ fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
 
 /// With interception off the client is told the same; who reads the log must not be.
 #[test]
-fn the_log_says_why_a_credential_was_turned_away() {
+fn log_names_the_reason_of_each_rejection() {
     let (mut authenticator, memory) = (authenticator(), Memory::default());
     let env = Env { now: at(0), host: &memory };
     let mut turned_away = |id, credential: &str| {

@@ -136,7 +136,7 @@ fn all_faults_come_at_once() {
 }
 
 #[test]
-fn what_is_not_json_is_told_apart() {
+fn unreadable_configurations_have_distinct_faults() {
     let fault = |raw: &[u8]| Config::parse(raw, &|_| None).unwrap_err().join("\n");
     assert_eq!(fault(b""), "configuration: is empty");
     assert!(fault(b"\n\x10authentik\x12\x05*\x03\n\x01a").contains("google.protobuf.Struct"));
@@ -226,7 +226,7 @@ const SEAL: &str = "a-seal-of-the-configuration-tests";
 
 /// As browsers serialise them (RFC 6454 section 6.2): what is written otherwise would never be equal to one.
 #[test]
-fn only_what_a_browser_sends_is_an_origin() {
+fn only_a_serialized_origin_is_accepted() {
     assert!(parse(&minimal()).unwrap().allow_cors_origins.is_empty());
     let good = ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080", "https://192.0.2.7"];
     assert_eq!(parse(&with("/allow_cors_origins", json!(good))).unwrap().allow_cors_origins, good);

@@ -158,7 +158,7 @@ pub(crate) fn now() -> Result<Timestamp, HostError> {
 }
 
 /// Makes `context` the one that header and stream calls are about. An error when it is gone.
-pub(crate) fn speak_for(context: u32) -> Result<(), HostError> {
+pub(crate) fn set_effective_context(context: u32) -> Result<(), HostError> {
     // SAFETY: a plain number.
     check(unsafe { proxy_set_effective_context(context) })
 }

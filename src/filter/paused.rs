@@ -49,7 +49,7 @@ fn answer_all(panic: &PanicHookInfo<'_>) {
     }
     let reply = reply::broken_reply();
     let answer = |id: &RequestId| {
-        if let Err(error) = host::speak_for(*id).and_then(|()| host::reply(&reply)) {
+        if let Err(error) = host::set_effective_context(*id).and_then(|()| host::reply(&reply)) {
             log::error!("a waiting request could not be answered: {error}");
         }
     };

@@ -20,11 +20,11 @@ use crate::authn::request::view::HeaderBlock;
 use crate::authn::{Authenticator, RequestId, Step, Ticket};
 
 /// Tick interval while decisions are left over from a callback.
-const AT_ONCE: Duration = Duration::from_millis(1);
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(1);
 /// Tick interval at the start, and while a request waits for keys that another worker fetches.
-const SOON: Duration = Duration::from_millis(20);
+const FOLLOWER_INTERVAL: Duration = Duration::from_millis(20);
 /// Tick interval otherwise: the schedule of key sets needs no more.
-const AT_EASE: Duration = Duration::from_secs(1);
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Most decisions that one callback applies. Envoy sends the replies after the callback, each within the one before it
 /// (a reply runs the response callbacks, at whose end the next one starts): 305 of them overflow the stack. Fewer also let
@@ -37,7 +37,7 @@ pub(crate) struct Worker {
     authenticator: RefCell<Option<Authenticator>>,
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Ticket>>,
-    pace: Cell<Duration>,
+    tick_interval: Cell<Duration>,
     jitter_percent: u64,
 }
 
@@ -47,7 +47,7 @@ impl Worker {
             root_id,
             authenticator: RefCell::default(),
             calls: RefCell::default(),
-            pace: Cell::new(SOON),
+            tick_interval: Cell::new(FOLLOWER_INTERVAL),
             jitter_percent: random_below(11),
         }
     }
@@ -55,7 +55,7 @@ impl Worker {
     /// Begins to work under a configuration.
     pub(super) fn configure(&self, core: Option<Authenticator>) {
         *self.authenticator.borrow_mut() = core;
-        host::tick_every(self.pace.get());
+        host::tick_every(self.tick_interval.get());
     }
 
     /// Runs the core. `None` when it cannot be: not configured, or no clock.
@@ -113,15 +113,15 @@ impl Worker {
     }
 
     /// Ticks as fast as the core needs them.
-    fn set_pace(&self) {
+    fn set_tick_interval(&self) {
         let wanted = self.with_core(|core, _| (core.has_ready(), core.wants_ticks()));
-        let pace = match wanted {
-            Some((true, _)) => AT_ONCE,
-            Some((false, true)) => SOON,
-            Some((false, false)) | None => AT_EASE,
+        let tick_interval = match wanted {
+            Some((true, _)) => BACKLOG_INTERVAL,
+            Some((false, true)) => FOLLOWER_INTERVAL,
+            Some((false, false)) | None => IDLE_INTERVAL,
         };
-        if self.pace.replace(pace) != pace {
-            host::tick_every(pace);
+        if self.tick_interval.replace(tick_interval) != tick_interval {
+            host::tick_every(tick_interval);
         }
     }
 
@@ -143,7 +143,7 @@ impl Worker {
             }
         }
         // Forget whom we spoke for: what follows is the root's own.
-        if let Err(error) = host::speak_for(self.root_id) {
+        if let Err(error) = host::set_effective_context(self.root_id) {
             log::debug!("the root context does not answer: {error}");
         }
     }
@@ -172,12 +172,12 @@ impl Worker {
     /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
     pub(super) fn send(&self) {
         self.send_calls();
-        self.set_pace();
+        self.set_tick_interval();
     }
 
     /// The decision on a paused request, for which the filter speaks from now on. `None`: it is gone, or waits again.
     fn decision_on(&self, id: RequestId) -> Option<Decision> {
-        if let Err(error) = host::speak_for(id) {
+        if let Err(error) = host::set_effective_context(id) {
             log::debug!("a request was gone before its decision: {error}");
             self.forget(id);
             return None;

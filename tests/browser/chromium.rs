@@ -79,7 +79,7 @@ fn a_person_signs_in_and_out_and_in_again() {
 }
 
 #[test]
-fn who_is_logged_in_at_authentik_never_sees_a_login_page() {
+fn user_with_authentik_session_sees_no_login_page() {
     let Some(chromium) = Chromium::start() else { return };
     let place = place(|port| provider("demo", &format!("http://app.localhost:{port}"), json!({})));
     chromium.open(&place.url("/"));

@@ -15,7 +15,7 @@ fn place() -> Place {
 }
 
 #[test]
-fn one_login_is_good_for_every_host_of_the_domain() {
+fn login_is_valid_on_every_host_of_the_cookie_domain() {
     let place = place();
     let port = place.envoy.port();
     let mut browser = Navigator::default();

@@ -48,7 +48,7 @@ fn a_session_ends_when_its_user_logs_out_at_authentik() {
 }
 
 #[test]
-fn nobody_is_turned_away_or_let_in_on_authentiks_silence() {
+fn unconfirmed_session_gets_503_while_authentik_fails() {
     let place = place();
     let mut browser = place.alice();
     place.authentik.fault(INTROSPECT, Fault::Html(502));

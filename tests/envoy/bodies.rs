@@ -13,7 +13,7 @@ use super::wire::{Answer, Request, basic};
 const BYTES: usize = 5 << 20;
 
 #[test]
-fn what_comes_while_authentik_is_asked_waits_and_then_goes_on_whole() {
+fn body_waits_for_the_verdict_and_is_forwarded_whole() {
     let place = Place::new(|options| options.configure("/authentik/timeout_seconds", 60));
     place.await_keys("demo");
     let upload = |name| place.request("POST", "/upload").authorization(place.newcomer(name));

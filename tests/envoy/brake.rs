@@ -25,7 +25,7 @@ const INTERCEPTS: &str = "on.test";
 const INTERCEPTS_NOT: &str = "off.test";
 
 #[test]
-fn ten_thousand_guesses_are_twenty_calls() {
+fn ten_thousand_guesses_cause_at_most_twenty_calls() {
     let place = braking(|options| {
         let off = json!({"intercept_header_auth": false});
         let providers: Vec<Value> =
@@ -36,8 +36,8 @@ fn ten_thousand_guesses_are_twenty_calls() {
     place.admits(place.get_as(basic("alice", ALICE)).host(INTERCEPTS));
     place.authentik.forget_calls();
     a_known_credential_passes_while_its_user_name_is_guessed(&place);
-    the_newcomer_s_own_name_is_not_braked(&place);
-    the_right_password_is_braked_too_while_it_is_unknown(&place);
+    other_user_is_not_rate_limited(&place);
+    unknown_correct_password_is_rate_limited_too(&place);
     without_interception_a_guess_is_as_good_as_nothing(&place);
 }
 
@@ -103,14 +103,14 @@ fn is_refused_not_braked(answer: &Answer) -> bool {
     }
 }
 
-fn the_newcomer_s_own_name_is_not_braked(place: &Place) {
+fn other_user_is_not_rate_limited(place: &Place) {
     let eve = place.newcomer("newcomer");
     place.turns_away(place.get_as(basic("newcomer", "mistyped")).host(INTERCEPTS), 401);
     place.admits(place.get_as(eve).host(INTERCEPTS));
 }
 
 /// Otherwise the brake would tell a guesser which guess was right.
-fn the_right_password_is_braked_too_while_it_is_unknown(place: &Place) {
+fn unknown_correct_password_is_rate_limited_too(place: &Place) {
     place.authentik.edit_user("alice", |user| user.app_passwords.push("second-app-password".to_owned()));
     place.turns_away(place.get_as(basic("alice", "second-app-password")).host(INTERCEPTS), 429);
 }
@@ -127,7 +127,7 @@ fn without_interception_a_guess_is_as_good_as_nothing(place: &Place) {
 }
 
 #[test]
-fn many_names_from_one_address_are_one_guesser() {
+fn many_users_from_one_address_share_a_limit() {
     let place = braking(|options| {
         options
             .configure("/throttle/trust_source_address", true)
@@ -178,7 +178,7 @@ fn without_a_limit_every_guess_is_asked_for() {
 
 /// Somebody else's guesses at her name are no reason to turn alice away.
 #[test]
-fn a_guesser_limits_himself_and_not_the_user() {
+fn rate_limit_is_per_user_and_address() {
     let place = braking(|options| options.configure("/throttle/trust_source_address", true));
     place.await_keys("demo");
     for number in 0..3 * WORKERS * FAILURES {

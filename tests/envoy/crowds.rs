@@ -147,7 +147,7 @@ fn a_crowd_over_http2_is_answered_and_delays_nobody() {
 
 /// Under the policy that is shipped, a VM that fails is started again: nothing of the sort happens.
 #[test]
-fn a_crowd_starts_no_vm_again() {
+fn waiting_crowd_ends_no_vm() {
     let place = place("FAIL_RELOAD");
     for (scene, protocol) in
         Scene::ALL.into_iter().zip([Protocol::Http1, Protocol::Http2].into_iter().cycle())

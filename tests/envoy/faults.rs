@@ -17,7 +17,7 @@ const JWKS: &str = "/application/o/demo/jwks/";
 const WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_failing_token_endpoint_lets_nobody_in_and_nobody_down() {
+fn failing_token_endpoint_is_503_and_known_users_pass() {
     let mut place = Place::new(|options| {
         options.configure("/authentik/timeout_seconds", 2).configure("/authentik/max_response_bytes", 65_536)
     });
@@ -79,7 +79,7 @@ fn failures() -> Vec<(Fault, &'static str)> {
 
 /// Nothing listens where the cluster leads to.
 #[test]
-fn a_call_that_fails_on_the_way_is_told_with_envoy_s_reason() {
+fn failed_call_is_logged_with_envoys_reason() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port");
     let place = Place::new(|mut options| {
         options.set_cluster("authentik", &closed.to_string());
@@ -183,7 +183,7 @@ fn a_cluster_that_envoy_does_not_know_lets_nobody_in() {
 }
 
 #[test]
-fn more_than_authentik_may_be_asked_at_one_time_is_not_asked() {
+fn concurrent_calls_stay_within_the_limit() {
     let place = Place::new(|options| {
         options
             .configure("/authentik/max_concurrent_calls", 1)

@@ -15,7 +15,7 @@ const PAST: i64 = 1_000_000_000;
 const FUTURE: i64 = 9_000_000_000;
 
 #[test]
-fn a_foreign_token_is_exchanged_where_that_is_wanted() {
+fn foreign_token_is_exchanged_with_federated_bearer() {
     let on = json!({"federated_bearer": true});
     let place = Place::new(|options| {
         options

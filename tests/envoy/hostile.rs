@@ -7,7 +7,7 @@ use super::place::{Place, one};
 use super::wire::{Request, basic};
 
 #[test]
-fn no_bytes_pass_and_no_bytes_hurt() {
+fn hostile_bytes_neither_pass_nor_crash() {
     let place = Place::new(|options| options);
     bytes_beyond_ascii_are_no_credential(&place);
     a_credential_beyond_measure_is_none(&place);

@@ -8,7 +8,7 @@ use super::place::{Place, one, provider, username};
 use super::wire::{basic, bearer};
 
 #[test]
-fn the_host_decides_whose_a_request_is() {
+fn host_selects_the_provider() {
     let domain = json!({"mode": "forward_domain", "cookie_domain": "domain.test"});
     let place = Place::of(&[
         provider("demo", "a.test", json!({})),

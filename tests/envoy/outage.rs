@@ -19,7 +19,7 @@ fn assert_unavailable(answer: &Answer) {
 }
 
 #[test]
-fn who_was_good_goes_on_through_an_outage_and_no_longer() {
+fn known_credential_passes_during_an_outage_until_stale_seconds() {
     let mut place = Place::new(|options| {
         options
             .configure("/authentik/timeout_seconds", 1)
@@ -65,7 +65,7 @@ fn who_was_good_goes_on_through_an_outage_and_no_longer() {
 }
 
 #[test]
-fn without_a_promise_an_outage_ends_what_is_no_longer_fresh() {
+fn expired_verdict_is_503_without_stale_seconds() {
     let place = Place::new(|options| options.configure("/cache/ttl_seconds", 1));
     place.await_keys("demo");
     is_known(&place);

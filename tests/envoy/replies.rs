@@ -10,7 +10,7 @@ use super::wire::{Answer, Request, basic, bearer};
 const HOSTS: [&str; 2] = ["on.test", "off.test"];
 
 #[test]
-fn whoever_is_not_let_in_is_told_so_in_his_own_words() {
+fn replies_follow_the_accept_header() {
     let off = json!({"intercept_header_auth": false});
     let providers = [provider("demo", HOSTS[0], json!({})), provider("demo", HOSTS[1], off)];
     let mut place = Place::of(&providers);

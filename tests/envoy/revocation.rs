@@ -13,7 +13,7 @@ const MODES: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn what_authentik_has_ended_ends_within_the_interval() {
+fn revoked_token_passes_at_most_for_the_revalidation_interval() {
     let providers = MODES.map(|(mode, host)| {
         provider("demo", host, json!({"bearer_verification": mode, "revalidate_seconds": 1}))
     });

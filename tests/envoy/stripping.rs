@@ -28,7 +28,7 @@ pub(super) const FORGED: [(&str, &str); 17] = [
 ];
 
 #[test]
-fn no_client_speaks_for_authentik() {
+fn client_sent_identity_headers_are_removed() {
     let place = Place::new(|options| {
         options
             .configure("/owned_headers", json!(["X_Internal_User", "x-tenant"]))

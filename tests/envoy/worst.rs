@@ -35,7 +35,7 @@ fn inputs() -> Vec<Input> {
 }
 
 #[test]
-fn a_strangers_worst_requests_are_answered_as_they_should_be() {
+fn expensive_unauthenticated_requests_get_their_status() {
     let mut wrong = Vec::new();
     for site in Site::ALL {
         let stage = Stage::new(site);
@@ -54,7 +54,7 @@ fn a_strangers_worst_requests_are_answered_as_they_should_be() {
 
 #[test]
 #[ignore = "a minute: make worst"]
-fn no_single_request_of_a_stranger_takes_long() {
+fn no_unauthenticated_request_takes_above_15_ms() {
     let mut rows = Vec::new();
     for site in Site::ALL {
         let stage = Stage::new(site);

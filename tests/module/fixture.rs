@@ -179,7 +179,7 @@ pub(super) fn url_encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// What became of a request, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Observed {
     /// The application has it, as a request of this user (empty: of nobody).
     Passed(String),
     /// It was answered with this status.
@@ -190,35 +190,35 @@ pub(super) enum Told {
     Dead,
 }
 
-pub(super) fn passed_as(username: &str) -> Told {
-    Told::Passed(username.to_owned())
+pub(super) fn passed_as(username: &str) -> Observed {
+    Observed::Passed(username.to_owned())
 }
 
-pub(super) fn told(vm: &Vm, stream: StreamId) -> Told {
+pub(super) fn observed(vm: &Vm, stream: StreamId) -> Observed {
     match vm.outcome(stream) {
         Outcome::Forwarded { headers, .. } => {
             let username = headers.get("x-authentik-username").unwrap_or_default();
-            Told::Passed(String::from_utf8_lossy(username).into_owned())
+            Observed::Passed(String::from_utf8_lossy(username).into_owned())
         }
-        Outcome::Replied { status, .. } => Told::Status(status),
-        Outcome::Pending => Told::Waits,
-        Outcome::Failed => Told::Dead,
+        Outcome::Replied { status, .. } => Observed::Status(status),
+        Outcome::Pending => Observed::Waits,
+        Outcome::Failed => Observed::Dead,
     }
 }
 
 /// Sends a request and says what became of it at once.
-pub(super) fn send(vm: &mut Vm, request: Request) -> Told {
+pub(super) fn send(vm: &mut Vm, request: Request) -> Observed {
     let stream = vm.send(request);
-    told(vm, stream)
+    observed(vm, stream)
 }
 
 /// Sends a request, answers the one call that it causes, and says what became of it then.
-pub(super) fn send_and_answer(vm: &mut Vm, request: Request, answer: CallAnswer) -> Told {
+pub(super) fn send_and_answer(vm: &mut Vm, request: Request, answer: CallAnswer) -> Observed {
     let stream = vm.send(request);
-    assert_eq!(told(vm, stream), Told::Waits);
+    assert_eq!(observed(vm, stream), Observed::Waits);
     let call = only_call(vm);
     vm.answer(call.id, answer);
-    told(vm, stream)
+    observed(vm, stream)
 }
 
 /// The headers that the application has.

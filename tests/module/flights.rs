@@ -2,9 +2,9 @@
 //! an answer decides nobody but those who asked for it.
 
 use super::fixture::{
-    AUTHENTIK, TOKEN_PATH, Told, answer_key_calls, basic, bearer, configuration, forwarded, get, granted,
-    only_call, passed_as, path_of, refused, replied, seconds, send, send_and_answer, token, token_with, told,
-    with_provider, worker, worker_without_keys, world,
+    AUTHENTIK, Observed, TOKEN_PATH, answer_key_calls, basic, bearer, configuration, forwarded, get, granted,
+    observed, only_call, passed_as, path_of, refused, replied, seconds, send, send_and_answer, token,
+    token_with, with_provider, worker, worker_without_keys, world,
 };
 use fake_authentik::TokenSpec;
 use proxy_wasm_testkit::{CallAnswer, Outcome, Request, StreamId, Vm};
@@ -20,12 +20,12 @@ fn users_token(name: &str) -> String {
 
 fn send_many(vm: &mut Vm, count: usize) -> Vec<StreamId> {
     let streams: Vec<_> = (0..count).map(|_| vm.send(alice())).collect();
-    assert!(streams.iter().all(|stream| told(vm, *stream) == Told::Waits));
+    assert!(streams.iter().all(|stream| observed(vm, *stream) == Observed::Waits));
     streams
 }
 
 #[test]
-fn twenty_requests_with_one_credential_are_one_call_and_all_go_on() {
+fn twenty_requests_with_one_credential_share_one_call_and_pass() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let streams = send_many(&mut vm, 20);
@@ -47,22 +47,22 @@ fn twenty_requests_with_one_wrong_password_are_one_call_and_all_are_refused() {
     let streams = send_many(&mut vm, 20);
     let call = only_call(&vm);
     vm.answer(call.id, refused());
-    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Status(401)));
+    assert!(streams.iter().all(|stream| observed(&vm, *stream) == Observed::Status(401)));
 }
 
 #[test]
-fn a_fault_answers_all_who_wait_and_the_next_one_asks_again() {
+fn fault_answers_all_waiting_requests_and_is_not_cached() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let streams = send_many(&mut vm, 20);
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::Timeout);
-    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Status(503)));
+    assert!(streams.iter().all(|stream| observed(&vm, *stream) == Observed::Status(503)));
     assert_eq!(send_and_answer(&mut vm, alice(), granted(token("hs"))), passed_as("alice"));
 }
 
 #[test]
-fn those_who_leave_in_the_middle_take_nothing_from_the_others() {
+fn clients_that_leave_do_not_affect_the_others() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let streams = send_many(&mut vm, 9);
@@ -73,12 +73,16 @@ fn those_who_leave_in_the_middle_take_nothing_from_the_others() {
     vm.answer(call.id, granted(token("hs")));
     for (number, stream) in streams.into_iter().enumerate() {
         let left = number % 4 == 0;
-        assert_eq!(told(&vm, stream), if left { Told::Waits } else { passed_as("alice") }, "{number}");
+        assert_eq!(
+            observed(&vm, stream),
+            if left { Observed::Waits } else { passed_as("alice") },
+            "{number}"
+        );
     }
 }
 
 #[test]
-fn the_call_goes_on_and_is_remembered_when_everyone_has_left() {
+fn call_completes_and_is_cached_after_all_clients_left() {
     let world = world();
     let configuration = configuration("hs");
     let mut vm = worker(&world, &configuration);
@@ -94,7 +98,7 @@ fn the_call_goes_on_and_is_remembered_when_everyone_has_left() {
 }
 
 #[test]
-fn who_comes_while_a_call_is_out_joins_it_after_the_first_has_left() {
+fn request_joins_a_call_whose_first_client_has_left() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let first = vm.send(alice());
@@ -102,12 +106,12 @@ fn who_comes_while_a_call_is_out_joins_it_after_the_first_has_left() {
     let second = vm.send(alice());
     let call = only_call(&vm);
     vm.answer(call.id, granted(token("hs")));
-    assert_eq!(told(&vm, second), passed_as("alice"));
-    assert_eq!(told(&vm, first), Told::Waits, "the one who left was not brought back");
+    assert_eq!(observed(&vm, second), passed_as("alice"));
+    assert_eq!(observed(&vm, first), Observed::Waits, "the one who left was not brought back");
 }
 
 #[test]
-fn answers_in_reversed_order_decide_each_their_own() {
+fn answers_in_reverse_order_decide_their_own_requests() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     // As many as are out at one time to begin with.
@@ -122,14 +126,14 @@ fn answers_in_reversed_order_decide_each_their_own() {
     for (number, (name, stream, call)) in waiting.iter().enumerate().rev() {
         let body = String::from_utf8(call.body.clone()).unwrap();
         assert!(body.contains(&format!("username={name}&")), "{body:.80}");
-        assert_eq!(told(&vm, *stream), Told::Waits, "{name}");
+        assert_eq!(observed(&vm, *stream), Observed::Waits, "{name}");
         let (answer, expected) = match number % 3 {
             0 => (granted(users_token(name)), passed_as(name)),
-            1 => (refused(), Told::Status(401)),
-            _ => (CallAnswer::Reset, Told::Status(503)),
+            1 => (refused(), Observed::Status(401)),
+            _ => (CallAnswer::Reset, Observed::Status(503)),
         };
         vm.answer(call.id, answer);
-        assert_eq!(told(&vm, *stream), expected, "{name}");
+        assert_eq!(observed(&vm, *stream), expected, "{name}");
     }
 }
 
@@ -143,17 +147,21 @@ fn a_call_that_cannot_be_sent_is_answered_at_once() {
         let mut vm = worker_without_keys(&world, &configuration);
         vm.tick();
         for _ in 0..3 {
-            assert_eq!(send(&mut vm, alice()), Told::Status(503), "Basic, {cluster}");
-            assert_eq!(send(&mut vm, get(bearer(token("hs")))), Told::Status(503), "Bearer, {cluster}");
+            assert_eq!(send(&mut vm, alice()), Observed::Status(503), "Basic, {cluster}");
+            assert_eq!(send(&mut vm, get(bearer(token("hs")))), Observed::Status(503), "Bearer, {cluster}");
             world.advance(seconds(1));
         }
         assert_eq!((vm.open_streams(), vm.death()), (0, None));
-        assert_eq!(send(&mut vm, Request::get("/")), Told::Status(302), "who brings nothing asks nothing");
+        assert_eq!(
+            send(&mut vm, Request::get("/")),
+            Observed::Status(302),
+            "who brings nothing asks nothing"
+        );
     }
 }
 
 #[test]
-fn endpoints_that_come_back_are_used() {
+fn recovered_endpoints_are_used() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     world.set_endpoints("authentik", false);
@@ -164,7 +172,7 @@ fn endpoints_that_come_back_are_used() {
 }
 
 #[test]
-fn keys_that_cannot_be_asked_for_answer_everyone_who_waits_for_them() {
+fn failed_key_call_answers_all_waiting_requests() {
     let world = world();
     let mut vm = worker_without_keys(&world, &configuration("rs"));
     let waiting: Vec<_> = (0..5)
@@ -173,12 +181,12 @@ fn keys_that_cannot_be_asked_for_answer_everyone_who_waits_for_them() {
     assert_eq!(path_of(&only_call(&vm)), "/application/o/rs/jwks/");
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::ConnectFailure);
-    assert!(waiting.iter().all(|stream| told(&vm, *stream) == Told::Status(503)));
+    assert!(waiting.iter().all(|stream| observed(&vm, *stream) == Observed::Status(503)));
 }
 
 /// Envoy takes what is said to another request in a request's callback for an answer to that request itself.
 #[test]
-fn who_waits_for_keys_that_another_request_could_not_ask_for_is_answered_at_the_next_tick() {
+fn requests_waiting_for_a_failed_key_call_are_answered_at_the_next_tick() {
     let world = world();
     let mut lost = worker_without_keys(&world, &configuration("rs"));
     lost.tick();
@@ -191,21 +199,21 @@ fn who_waits_for_keys_that_another_request_could_not_ask_for_is_answered_at_the_
     // It has run out by now, and no tick has come in between.
     world.advance(seconds(6));
     world.set_endpoints("authentik", false);
-    assert_eq!(send(&mut vm, other(4)), Told::Status(503), "the one that could not ask");
+    assert_eq!(send(&mut vm, other(4)), Observed::Status(503), "the one that could not ask");
     for stream in [first, left, third] {
         assert_eq!(vm.outcome(stream), Outcome::Pending, "not in the callback of another");
     }
     vm.disconnect(left);
     vm.tick();
     for stream in [first, third] {
-        assert_eq!(told(&vm, stream), Told::Status(503));
+        assert_eq!(observed(&vm, stream), Observed::Status(503));
     }
     assert_eq!((vm.open_streams(), vm.death()), (0, None));
     world.set_endpoints("authentik", true);
     world.advance(seconds(1));
     let stream = vm.send(other(5));
     answer_key_calls(&mut vm);
-    assert_eq!(told(&vm, stream), passed_as("alice"), "nothing is left of it");
+    assert_eq!(observed(&vm, stream), passed_as("alice"), "nothing is left of it");
 }
 
 #[test]
@@ -221,10 +229,13 @@ fn calls_that_wait_for_a_place_are_bounded_and_follow_in_their_order() {
     for number in 5..8 {
         let stream = vm.send(user(number));
         let (headers, _) = replied(&vm, stream);
-        assert_eq!((told(&vm, stream), headers.get_all("retry-after")), (Told::Status(503), vec![&b"1"[..]]));
+        assert_eq!(
+            (observed(&vm, stream), headers.get_all("retry-after")),
+            (Observed::Status(503), vec![&b"1"[..]])
+        );
     }
     let joining = vm.send(user(0));
-    assert_eq!(told(&vm, joining), Told::Waits, "whose call is out already needs no room");
+    assert_eq!(observed(&vm, joining), Observed::Waits, "whose call is out already needs no room");
     assert_eq!(send(&mut vm, get(bearer(token("hs")))), passed_as("alice"), "nor who needs no call");
     vm.disconnect(waiting[2]);
     for number in [0, 1, 3, 4] {
@@ -232,9 +243,9 @@ fn calls_that_wait_for_a_place_are_bounded_and_follow_in_their_order() {
         let body = String::from_utf8(call.body.clone()).unwrap();
         assert!(body.contains(&format!("username=user-{number}&")), "{body:.80}");
         vm.answer(call.id, granted(users_token(&format!("user-{number}"))));
-        assert_eq!(told(&vm, waiting[number]), passed_as(&format!("user-{number}")));
+        assert_eq!(observed(&vm, waiting[number]), passed_as(&format!("user-{number}")));
     }
-    assert_eq!(told(&vm, joining), passed_as("user-0"));
+    assert_eq!(observed(&vm, joining), passed_as("user-0"));
     assert_eq!(vm.pending_calls().len(), 0, "nobody is asked about one who has left");
 }
 
@@ -251,14 +262,14 @@ fn a_call_waits_for_its_place_no_longer_than_it_may() {
     for _ in 0..2 {
         world.advance(seconds(1));
         vm.tick();
-        assert_eq!(told(&vm, second), Told::Waits);
+        assert_eq!(observed(&vm, second), Observed::Waits);
     }
     world.advance(seconds(1));
     vm.tick();
-    assert_eq!((told(&vm, first), told(&vm, second)), (Told::Waits, Told::Status(503)));
+    assert_eq!((observed(&vm, first), observed(&vm, second)), (Observed::Waits, Observed::Status(503)));
     let call = only_call(&vm);
     vm.answer(call.id, granted(users_token("first")));
-    assert_eq!(told(&vm, first), passed_as("first"));
+    assert_eq!(observed(&vm, first), passed_as("first"));
     assert_eq!(vm.pending_calls().len(), 0);
 }
 
@@ -276,22 +287,22 @@ fn a_known_credential_goes_before_unknown_ones() {
     // More refusals than the cache has room for take no good verdict's place.
     for number in 0..20 {
         let guess = get(basic("eve", &format!("guess-{number}")));
-        assert_eq!(send_and_answer(&mut vm, guess, refused()), Told::Status(401));
+        assert_eq!(send_and_answer(&mut vm, guess, refused()), Observed::Status(401));
     }
     assert_eq!(send(&mut vm, alice()), passed_as("alice"));
     world.advance(seconds(61));
     let guesses: Vec<_> =
         (0..5).map(|number| vm.send(get(basic("bob", &format!("guess-{number}"))))).collect();
-    assert_eq!(send(&mut vm, get(basic("bob", "one too many"))), Told::Status(503));
+    assert_eq!(send(&mut vm, get(basic("bob", "one too many"))), Observed::Status(503));
     let known = vm.send(alice());
-    assert_eq!(told(&vm, known), Told::Waits);
+    assert_eq!(observed(&vm, known), Observed::Waits);
     let guess = only_call(&vm);
     vm.answer(guess.id, refused());
-    assert_eq!(told(&vm, guesses[0]), Told::Status(401));
+    assert_eq!(observed(&vm, guesses[0]), Observed::Status(401));
     let call = only_call(&vm);
     assert!(String::from_utf8(call.body.clone()).unwrap().contains("username=alice&"));
     vm.answer(call.id, granted(token("hs")));
-    assert_eq!(told(&vm, known), passed_as("alice"));
+    assert_eq!(observed(&vm, known), passed_as("alice"));
 }
 
 #[test]
@@ -301,12 +312,12 @@ fn an_exchange_that_needs_keys_waits_for_them_with_all_its_requests() {
     let streams = send_many(&mut vm, 4);
     let call = only_call(&vm);
     vm.answer(call.id, granted(token("rs")));
-    assert!(streams.iter().all(|stream| told(&vm, *stream) == Told::Waits));
+    assert!(streams.iter().all(|stream| observed(&vm, *stream) == Observed::Waits));
     let late = vm.send(alice());
     assert_eq!(path_of(&only_call(&vm)), "/application/o/rs/jwks/");
     answer_key_calls(&mut vm);
     for stream in streams.into_iter().chain([late]) {
-        assert_eq!(told(&vm, stream), passed_as("alice"));
+        assert_eq!(observed(&vm, stream), passed_as("alice"));
     }
 }
 
@@ -320,10 +331,10 @@ fn a_new_configuration_leaves_the_requests_of_the_old_one_to_their_call() {
     let after = vm.send(alice());
     assert_eq!(vm.pending_calls().len(), 2, "two configurations, two calls");
     vm.answer(call.id, granted(token("hs")));
-    assert_eq!((told(&vm, before), told(&vm, after)), (passed_as("alice"), Told::Waits));
+    assert_eq!((observed(&vm, before), observed(&vm, after)), (passed_as("alice"), Observed::Waits));
     let call = only_call(&vm);
     vm.answer(call.id, refused());
-    assert_eq!(told(&vm, after), Told::Status(401));
+    assert_eq!(observed(&vm, after), Observed::Status(401));
 }
 
 #[test]

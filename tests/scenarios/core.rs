@@ -13,7 +13,7 @@ use authentik_proxy_wasm::base::secret::Secret;
 use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 
-use super::{NOW, Reply, Subject, Told};
+use super::{NOW, Observed, Reply, Subject};
 
 /// No host cryptography, no shared data.
 pub(crate) struct Bare {
@@ -79,11 +79,11 @@ impl Core {
     }
 
     /// The host hands over this, whatever it is.
-    pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Told> {
+    pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Observed> {
         self.next_id += 1;
         let env = Env { now: Timestamp::from_seconds(self.now), host: &*self.host };
         let decision = self.authenticator.authenticate(&env, self.next_id, block).decided()?;
-        Some(self.told(decision))
+        Some(self.observed(decision))
     }
 
     /// The client of the last request leaves.
@@ -91,14 +91,14 @@ impl Core {
         self.authenticator.forget(self.next_id);
     }
 
-    fn told(&mut self, decision: Decision) -> Told {
+    fn observed(&mut self, decision: Decision) -> Observed {
         self.set_cookies.clear();
         match decision {
             Decision::Forward(forward) => {
                 self.set_cookies = forward.set_cookies.iter().map(|value| text(value.as_bytes())).collect();
-                Told::Forwarded(edited(&self.request, &forward))
+                Observed::Forwarded(edited(&self.request, &forward))
             }
-            Decision::Reply(reply) => Told::Replied {
+            Decision::Reply(reply) => Observed::Replied {
                 status: reply.status,
                 headers: reply
                     .headers
@@ -113,7 +113,7 @@ impl Core {
 }
 
 impl Subject for Core {
-    fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Observed> {
         self.request = headers.to_vec();
         self.send_block(&block(headers))
     }
@@ -123,8 +123,8 @@ impl Subject for Core {
         self.pending.iter().map(|(_, call)| path_of(call)).collect()
     }
 
-    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told> {
-        let mut told = None;
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Observed> {
+        let mut observed = None;
         while !self.calls().is_empty() {
             let (ticket, call) = self.pending.remove(0);
             let answer = match authentik(&path_of(&call)) {
@@ -139,11 +139,11 @@ impl Subject for Core {
                 // The host has the headers of the last request only; what became of the others nobody asks.
                 let decision = self.authenticator.resume(&env, id, &block(&self.request)).decided();
                 if id == self.next_id {
-                    told = decision.map(|decision| self.told(decision)).or(told);
+                    observed = decision.map(|decision| self.observed(decision)).or(observed);
                 }
             }
         }
-        told
+        observed
     }
 
     fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {

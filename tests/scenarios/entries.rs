@@ -32,16 +32,16 @@ fn a_verdict_of_one_entry_is_none_for_another() {
             let mut subject = start(&entries(&json!({"bearer_verification": verification})));
             let bearer = format!("Bearer {foreign}");
             let headers = |host| [(":authority", host), ("authorization", &*bearer)];
-            let told = ask(&mut *subject, &headers(OPEN), &granting(json!({})));
-            assert_eq!(told.status(), 200, "{verification}");
-            let told = ask(&mut *subject, &headers(STRICT), &refusing);
-            assert_eq!(told.status(), 401, "{verification}");
+            let observed = ask(&mut *subject, &headers(OPEN), &granting(json!({})));
+            assert_eq!(observed.status(), 200, "{verification}");
+            let observed = ask(&mut *subject, &headers(STRICT), &refusing);
+            assert_eq!(observed.status(), 401, "{verification}");
             // Good and bad alike.
             let wrong = basic("alice", "wrong");
             let headers = |host| [(":authority", host), ("authorization", &*wrong)];
             assert_eq!(ask(&mut *subject, &headers(OPEN), &refusing).status(), 401);
             assert!(subject.send(&request(&headers(STRICT))).is_none(), "authentik is asked");
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
         }
     });
 }
@@ -78,8 +78,8 @@ fn no_application_gets_another_provider_s_cookies() {
         for headers in [vec![("authorization", &*credential)], vec![(":path", "/public")]] {
             for (sent, left) in [(others.clone(), None), (format!("a=1; {others}; b=2"), Some("a=1; b=2"))] {
                 let headers = [headers.clone(), vec![("cookie", &*sent)]].concat();
-                let told = ask(&mut *subject, &headers, &granting(json!({})));
-                assert_eq!((told.status(), told.header("cookie")), (200, left), "{headers:?}");
+                let observed = ask(&mut *subject, &headers, &granting(json!({})));
+                assert_eq!((observed.status(), observed.header("cookie")), (200, left), "{headers:?}");
             }
         }
     });
@@ -94,16 +94,16 @@ fn a_session_of_a_foreign_token_ends_with_it() {
         let bearer = format!("Bearer {foreign}");
         let mut subject = start(&configuration);
         let headers = [(":authority", OPEN), ("authorization", &*bearer)];
-        let told = ask(&mut *subject, &headers, &granting(json!({})));
-        assert_eq!(told.status(), 200, "{told:?}");
+        let observed = ask(&mut *subject, &headers, &granting(json!({})));
+        assert_eq!(observed.status(), 200, "{observed:?}");
         let set = subject.respond(&[]);
         assert!(set.len() == 1 && set[0].ends_with("Max-Age=6"), "{set:?}");
         let cookie = jar(&set);
         for (seconds, status) in [(5, 200), (6, 302)] {
             let mut replica = start(&configuration);
             replica.advance(seconds);
-            let told = replica.send(&request(&[(":authority", OPEN), ("cookie", &cookie)])).unwrap();
-            assert_eq!(told.status(), status, "after {seconds} seconds");
+            let observed = replica.send(&request(&[(":authority", OPEN), ("cookie", &cookie)])).unwrap();
+            assert_eq!(observed.status(), status, "after {seconds} seconds");
         }
         let mut replica = start(&configuration);
         replica.advance(6);

@@ -100,7 +100,7 @@ impl Worker {
         }
     }
 
-    fn told(&mut self, user: usize, decision: &Decision, now: u64) {
+    fn observed(&mut self, user: usize, decision: &Decision, now: u64) {
         match decision {
             Decision::Forward(_) => assert!(self.inside.insert(user), "once"),
             Decision::Reply(reply) => {
@@ -121,7 +121,7 @@ impl Worker {
             let id = RequestId::try_from(round).unwrap() * 1_000 + RequestId::try_from(user).unwrap();
             let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
             match self.core.authenticate(&env, id, &block(user)).decided() {
-                Some(decision) => self.told(user, &decision, now),
+                Some(decision) => self.observed(user, &decision, now),
                 None => {
                     self.waiting.insert(id, user);
                 }
@@ -135,7 +135,7 @@ impl Worker {
             let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
             if let Some(decision) = self.core.resume(&env, id, &block(user)).decided() {
                 self.waiting.remove(&id);
-                self.told(user, &decision, now);
+                self.observed(user, &decision, now);
             }
         }
     }

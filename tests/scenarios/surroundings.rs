@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::core::Core;
 use super::{
-    PASSWORD, Subject, Told, ask, basic, callback_path, configuration, granting, jar, parameter, request,
+    Observed, PASSWORD, Subject, ask, basic, callback_path, configuration, granting, jar, parameter, request,
 };
 
 /// As many requests as wait in one worker.
@@ -16,9 +16,9 @@ fn plain() -> String {
     configuration(&json!({}), &json!({}))
 }
 
-fn refused_for_want_of_something(told: &Told) {
-    assert_eq!((told.status(), told.headers("set-cookie").len()), (503, 0), "{told:?}");
-    assert!(told.header("retry-after").is_some(), "{told:?}");
+fn refused_for_want_of_something(observed: &Observed) {
+    assert_eq!((observed.status(), observed.headers("set-cookie").len()), (503, 0), "{observed:?}");
+    assert!(observed.header("retry-after").is_some(), "{observed:?}");
 }
 
 /// As many times does a login ask for randomness, at its beginning and at its end.
@@ -63,8 +63,8 @@ fn without_randomness_no_login_ends() {
 fn without_randomness_a_good_credential_passes_without_a_session() {
     let mut poor = Core::denied_randomness(&plain(), |_| true);
     for _ in 0..2 {
-        let told = ask(&mut poor, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
-        assert_eq!(told.header("x-authentik-username"), Some("alice"));
+        let observed = ask(&mut poor, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
+        assert_eq!(observed.header("x-authentik-username"), Some("alice"));
         assert!(poor.respond(&[]).is_empty());
     }
 }
@@ -82,8 +82,8 @@ fn headers_out_of_format_are_a_503() {
     let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
     for bytes in cut.chain([vec![0xff; 64]]) {
         let shown = format!("{} of {} bytes", bytes.len(), whole.len());
-        let told = core.send_block(&HeaderBlock::new(bytes)).expect("an answer at once");
-        assert_eq!(told.status(), 503, "{shown}: {told:?}");
+        let observed = core.send_block(&HeaderBlock::new(bytes)).expect("an answer at once");
+        assert_eq!(observed.status(), 503, "{shown}: {observed:?}");
     }
     assert_eq!(core.send_block(&HeaderBlock::new(whole)).unwrap().status(), 200, "it was good to begin with");
 }
@@ -97,18 +97,18 @@ fn of_two_authorization_lines_none_is_taken() {
             let mut core = Core::new(&configuration(&json!({"skip_path_regex": "^/public"}), &json!({})));
             ask(&mut core, &[("authorization", &credential)], &granting(json!({})));
             let lines = pair.map(|value| ("authorization", value));
-            let told = core.send(&request(&lines)).expect("authentik is not asked");
-            assert_eq!(told.status(), 401, "{pair:?}: {told:?}");
-            let told = core.send(&request(&[&[(":path", "/public")], &lines[..]].concat())).unwrap();
-            assert_eq!((told.status(), told.header("x-authentik-username")), (200, None), "{pair:?}");
-            assert!(!told.names().contains(&"authorization"), "{pair:?}: {told:?}");
+            let observed = core.send(&request(&lines)).expect("authentik is not asked");
+            assert_eq!(observed.status(), 401, "{pair:?}: {observed:?}");
+            let observed = core.send(&request(&[&[(":path", "/public")], &lines[..]].concat())).unwrap();
+            assert_eq!((observed.status(), observed.header("x-authentik-username")), (200, None), "{pair:?}");
+            assert!(!observed.names().contains(&"authorization"), "{pair:?}: {observed:?}");
         }
     }
 }
 
 /// Each that waits keeps its headers. Those who are known, or bring nothing, need no room.
 #[test]
-fn there_is_room_for_so_many_that_wait() {
+fn waiting_requests_have_a_limit() {
     let mut core = Core::new(&plain());
     let known = request(&[("authorization", &basic("alice", PASSWORD))]);
     ask(&mut core, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
@@ -118,8 +118,8 @@ fn there_is_room_for_so_many_that_wait() {
     }
     let newcomer = request(&[("authorization", &basic("dave", "x"))]);
     for late in [&waiting[0], &waiting[1], &newcomer] {
-        let told = core.send(late).expect("there is no room for this one");
-        assert_eq!((told.status(), told.header("retry-after")), (503, Some("1")), "{told:?}");
+        let observed = core.send(late).expect("there is no room for this one");
+        assert_eq!((observed.status(), observed.header("retry-after")), (503, Some("1")), "{observed:?}");
     }
     assert_eq!(core.calls().len(), 2, "nobody is asked for those");
     assert_eq!(core.send(&known).expect("known").status(), 200);
@@ -129,7 +129,7 @@ fn there_is_room_for_so_many_that_wait() {
 }
 
 #[test]
-fn who_leaves_makes_room() {
+fn client_that_leaves_frees_its_place() {
     let mut core = Core::new(&plain());
     let waiting = request(&[("authorization", &basic("bob", "x"))]);
     for _ in 0..ROOM {

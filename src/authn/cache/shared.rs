@@ -115,7 +115,7 @@ impl Slots {
             Rejection::Refused(Grant::Code)
             | Rejection::SessionEnded
             | Rejection::NoCredential
-            | Rejection::Unusable(_)
+            | Rejection::Malformed(_)
             | Rejection::Token(_)
             | Rejection::Incomplete(_)
             | Rejection::LoginFailed(_)

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cost_authentik_something_is_shared_and_a_code_never() {
+    fn verdicts_that_cost_a_call_are_shared_and_codes_are_not() {
         for (changes, is_bearer_shared) in [
             (json!({}), false),
             (json!({"bearer_verification": "introspection"}), true),

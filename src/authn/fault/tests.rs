@@ -17,16 +17,16 @@ fn every_reason_in_the_log_is_explained_in_the_readme() {
     let explained = explained();
     assert!(explained.len() > 50, "{}", explained.len());
     let unusable = [
-        Unusable::Several,
-        Unusable::TooLong,
-        Unusable::NotAscii,
-        Unusable::Scheme,
-        Unusable::TokenSyntax,
-        Unusable::Base64,
-        Unusable::NotUtf8,
-        Unusable::NoColon,
-        Unusable::EmptyUsername,
-        Unusable::ControlCharacter,
+        Malformed::Several,
+        Malformed::TooLong,
+        Malformed::NotAscii,
+        Malformed::Scheme,
+        Malformed::TokenSyntax,
+        Malformed::Base64,
+        Malformed::NotUtf8,
+        Malformed::NoColon,
+        Malformed::EmptyUsername,
+        Malformed::ControlCharacter,
     ];
     let token = [
         TokenRejection::NotJws,
@@ -85,7 +85,7 @@ fn every_reason_in_the_log_is_explained_in_the_readme() {
         Fault::Host,
     ];
     let reasons = (rejections.into_iter())
-        .chain(unusable.map(Rejection::Unusable))
+        .chain(unusable.map(Rejection::Malformed))
         .chain(token.map(Rejection::Token))
         .chain(incomplete.map(Rejection::Incomplete))
         .map(|rejection| rejection.to_string())

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_that_a_client_could_send_too_is_named_once() {
+    fn unowned_attribute_names_are_warned_of_once() {
         let config = config(&json!(["X_Tenant"]));
         let names = UnownedNames::default();
         let new_ones = |additional: &Value| names.new_ones(&user(additional), &config);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_are_remembered_are_bounded_in_number_and_length() {
+    fn warned_names_are_bounded_in_number_and_length() {
         let config = config(&json!([]));
         let names = UnownedNames::default();
         let long = format!("x-{}", "a".repeat(1_000));

@@ -63,7 +63,7 @@ fn half_a_surrogate_pair_is_refused_only_where_it_is_read() {
 }
 
 #[test]
-fn what_ends_up_in_filter_state_is_what_authentik_said_or_nothing() {
+fn filter_state_has_authentiks_value_or_none() {
     let backend = |url: &str| identity(&json!({"backend_override": url}));
     assert_eq!(backend("http://other:8080").backend_override(), Some("http://other:8080"));
     assert_eq!(backend("http://other\n200 OK").backend_override(), None);

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_is_not_read_to_its_end_never_means_the_client_secret() {
+    fn key_set_with_too_many_entries_never_means_hs256() {
         let set_of = |count: usize| json!({"keys": vec![json!({"use": "enc"}); count]});
         assert_eq!(keys(&set_of(MAX_KEYS)).as_deref(), Some("secret"));
         for count in [MAX_KEYS + 1, MAX_KEYS + 2] {

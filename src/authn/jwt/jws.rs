@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_critical_is_not_understood() {
+    fn crit_header_is_rejected() {
         for crit in [r#"["b64"]"#, "[]", "null", "false", "{}"] {
             let token = with_header(&format!(r#"{{"alg":"RS256","crit":{crit}}}"#));
             assert!(Jws::parse(&token).unwrap().has_critical_extension(), "{crit}");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_this_form_is_nothing() {
+    fn malformed_jws_is_rejected() {
         let good = with_header(r#"{"alg":"RS256"}"#);
         assert!(Jws::parse(&good).is_some());
         let (header, rest) = good.split_once('.').unwrap();

@@ -65,7 +65,7 @@ impl<'a> LoginContext<'a> {
 
     fn redirect_to_authentik(self, login: &Login, return_url: String, rejection: Rejection) -> Decision {
         let Request { env, config, provider, .. } = self.request;
-        if login.is_fruitless(env.now) {
+        if login.has_too_many_rounds(env.now) {
             return self.reject(LoginFailure::TooManyRounds);
         }
         let state = self.seal(cipher::Purpose::State, &login.state(return_url, env.now));

@@ -22,7 +22,7 @@ use crate::config::{Mode, Provider};
 const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
 
 /// How the names of the outpost's query parameters begin.
-const MARK: &[u8] = b"X-authentik-";
+const PARAMETER_PREFIX: &[u8] = b"X-authentik-";
 
 /// How long a login may take, in seconds.
 pub(crate) const LOGIN_SECONDS: u64 = 600;
@@ -63,7 +63,7 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
     };
     let is_outpost = is_outpost_path(view);
     // Most requests end here: nothing is parsed for them.
-    if !is_outpost && !has_mark(query) {
+    if !is_outpost && !has_parameter(query) {
         return None;
     }
     // authentik's error redirects have a second `?` where an `&` belongs.
@@ -71,7 +71,7 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
     let parameter = |name: &str| {
         form_urlencoded::parse(&query).find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
     };
-    let is_marked = |mark: &str| parameter(mark).as_deref() == Some("true");
+    let is_set = |name: &str| parameter(name).as_deref() == Some("true");
     let callback = || {
         Endpoint::Callback(Callback {
             code: parameter("code").filter(|code| is_code(code)).map(Secret::new),
@@ -85,14 +85,14 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
         Some(b"/callback") => Some(callback()),
         Some(b"/sign_out") => Some(Endpoint::SignOut),
         Some(_) if is_outpost => Some(Endpoint::Unknown),
-        Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
-        Some(_) | None if is_marked("X-authentik-logout") => Some(Endpoint::SignOut),
+        Some(_) | None if is_set("X-authentik-auth-callback") => Some(callback()),
+        Some(_) | None if is_set("X-authentik-logout") => Some(Endpoint::SignOut),
         Some(_) | None => None,
     }
 }
 
-fn has_mark(query: &[u8]) -> bool {
-    query.windows(MARK.len()).any(|window| window == MARK)
+fn has_parameter(query: &[u8]) -> bool {
+    query.windows(PARAMETER_PREFIX.len()).any(|window| window == PARAMETER_PREFIX)
 }
 
 /// RFC 6749 §A.11. authentik answers a NUL in one with a failure, and it would be ours.
@@ -156,7 +156,7 @@ fn own_url(provider: &Provider, wanted: &str, authority: Option<&[u8]>) -> Optio
     let rest = uri.path_and_query()?.as_str();
     // What would be a turn of the login flow itself: a sign-out behind the login, a callback that nobody began.
     let is_flow =
-        uri.path().starts_with(OUTPOST_PATH) || has_mark(uri.query().unwrap_or_default().as_bytes());
+        uri.path().starts_with(OUTPOST_PATH) || has_parameter(uri.query().unwrap_or_default().as_bytes());
     let own_port = |authority| HostAndPort::parse(authority).and_then(|host| host.under(scheme).port());
     let is_own_port = host.port() == provider.external_host.host.port()
         || authority.is_none_or(|authority| host.port() == own_port(authority));
@@ -249,7 +249,7 @@ impl Login {
     }
 
     /// Whether the browser keeps coming back without an identity.
-    pub(crate) fn is_fruitless(&self, now: Timestamp) -> bool {
+    pub(crate) fn has_too_many_rounds(&self, now: Timestamp) -> bool {
         self.rounds >= MAX_ROUNDS && now.since(Timestamp::from_seconds(self.counted_from)) < ROUND_SECONDS
     }
 

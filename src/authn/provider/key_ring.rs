@@ -16,7 +16,7 @@ const FIRST_PAUSE_SECONDS: u64 = 1;
 /// The longest pause, the random part included.
 const LONGEST_PAUSE_SECONDS: u64 = 60;
 /// A failing fetch is logged once in this time.
-const TELL_SECONDS: u64 = 60;
+const LOG_SECONDS: u64 = 60;
 
 /// A provider's keys.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct KeyRing {
     failures: u32,
     /// After a failed fetch nothing is fetched before.
     paused_until: Option<Timestamp>,
-    last_told: Option<Timestamp>,
+    last_logged: Option<Timestamp>,
     activity: Activity,
 }
 
@@ -128,12 +128,12 @@ impl KeyRing {
     }
 
     /// Whether a failed fetch is to be logged now.
-    pub(crate) fn is_to_be_told(&mut self, now: Timestamp) -> bool {
-        let is_to_be_told = self.last_told.is_none_or(|last| now.since(last) >= TELL_SECONDS);
-        if is_to_be_told {
-            self.last_told = Some(now);
+    pub(crate) fn is_to_be_logged(&mut self, now: Timestamp) -> bool {
+        let is_to_be_logged = self.last_logged.is_none_or(|last| now.since(last) >= LOG_SECONDS);
+        if is_to_be_logged {
+            self.last_logged = Some(now);
         }
-        is_to_be_told
+        is_to_be_logged
     }
 
     /// Another worker's fetch is no longer waited for; `fault`: somebody did, in vain. Without keys the next request looks
@@ -189,9 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_fetch_is_told_once_a_minute() {
+    fn failing_fetch_is_logged_once_a_minute() {
         let mut ring = KeyRing::default();
-        let told: Vec<_> = (0..121).filter(|second| ring.is_to_be_told(at(*second))).collect();
+        let told: Vec<_> = (0..121).filter(|second| ring.is_to_be_logged(at(*second))).collect();
         assert_eq!(told, [0, 60, 120]);
     }
 
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn who_followed_in_vain_may_look_again_at_once() {
+    fn follower_without_keys_may_retry_at_once() {
         let mut ring = KeyRing::default();
         ring.attempt(Activity::Following, at(0));
         ring.stop_following(Some(Fault::NoKeys));

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_worker_fetched_all_have_and_no_other_provider() {
+    fn key_set_is_shared_by_workers_not_by_providers() {
         let (memory, (_, keys), (_, foreign_keys)) = (Memory::default(), slots(1, "demo"), slots(1, "other"));
         let shared = of(&keys, &memory);
         assert_eq!(read(&shared), None);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_longer_than_any_of_ours_is_none() {
+    fn overlong_lease_is_ignored() {
         let (memory, (_, keys)) = (Memory::default(), slots(1, "demo"));
         let shared = of(&keys, &memory);
         shared.rest(at(0), MAX_LEASE_SECONDS);

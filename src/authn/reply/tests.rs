@@ -1,7 +1,7 @@
 use super::*;
 use crate::authn::fault::LoginFailure;
 use crate::authn::identity::Incomplete;
-use crate::authn::request::credential::Unusable;
+use crate::authn::request::credential::Malformed;
 
 fn rejected(rejection: Rejection, is_grpc: bool, body_kind: BodyKind) -> Reply {
     let context = ReplyContext {
@@ -25,7 +25,7 @@ fn every_status_has_its_words_and_its_grpc_status() {
     for (rejection, status, words, grpc_status) in [
         (Rejection::UnknownHost, 400, "Bad Request", 3),
         (Rejection::LoginFailed(LoginFailure::State), 400, "Bad Request", 3),
-        (Rejection::Unusable(Unusable::Several), 401, "Unauthorized", 16),
+        (Rejection::Malformed(Malformed::Several), 401, "Unauthorized", 16),
         (Rejection::Incomplete(Incomplete::NoSubject), 403, "Forbidden", 7),
         (Rejection::NotFound, 404, "Not Found", 5),
         (Rejection::Throttled { retry_after: Some(1) }, 429, "Too Many Requests", 14),

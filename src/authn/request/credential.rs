@@ -109,7 +109,7 @@ impl Credential<'_> {
 
 /// Why a value is no credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unusable {
+pub enum Malformed {
     /// More than one header, or several credentials in one.
     Several,
     /// Longer than [`MAX_AUTHORIZATION_BYTES`].
@@ -132,7 +132,7 @@ pub enum Unusable {
     ControlCharacter,
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Several => "several credentials in one request",
@@ -153,19 +153,19 @@ impl fmt::Display for Unusable {
 ///
 /// # Errors
 /// Why what is there cannot be used.
-pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, Unusable> {
+pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, Malformed> {
     let value = match authorization {
         Authorization::None => return Ok(None),
-        Authorization::Several => return Err(Unusable::Several),
+        Authorization::Several => return Err(Malformed::Several),
         Authorization::One(value) => value.trim_ascii(),
     };
     if value.is_empty() {
         return Ok(None);
     }
     if value.len() > MAX_AUTHORIZATION_BYTES {
-        return Err(Unusable::TooLong);
+        return Err(Malformed::TooLong);
     }
-    let value = core::str::from_utf8(value).map_err(|_| Unusable::NotAscii)?;
+    let value = core::str::from_utf8(value).map_err(|_| Malformed::NotAscii)?;
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     let rest = rest.trim_start_matches(' ');
     // Before all else: it is what comes in number, and what has a token's characters needs no second look.
@@ -173,14 +173,14 @@ pub fn read(authorization: Authorization<'_>) -> Result<Option<Credential<'_>>, 
         return Ok(Some(Credential::Bearer(BearerToken::InHeader(rest))));
     }
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(Unusable::NotAscii);
+        return Err(Malformed::NotAscii);
     }
     let credential = if scheme.eq_ignore_ascii_case("basic") {
         read_basic(rest)?
     } else if scheme.eq_ignore_ascii_case("bearer") {
         return Err(not_a_token(rest));
     } else {
-        return Err(Unusable::Scheme);
+        return Err(Malformed::Scheme);
     };
     Ok(Some(credential))
 }
@@ -193,18 +193,18 @@ pub fn bearer_token(authorization: Authorization<'_>) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
-fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
+fn read_basic(encoded: &str) -> Result<Credential<'static>, Malformed> {
     if encoded.contains(',') {
-        return Err(Unusable::Several);
+        return Err(Malformed::Several);
     }
-    let bytes = Secret::new(BASE64.decode(encoded).map_err(|_| Unusable::Base64)?);
-    let text = core::str::from_utf8(bytes.expose()).map_err(|_| Unusable::NotUtf8)?;
-    let (username, password) = text.split_once(':').ok_or(Unusable::NoColon)?;
+    let bytes = Secret::new(BASE64.decode(encoded).map_err(|_| Malformed::Base64)?);
+    let text = core::str::from_utf8(bytes.expose()).map_err(|_| Malformed::NotUtf8)?;
+    let (username, password) = text.split_once(':').ok_or(Malformed::NoColon)?;
     if username.is_empty() {
-        return Err(Unusable::EmptyUsername);
+        return Err(Malformed::EmptyUsername);
     }
     if text.chars().any(char::is_control) {
-        return Err(Unusable::ControlCharacter);
+        return Err(Malformed::ControlCharacter);
     }
     if username == TOKEN_USER {
         if !is_token(password) {
@@ -215,9 +215,9 @@ fn read_basic(encoded: &str) -> Result<Credential<'static>, Unusable> {
     Ok(Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) })
 }
 
-/// Whether any part of the header is a token for which `is_told` is true, in any spelling of the header: every word of
+/// Whether any part of the header is a token for which `is_wanted` is true, in any spelling of the header: every word of
 /// the value, and the password of every Basic credential. The token need not be valid.
-pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -> bool) -> bool {
+pub fn mentions_token(authorization: Authorization<'_>, is_wanted: impl Fn(&str) -> bool) -> bool {
     let value = match authorization {
         Authorization::None => return false,
         // Applications differ in which of them they read.
@@ -228,12 +228,12 @@ pub fn mentions_token(authorization: Authorization<'_>, is_told: impl Fn(&str) -
     words.filter(|word| !word.is_empty()).any(|word| {
         let decoded = Secret::new(BASE64.decode(word).unwrap_or_default());
         let text = core::str::from_utf8(decoded.expose()).unwrap_or_default();
-        is_told(word) || text.split_once(':').is_some_and(|(_, password)| is_told(password))
+        is_wanted(word) || text.split_once(':').is_some_and(|(_, password)| is_wanted(password))
     })
 }
 
-fn not_a_token(text: &str) -> Unusable {
-    if text.contains(',') { Unusable::Several } else { Unusable::TokenSyntax }
+fn not_a_token(text: &str) -> Malformed {
+    if text.contains(',') { Malformed::Several } else { Malformed::TokenSyntax }
 }
 
 /// RFC 6750 §2.1 `b64token`.

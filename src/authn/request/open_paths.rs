@@ -8,7 +8,7 @@ use crate::base::url::HostAndPort;
 use crate::config::{Mode, Provider};
 
 /// Escapes that some server between here and the application may undo, each of which changes what the path means.
-const TELLING_ESCAPES: [u8; 8] = [b'#', b'%', b'.', b'/', b';', b'?', b'\\', 0x7f];
+const SPECIAL_ESCAPES: [u8; 8] = [b'#', b'%', b'.', b'/', b';', b'?', b'\\', 0x7f];
 
 /// Longest path that is matched, in bytes. A search takes time for each byte, and some patterns take a lot of it.
 const MAX_PATH_BYTES: usize = 4096;
@@ -67,7 +67,7 @@ fn has_plain_escapes(path: &[u8]) -> bool {
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let Some(byte) = byte else { return false };
         let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if byte < 0x20 || is_unreserved || TELLING_ESCAPES.contains(&byte) {
+        if byte < 0x20 || is_unreserved || SPECIAL_ESCAPES.contains(&byte) {
             return false;
         }
         decoded.push(byte);

@@ -34,11 +34,11 @@ pub struct SealingKeys {
     ciphers: Vec<XChaCha20Poly1305>,
     /// Has the provider's names in it.
     fingerprints: Mac,
-    bound_to: BoundTo,
+    associated_data: AssociatedData,
 }
 
 /// The associated data of each purpose.
-struct BoundTo {
+struct AssociatedData {
     session: Vec<u8>,
     login: Vec<u8>,
     state: Vec<u8>,
@@ -68,10 +68,13 @@ impl SealingKeys {
             mode_name(provider.mode).as_bytes(),
         ]);
         mac::update(&mut fingerprints, &provider);
-        let bound_to = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
-        let bound_to =
-            BoundTo { session: bound_to(b"session"), login: bound_to(b"login"), state: bound_to(b"state") };
-        Some(Self { ciphers, fingerprints, bound_to })
+        let associated_data = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
+        let associated_data = AssociatedData {
+            session: associated_data(b"session"),
+            login: associated_data(b"login"),
+            state: associated_data(b"state"),
+        };
+        Some(Self { ciphers, fingerprints, associated_data })
     }
 
     /// Seals a value, so that any replica can open it. `None`: the host has no randomness.
@@ -84,7 +87,7 @@ impl SealingKeys {
         sealed.extend_from_slice(content);
         let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
         let (cipher, nonce) = (self.ciphers.first()?, XNonce::from(*nonce));
-        let tag = cipher.encrypt_in_place_detached(&nonce, self.bound_to(purpose), content).ok()?;
+        let tag = cipher.encrypt_in_place_detached(&nonce, self.associated_data(purpose), content).ok()?;
         sealed.extend_from_slice(&tag);
         Some(BASE64_URL_SAFE_NO_PAD.encode(&sealed))
     }
@@ -95,7 +98,7 @@ impl SealingKeys {
         let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
         let (content, tag) = content.split_last_chunk_mut::<TAG_BYTES>()?;
         let (nonce, tag, length) = (XNonce::from(*nonce), Tag::from(*tag), content.len());
-        let aad = self.bound_to(purpose);
+        let aad = self.associated_data(purpose);
         // A cipher checks the tag before it changes the buffer, so the next one finds it unchanged.
         let opens =
             |cipher: &XChaCha20Poly1305| cipher.decrypt_in_place_detached(&nonce, aad, content, &tag).is_ok();
@@ -125,11 +128,11 @@ impl SealingKeys {
         mac::finish(mac)
     }
 
-    fn bound_to(&self, purpose: Purpose) -> &[u8] {
+    fn associated_data(&self, purpose: Purpose) -> &[u8] {
         match purpose {
-            Purpose::Session => &self.bound_to.session,
-            Purpose::Login => &self.bound_to.login,
-            Purpose::State => &self.bound_to.state,
+            Purpose::Session => &self.associated_data.session,
+            Purpose::Login => &self.associated_data.login,
+            Purpose::State => &self.associated_data.state,
         }
     }
 }

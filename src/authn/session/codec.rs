@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_comes_out_to_the_byte() {
+    fn packed_token_round_trips_byte_for_byte() {
         let jws = ["{\"alg\":\"RS256\"}", "{\"sub\":\"7\"}", "\u{0}\u{1}sig"]
             .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
         let jws = jws.join(".");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_none_and_never_a_panic() {
+    fn wrong_packed_lengths_are_rejected() {
         for lengths in [vec![3], vec![1, 2], vec![usize::MAX, 2], vec![1, usize::MAX]] {
             assert!(Packed(true, lengths.clone()).unpack(&mut &b"ab"[..]).is_none(), "{lengths:?}");
             assert!(Packed(false, lengths.clone()).unpack(&mut &b"ab"[..]).is_none(), "{lengths:?}");

@@ -64,7 +64,7 @@ pub(crate) enum Origin {
 /// The sealed content: the packed tokens, a line feed, and this as JSON, which has no line feed of its own. The names are
 /// short, since the cookie travels with every request.
 #[derive(Serialize, Deserialize)]
-struct Legend<'a> {
+struct Fields<'a> {
     /// `expires`
     e: u64,
     /// When authentik last confirmed the token.
@@ -83,7 +83,7 @@ struct Legend<'a> {
 }
 
 /// Size of these fields if the token itself shows the claims.
-const USUAL_LEGEND_BYTES: usize = 128;
+const USUAL_FIELDS_BYTES: usize = 128;
 
 /// A session as it is sent to a client.
 #[derive(Debug, Clone)]
@@ -142,9 +142,9 @@ fn content(
         }
     };
     let room =
-        verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_LEGEND_BYTES);
+        verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_FIELDS_BYTES);
     let mut content = Vec::with_capacity(room);
-    let legend = Legend {
+    let fields = Fields {
         e: expires.seconds(),
         c: verified.vouched().seconds(),
         f: match origin {
@@ -157,7 +157,7 @@ fn content(
         i: id_token.map(|token| Packed::append(token, &mut content)),
     };
     content.push(b'\n');
-    serde_json::to_writer(&mut content, &legend).ok()?;
+    serde_json::to_writer(&mut content, &fields).ok()?;
     Some(Secret::new(content))
 }
 
@@ -168,19 +168,19 @@ pub(crate) fn open(
     now: Timestamp,
 ) -> Option<Session> {
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
-    let (mut tokens, legend) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
-    let legend: Legend<'_> = serde_json::from_slice(legend).ok()?;
-    let expires = Timestamp::from_seconds(legend.e);
+    let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
+    let fields: Fields<'_> = serde_json::from_slice(fields).ok()?;
+    let expires = Timestamp::from_seconds(fields.e);
     if expires <= now {
         return None;
     }
-    let token = Token::new(legend.t.unpack(&mut tokens)?);
-    let id_token = match legend.i {
+    let token = Token::new(fields.t.unpack(&mut tokens)?);
+    let id_token = match fields.i {
         Some(packed) => Some(Secret::new(packed.unpack(&mut tokens)?)),
         None => None,
     };
-    let vouched = Timestamp::from_seconds(legend.c);
-    let verified = match legend.j {
+    let vouched = Timestamp::from_seconds(fields.c);
+    let verified = match fields.j {
         Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
         None => {
             let claims = jws::payload(token.expose())?;
@@ -188,7 +188,7 @@ pub(crate) fn open(
         }
     };
     let identity = Identity::new(verified.ok()?, provider, config).ok()?;
-    let origin = match legend.f {
+    let origin = match fields.f {
         None => Origin::Login,
         Some(fingerprint) if fingerprint.is_empty() => Origin::Token,
         Some(fingerprint) => {
@@ -216,7 +216,7 @@ mod tests {
     use crate::authn::session::cipher::tests::Counter;
 
     /// Seals and opens a session with this token, claims, origin and ID token. Returns the four as text.
-    fn through_a_box(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
+    fn seal_and_open(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
         let configuration = json!({
             "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
             "providers": [{
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_into_a_box_comes_out() {
+    fn session_round_trips_through_its_cookie() {
         // Line feeds wherever authentik could put one: they do not end the legend.
         let claims = json!({
             "sub": "7", "preferred_username": "alice", "name": "A\nB", "groups": ["\n{}\n"], "exp": at(100).seconds(),
@@ -257,7 +257,7 @@ mod tests {
             for origin in [Origin::Login, Origin::Token, Origin::Credential([7; 32])] {
                 for id_token in [None, Some("a.b.c")] {
                     assert_eq!(
-                        through_a_box(token, &claims, &origin, id_token),
+                        seal_and_open(token, &claims, &origin, id_token),
                         [token, "alice", &format!("{origin:?}"), id_token.unwrap_or_default()]
                     );
                 }

@@ -123,7 +123,7 @@ fn the_cookie_of_an_identity_takes_no_more_than_it_weighs_before_it_is_made() {
 }
 
 #[test]
-fn a_session_of_a_login_is_nobody_s_credential() {
+fn session_of_a_login_belongs_to_no_credential() {
     let own = token("alice");
     let (session, keys) = session(&bearer(&own), &own);
     let session = Session { origin: Origin::Login, ..session };

@@ -120,7 +120,7 @@ fn env(memory: &Memory, seconds: u64) -> Env<'_> {
 }
 
 #[test]
-fn keys_settle_only_what_waits_for_them() {
+fn keys_resume_only_verifications_that_wait_for_them() {
     let (memory, mut worker) = (Memory::default(), worker());
     let now = env(&memory, 0);
     send(&mut worker, &now, 1, "one", BASIC);
@@ -162,7 +162,7 @@ fn one_that_fetches_and_one_that_follows(memory: &Memory) -> (Worker, Ticket, Wo
 }
 
 #[test]
-fn who_follows_waits_until_the_other_one_has_its_answer() {
+fn follower_waits_for_the_lease_holders_answer() {
     let memory = Memory::default();
     let (mut first, fetch, mut second) = one_that_fetches_and_one_that_follows(&memory);
     for seconds in 21..24 {
@@ -177,7 +177,7 @@ fn who_follows_waits_until_the_other_one_has_its_answer() {
 }
 
 #[test]
-fn a_worker_that_is_gone_is_replaced_by_one_that_followed() {
+fn follower_takes_over_from_a_dead_lease_holder() {
     let memory = Memory::default();
     let (_gone, _, mut second) = one_that_fetches_and_one_that_follows(&memory);
     for seconds in 21..23 {
@@ -191,7 +191,7 @@ fn a_worker_that_is_gone_is_replaced_by_one_that_followed() {
 }
 
 #[test]
-fn who_follows_is_told_of_a_failure_at_once() {
+fn follower_learns_of_a_failed_fetch_at_once() {
     let memory = Memory::default();
     let (mut first, fetch, mut second) = one_that_fetches_and_one_that_follows(&memory);
     assert_eq!(first.answered(&env(&memory, 21), fetch, &Answer::Reset), [(1, 503)]);
@@ -222,7 +222,7 @@ fn a_fetch_whose_answer_is_lost_is_given_up() {
 }
 
 #[test]
-fn a_fetch_that_fails_is_tried_less_and_less_often() {
+fn failed_fetches_back_off() {
     let (memory, mut worker) = (Memory::default(), worker());
     let mut fetched_at = Vec::new();
     for seconds in 0..300 {

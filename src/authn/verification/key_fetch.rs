@@ -127,7 +127,7 @@ fn failed(provider: &Provider, config: &Config, env: &Env<'_>, fault: Fault) {
     let until = env.now.plus(key_ring.next_pause(random));
     key_ring.pause(fault.clone(), until);
     shared(provider, env).fail(until);
-    if key_ring.is_to_be_told(env.now) {
+    if key_ring.is_to_be_logged(env.now) {
         let url = authentik::keys_url(config, &provider.settings);
         let (name, slug) = (&provider.settings.name, &provider.settings.slug);
         log::warn!(

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_limited_until_the_window_ends() {
+    fn rate_limit_holds_until_the_window_ends() {
         let mut rate_limit = rate_limit(3);
         let alice = attempt("alice", None);
         for second in 0..3 {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_credential_does_not_count() {
+    fn valid_credential_is_not_counted() {
         let mut rate_limit = rate_limit(1);
         let alice = attempt("alice", Some("192.0.2.1"));
         for _ in 0..10 {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_attempt_limits_himself_and_not_the_user() {
+    fn rate_limit_is_per_user_and_address() {
         let mut rate_limit = rate_limit(3);
         let (attacker, alice) = (attempt("alice", Some("192.0.2.1")), attempt("alice", Some("192.0.2.2")));
         for _ in 0..3 {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_together_have_a_limit_for_one_name() {
+    fn rate_limit_bounds_one_user_over_all_addresses() {
         let mut rate_limit = rate_limit(3);
         for number in 0..7 {
             let address = format!("192.0.2.{number}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_from_one_address_have_the_same_limit_together() {
+    fn rate_limit_bounds_one_address_over_all_users() {
         let mut rate_limit = rate_limit(3);
         for name in ["a", "b", "c", "d", "e", "f", "g"] {
             assert_eq!(rate_limit.begin(&attempt(name, Some("192.0.2.1")), at(0)), Ok(()));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_or_an_address_there_is_nothing_to_count() {
+    fn token_without_source_address_is_not_counted() {
         let mut rate_limit = rate_limit(1);
         let nobody = Attempt { provider: 0, username: None, address: None };
         for _ in 0..10 {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_switches_it_off_and_memory_is_bounded() {
+    fn zero_failures_disables_the_rate_limit_and_counts_are_bounded() {
         let mut off = rate_limit(0);
         for _ in 0..100 {
             assert_eq!(off.begin(&attempt("alice", None), at(0)), Ok(()));

@@ -39,7 +39,7 @@ fn a_seal_under_another_name_makes_that_name_an_owned_one() {
 }
 
 #[test]
-fn what_the_seal_may_not_be_called_is_a_fault() {
+fn forbidden_seal_names_are_faults() {
     const TAKEN: &str = "seal.header: is an identity header, which the filter sends itself";
     const SYNTAX: &str = "seal.header: must consist of letters, digits and -";
     const NEVER: &str = "seal.header: is not a name that can be taken from clients";

@@ -42,7 +42,7 @@ fn a_million_credentials_stay_within_both_bounds() {
 }
 
 #[test]
-fn what_is_used_stays_and_what_is_replaced_is_counted_once() {
+fn lru_keeps_used_entries_and_counts_replaced_ones_once() {
     let mut cache = Cache::new(2, MAX_BYTES);
     cache.insert(key(1), Heavy(1, 10), until(100));
     cache.insert(key(2), Heavy(2, 10), until(100));
@@ -75,7 +75,7 @@ fn bytes_are_bounded_as_well_and_the_bound_may_be_reached() {
 }
 
 #[test]
-fn what_was_taken_out_is_not_even_stale() {
+fn removed_entry_is_not_stale() {
     let mut cache = Cache::new(2, MAX_BYTES);
     cache.insert(key(1), Heavy(1, 10), until(100));
     cache.insert(key(2), Heavy(2, 10), until(100));
@@ -85,7 +85,7 @@ fn what_was_taken_out_is_not_even_stale() {
 }
 
 #[test]
-fn fresh_and_stale_end_when_they_must() {
+fn fresh_and_stale_lifetimes_end_on_time() {
     let mut cache = Cache::new(2, MAX_BYTES);
     cache.insert(key(1), Heavy(1, 10), until(100));
     assert!(cache.fresh(key(1).name(), at(99)).is_some() && cache.fresh(key(1).name(), at(100)).is_none());
@@ -94,7 +94,7 @@ fn fresh_and_stale_end_when_they_must() {
 }
 
 #[test]
-fn providers_and_kinds_of_keys_are_apart() {
+fn cache_keys_differ_by_provider_and_kind() {
     let token = Token::new("x".repeat(32));
     let keys = [
         CacheKey::token(0, token.clone()),
@@ -111,7 +111,7 @@ fn providers_and_kinds_of_keys_are_apart() {
 }
 
 #[test]
-fn one_byte_more_less_or_other_is_another_token() {
+fn tokens_that_differ_in_one_byte_are_different_keys() {
     let token = "0123456789abcdef.".repeat(3);
     let mut cache = Cache::new(4, MAX_BYTES);
     cache.insert(CacheKey::token(0, Token::new(token.clone())), Heavy(1, 10), until(100));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::authn::env::Shared;
-use crate::authn::request::credential::{BearerToken, Credential, Unusable};
+use crate::authn::request::credential::{BearerToken, Credential, Malformed};
 
 /// Shared data, and nothing else.
 #[derive(Default)]
@@ -92,7 +92,7 @@ fn told(entry: Option<(SharedVerdict, Timestamp)>) -> Option<(String, Timestamp)
 }
 
 #[test]
-fn what_one_worker_writes_the_others_read_until_it_ends() {
+fn shared_entry_is_read_by_all_workers_until_it_ends() {
     let (memory, (slots, keys)) = (Memory::default(), slots(4_096, "demo"));
     let known = fingerprint(&keys, "a");
     let read = |now| told(slots.read(&known, &keys, &memory, now));
@@ -119,7 +119,7 @@ fn what_one_worker_writes_the_others_read_until_it_ends() {
         assert!(remembers(at(49)) && !remembers(at(50)), "longer than it is used");
     }
     let before = read(at(0));
-    for rejection in [Rejection::Unusable(Unusable::Scheme), Rejection::Refused(Grant::Code)] {
+    for rejection in [Rejection::Malformed(Malformed::Scheme), Rejection::Refused(Grant::Code)] {
         slots.write_refused(&known, &keys, &memory, rejection, refused(20, 20));
         assert_eq!(read(at(0)), before, "only a definite no of authentik's is shared");
     }
@@ -127,7 +127,7 @@ fn what_one_worker_writes_the_others_read_until_it_ends() {
 }
 
 #[test]
-fn a_refusal_takes_no_fresh_good_verdict_s_place_but_its_own() {
+fn refusal_replaces_only_its_own_fresh_verdict() {
     let (memory, (slots, keys)) = (Memory::default(), slots(1, "demo"));
     let (good, guess) = (fingerprint(&keys, "good"), fingerprint(&keys, "guess"));
     let refuse = |fingerprint: &Fingerprint, now: u64| {
@@ -149,7 +149,7 @@ fn a_refusal_takes_no_fresh_good_verdict_s_place_but_its_own() {
 }
 
 #[test]
-fn an_entry_that_is_not_ours_to_the_last_bit_is_a_miss() {
+fn shared_entry_with_any_changed_bit_is_a_miss() {
     let (_, keys) = slots(1, "demo");
     let (_, foreign_keys) = slots(1, "other");
     let (known, other) = (fingerprint(&keys, "a"), fingerprint(&keys, "b"));

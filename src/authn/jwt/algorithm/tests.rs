@@ -156,7 +156,7 @@ fn check(host: &dyn Host, key: &PublicKey, signature: &[u8], message: &[u8]) -> 
 }
 
 #[test]
-fn the_host_is_asked_in_its_own_form_and_its_word_counts() {
+fn signature_check_uses_the_hosts_format_and_result() {
     for answer in [true, false] {
         for signed in of_each_algorithm() {
             let host = Answering::new(Some(answer));
@@ -202,7 +202,7 @@ fn another_algorithm_s_key_checks_nothing() {
 }
 
 #[test]
-fn what_has_not_a_signature_s_length_is_shown_to_nobody() {
+fn signature_of_wrong_length_is_not_checked() {
     let host = Answering::new(Some(true));
     for Signed { hash, key, raw, for_host, .. } in of_each_curve() {
         for other in [&raw[1..], &[&raw[..], &[0]].concat(), &for_host, &[]] {

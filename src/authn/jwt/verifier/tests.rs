@@ -219,7 +219,7 @@ fn claiming(changes: &Value) -> Result<String, TokenRejection> {
 }
 
 #[test]
-fn the_past_has_no_grace_and_the_future_a_minute() {
+fn exp_has_no_grace_and_nbf_and_iat_have_one_minute() {
     for (changes, expected) in [
         (json!({"exp": 1_000_001}), None),
         (json!({"exp": 1_000_000}), Some(TokenRejection::Expired)),
@@ -237,7 +237,7 @@ fn the_past_has_no_grace_and_the_future_a_minute() {
 }
 
 #[test]
-fn a_good_signature_under_claims_of_the_wrong_types_is_no_bad_signature() {
+fn claims_of_wrong_types_are_not_a_signature_failure() {
     for changes in [json!({"groups": "staff"}), json!({"preferred_username": 7}), json!({"aud": {}})] {
         assert_eq!(claiming(&changes), Err(TokenRejection::Claims), "{changes}");
     }
@@ -256,7 +256,7 @@ fn only_a_jws_that_names_another_issuer_is_issued_elsewhere() {
 }
 
 #[test]
-fn what_looks_like_a_token_of_this_authentik() {
+fn token_of_this_authentik_is_recognised_by_issuer() {
     let (_, token, _, _) = recorded(0);
     let none = || core::iter::empty::<&str>();
     assert!(is_issued_here("http://127.0.0.1:9010", none(), &token));
@@ -304,7 +304,7 @@ fn an_introspected_token_is_of_this_client_unless_the_provider_federates() {
 }
 
 #[test]
-fn claims_that_came_beside_the_token_weigh_in_a_cache() {
+fn introspected_claims_count_towards_the_cache_bound() {
     let config = config("demo");
     let body = json!({
         "active": true, "client_id": "demo-client-id", "sub": "1", "preferred_username": "alice", "exp": 200,

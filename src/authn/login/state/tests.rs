@@ -29,7 +29,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 #[test]
-fn the_challenge_is_of_the_verifier_and_each_login_has_its_own() {
+fn pkce_challenge_matches_the_verifier_of_its_login() {
     let counter = Counter(core::cell::Cell::new(0));
     let logins = [(); 2].map(|()| Login::begin(at(0), &counter).unwrap());
     for login in &logins {
@@ -46,16 +46,16 @@ fn the_minute_of_three_rounds_begins_with_the_first() {
     let counter = Counter(core::cell::Cell::new(0));
     let mut login = Login::begin(at(0), &counter).unwrap();
     for seconds in [10, 30, 50] {
-        assert!(!login.is_fruitless(at(seconds)));
+        assert!(!login.has_too_many_rounds(at(seconds)));
         login = login.next(at(seconds), &counter).unwrap();
     }
-    assert!(login.is_fruitless(at(59)) && !login.is_fruitless(at(60)));
+    assert!(login.has_too_many_rounds(at(59)) && !login.has_too_many_rounds(at(60)));
     // The next minute begins with this round, and it counts.
     for seconds in [60, 70, 119] {
-        assert!(!login.is_fruitless(at(seconds)), "at {seconds}");
+        assert!(!login.has_too_many_rounds(at(seconds)), "at {seconds}");
         login = login.next(at(seconds), &counter).unwrap();
     }
-    assert!(login.is_fruitless(at(119)) && !login.is_fruitless(at(120)));
+    assert!(login.has_too_many_rounds(at(119)) && !login.has_too_many_rounds(at(120)));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn read_one(value: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn the_table_of_values() {
+fn authorization_values_are_read_by_the_table() {
     let rows: Vec<(Vec<u8>, &str)> = vec![
         (b"".to_vec(), "absent"),
         (b"  \t ".to_vec(), "absent"),
@@ -62,11 +62,11 @@ fn the_table_of_values() {
         assert!(read_one(value.as_bytes()).starts_with(expected), "{length} bytes");
     }
     assert!(matches!(read(Authorization::None), Ok(None)));
-    assert!(matches!(read(Authorization::Several), Err(Unusable::Several)));
+    assert!(matches!(read(Authorization::Several), Err(Malformed::Several)));
 }
 
 #[test]
-fn a_token_is_found_wherever_it_is() {
+fn token_is_found_in_any_part_of_authorization() {
     let mentions =
         |value: &str| mentions_token(Authorization::One(value.as_bytes()), |token| token == "a.b.c");
     for value in [

@@ -17,7 +17,7 @@ fn a_block_is_read_back() {
 }
 
 #[test]
-fn a_block_is_the_host_s_to_the_byte() {
+fn header_block_has_the_hosts_byte_format() {
     let block = block(&[(":path", "/"), ("x", "")]);
     let expected = b"\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0:path\0/\0x\0\0";
     assert_eq!(block.into_bytes(), expected);
@@ -89,7 +89,7 @@ fn what_a_navigation_is() {
 }
 
 #[test]
-fn of_several_origins_none_is_believed() {
+fn several_origin_headers_count_as_none() {
     let origin =
         |pairs: &[(&str, &str)]| RequestView::read(&block(pairs), &[]).unwrap().origin().map(<[u8]>::to_vec);
     let (a, b) = (("origin", "https://a"), ("origin", "https://b"));

@@ -73,7 +73,7 @@ fn token(text: &str) -> Secret<String> {
 }
 
 #[test]
-fn a_box_opens_for_its_own_purpose_only() {
+fn sealed_value_opens_only_for_its_purpose() {
     let keys = keys_of("a", "bc");
     for sealed_for in PURPOSES {
         let sealed = keys.seal(sealed_for, b"content", &Counter::new()).unwrap();
@@ -86,7 +86,7 @@ fn a_box_opens_for_its_own_purpose_only() {
 }
 
 #[test]
-fn a_box_opens_at_its_own_provider_only() {
+fn sealed_value_opens_only_at_its_provider() {
     let providers = providers();
     for (sealer, keys) in providers.iter().enumerate() {
         let sealed = keys.seal(Purpose::Session, b"content", &Counter::new()).unwrap();
@@ -98,7 +98,7 @@ fn a_box_opens_at_its_own_provider_only() {
 }
 
 #[test]
-fn every_box_has_a_nonce_of_its_own_and_without_randomness_there_is_none() {
+fn every_sealed_value_has_its_own_nonce() {
     let (keys, counter) = (keys_of("a", "bc"), Counter::new());
     for count in 0..3 {
         let sealed = keys.seal(Purpose::Session, b"content", &counter).unwrap();

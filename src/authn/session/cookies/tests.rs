@@ -83,7 +83,7 @@ fn long_values_are_split_and_come_back_whole() {
 }
 
 #[test]
-fn what_is_no_longer_used_is_cleared() {
+fn unused_cookie_parts_are_cleared() {
     let other = sent(&["__Host-own_0=a; __Host-own_1=b; other=c"]);
     assert_eq!(
         text(&cookie().set("x", 60, &other).unwrap()),

@@ -82,7 +82,7 @@ fn refusals_are_good_answers_and_failures_are_not() {
 }
 
 #[test]
-fn key_sets_go_first_then_what_was_good_and_unknown_ones_wait() {
+fn queue_orders_key_sets_then_known_then_unknown_calls() {
     let mut queue = CallQueue::new(1, 256);
     for (priority, subject) in [
         (Priority::Unknown, 1),
@@ -104,7 +104,7 @@ fn key_sets_go_first_then_what_was_good_and_unknown_ones_wait() {
 }
 
 #[test]
-fn unknown_ones_that_wait_take_no_place_of_known_ones() {
+fn unknown_calls_take_no_place_of_known_calls() {
     let mut queue = CallQueue::new(1, 2);
     assert_eq!(push(&mut queue, Priority::Unknown, 0), Ok(1));
     assert_eq!(pop_all(&mut queue), [(1, 0)]);
@@ -122,7 +122,7 @@ fn unknown_ones_that_wait_take_no_place_of_known_ones() {
 }
 
 #[test]
-fn whatever_waits_too_long_is_given_up_in_its_order() {
+fn calls_that_wait_too_long_are_given_up_in_order() {
     let mut queue = CallQueue::new(1, 256);
     push(&mut queue, Priority::Unknown, 0).unwrap();
     assert_eq!(pop_all(&mut queue).len(), 1);
