@@ -5,22 +5,22 @@
 //! user, fixed time.
 
 mod attributes;
+mod call_limit;
 mod cases;
 mod core;
 mod edges;
 mod ended_sessions;
-mod entries;
+mod host_failures;
 mod hosts;
 mod login;
 #[cfg(feature = "hosts")]
 mod module;
 mod open_paths;
 mod outages;
+mod providers;
 mod scripts;
 mod seal;
 mod sessions;
-mod stampede;
-mod surroundings;
 mod table;
 
 use std::collections::BTreeMap;

@@ -9,10 +9,10 @@
 
 mod changes;
 mod forgeries;
+mod implementations;
 mod kinds;
 mod numbers;
 mod public_key;
-mod roads;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +24,8 @@ use rand::rngs::StdRng;
 use serde_json::json;
 
 use self::changes::Workshop;
+use self::implementations::{Core, Decision, Jsonwebtoken, Judged, Settings};
 use self::kinds::{Kind, PLAN};
-use self::roads::{Core, Decision, Jsonwebtoken, Judged, Settings};
 use self::tokens::Algorithm;
 use super::place::{Place, jwks, provider};
 
@@ -125,7 +125,7 @@ struct Verdicts {
 fn judge_all(place: &Place, settings: &Settings, cases: &[Case]) -> Verdicts {
     thread::scope(|scope| {
         let in_envoy =
-            scope.spawn(|| each(cases, CONNECTIONS, || |case: &Case| roads::of_envoy(place, case)));
+            scope.spawn(|| each(cases, CONNECTIONS, || |case: &Case| implementations::of_envoy(place, case)));
         let in_core = each(cases, CORES, || {
             let mut core = Core::new(settings, &place.authentik);
             move |case: &Case| core.judge(case)

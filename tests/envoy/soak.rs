@@ -10,16 +10,16 @@
 //! how long a disabled user may still pass.
 
 mod browsers;
-mod carriage;
 mod client;
 mod credentials;
 mod crowds;
 mod events;
 mod expectation;
 mod ledger;
-mod people;
 mod report;
 mod site;
+mod transport;
+mod users;
 mod weather;
 
 use std::collections::BTreeMap;

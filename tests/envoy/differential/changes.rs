@@ -8,9 +8,9 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use super::implementations::Decision;
 use super::kinds::Kind;
 use super::numbers::{self, Range};
-use super::roads::Decision;
 use super::tokens::{Algorithm, Jws, Mint};
 
 const BASE64_CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::super::place::{options, provider};
 use super::super::wire::basic;
 use super::ledger::Ledger;
-use super::people::People;
+use super::users::People;
 use super::weather::Weather;
 
 /// HS256, with an open path: the one that browsers log in to.
