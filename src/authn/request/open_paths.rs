@@ -54,7 +54,7 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-/// Every escape is two hex digits, none is of [`TELLING_ESCAPES`], a control byte or a character that needs none (RFC 3986
+/// Every escape is two hex digits, none is of [`SPECIAL_ESCAPES`], a control byte or a character that needs none (RFC 3986
 /// §6.2.2.2: `%61dmin` is `admin`), and together they are UTF-8: what is not (`%c0%ae`) some servers read as a dot.
 fn has_plain_escapes(path: &[u8]) -> bool {
     let mut parts = path.split(|byte| *byte == b'%');
