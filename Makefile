@@ -9,7 +9,7 @@ ENVOY_VERSION := 1.40.0
 CARGO_MUTANTS_VERSION := 27.1.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
-MAX_BYTES := 1048576
+MAX_BYTES := 716800
 
 # Another Envoy: make test ENVOY=/path/to/envoy
 export ENVOY
@@ -92,7 +92,7 @@ lint: toolchain ## Formatting, lints and documentation of all packages, core and
 	@cargo clippy --locked --package demo -- -D warnings # with the features that it leaves out
 	@cargo clippy --locked --package integration --no-default-features --test core_alone -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib -- -D warnings
-	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic -- -D warnings
+	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 size: wasm ## Size of the module, against its budget

@@ -17,6 +17,7 @@
     reason = "a test panics to fail, and its host have a clock and an environment"
 )]
 
+mod architecture;
 mod browser;
 mod envoy;
 mod fuzz;

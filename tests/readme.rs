@@ -106,7 +106,7 @@ fn field_of(setting: &str) -> String {
 #[test]
 fn every_failure_is_in_the_table_and_every_row_exists() {
     let told = all(r#""(authentik_[a-z_]+)""#, DECISION);
-    let explained = all("`(authentik_[a-z_]+)`", &table("## When it does not let you in"));
+    let explained = all("`(authentik_[a-z_]+)`", &table("## Troubleshooting"));
     let unexplained: Vec<_> = told.difference(&explained).filter(|word| *word != "authentik_ping").collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
     assert!(explained.is_subset(&told), "{:?}", explained.difference(&told));

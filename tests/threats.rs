@@ -28,11 +28,16 @@ fn integration_tests() -> BTreeSet<String> {
     listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
-/// `authn::headers::tests::a_value_cannot_be_split`: a test in the file of that module.
+/// `base::header::tests::a_value_cannot_be_split`: a test in the file of that module, in `tests.rs` beside it, or in a
+/// file below that.
 fn is_unit_test(name: &str) -> bool {
     let Some((module, test)) = name.split_once("::tests::") else { return false };
+    let (below, test) = test.rsplit_once("::").unwrap_or(("", test));
     let path = module.replace("::", "/");
-    let files = [format!("src/{path}.rs"), format!("src/{path}/tests.rs")];
+    let files = match below {
+        "" => vec![format!("src/{path}.rs"), format!("src/{path}/tests.rs")],
+        below => vec![format!("src/{path}/tests/{below}.rs")],
+    };
     let sources = files.iter().filter_map(|file| fs::read_to_string(root().join(file)).ok());
     let is_there = Regex::new(&format!(r"#\[test\]\s+fn {test}\(\)")).unwrap();
     sources.into_iter().any(|source| is_there.is_match(&source))
@@ -67,11 +72,25 @@ fn every_attack_has_a_test_that_exists() {
 }
 
 #[test]
-fn every_defence_is_in_a_file_that_exists() {
-    for (row, files) in column(1, r"[a-z_/]+\.(?:rs|yaml|toml)") {
-        for file in files {
-            let places = [root().join("src").join(&file), root().join(&file)];
-            assert!(places.iter().any(|place| place.is_file()), "{file}: {row}");
+fn every_defence_is_in_a_file_and_a_function_that_exist() {
+    let mut functions = 0;
+    for (row, names) in column(1, r"[A-Za-z_/:.]+") {
+        let mut source = None;
+        for name in names {
+            if [".rs", ".yaml", ".toml"].iter().any(|extension| name.ends_with(extension)) {
+                let places = [root().join("src").join(&name), root().join(&name)];
+                let found = places.iter().find_map(|place| fs::read_to_string(place).ok());
+                assert!(found.is_some(), "there is no {name}: {row}");
+                source = found.filter(|_| name.ends_with(".rs"));
+            } else if let (Some(source), Some(function)) = (&source, name.rsplit("::").next())
+                && name == function.to_lowercase()
+            {
+                let is_there =
+                    |before: &str| Regex::new(&format!(r"\b{before}{function}\b")).unwrap().is_match(source);
+                assert!(is_there(""), "there is no {name} there: {row}");
+                functions += usize::from(is_there("fn "));
+            }
         }
     }
+    assert!(functions > 150, "{functions}");
 }

@@ -6,10 +6,10 @@ use core::cell::LazyCell;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::authn::Request;
 use crate::authn::identity::Identity;
 use crate::authn::jwt::verifier;
 use crate::authn::policy::Authorization;
+use crate::authn::provider::Request;
 use crate::authn::request::credential;
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::cookies;
@@ -40,9 +40,9 @@ impl Forward {
     }
 
     /// Without identity. A token of this authentik is never the application's own, whatever `authorization` says.
-    pub(crate) fn anonymous(config: &Config, request: Request<'_>, authorization: Authorization) -> Self {
-        let mut forward = base(config, request);
-        if authorization == Authorization::Removed || has_token_of_this_authentik(config, request.view) {
+    pub(crate) fn anonymous(request: Request<'_>, authorization: Authorization) -> Self {
+        let mut forward = base(request);
+        if authorization == Authorization::Removed || has_token_of_this_authentik(request) {
             forward.remove.push(Cow::Borrowed(b"authorization"));
         }
         forward
@@ -50,12 +50,11 @@ impl Forward {
 
     /// As this user. What the client sent under another spelling of a name that the identity sets goes.
     pub(crate) fn identified(
-        config: &Config,
         request: Request<'_>,
         authorization: Authorization,
         identity: Rc<Identity>,
     ) -> Self {
-        let mut forward = Self::anonymous(config, request, authorization);
+        let mut forward = Self::anonymous(request, authorization);
         forward.remove.extend(other_spellings(request.view, identity.overriding_headers()));
         forward.identity = Some(identity);
         forward
@@ -63,8 +62,8 @@ impl Forward {
 }
 
 /// What every request that goes on loses and gets, with identity or without.
-fn base(config: &Config, request: Request<'_>) -> Forward {
-    let view = request.view;
+fn base(request: Request<'_>) -> Forward {
+    let Request { view, config, .. } = request;
     let mut forward = Forward {
         remove: view.owned.iter().map(|name| Cow::Owned(name.to_vec())).collect(),
         replace: Vec::new(),
@@ -81,7 +80,7 @@ fn base(config: &Config, request: Request<'_>) -> Forward {
     if let Some(judged) = request.authority {
         forward.replace.push((Cow::Borrowed(":authority"), HeaderValue::cleaned(judged.to_string())));
     }
-    if config.providers.get(request.provider).is_some_and(|provider| provider.mode == Mode::Proxy) {
+    if request.provider.settings.mode == Mode::Proxy {
         let host: Header = (Cow::Borrowed("x-forwarded-host"), HeaderValue::cleaned(view.authority));
         forward.remove.extend(other_spellings(view, core::slice::from_ref(&host)));
         forward.replace.push(host);
@@ -92,7 +91,8 @@ fn base(config: &Config, request: Request<'_>) -> Forward {
     forward
 }
 
-fn has_token_of_this_authentik(config: &Config, view: &RequestView<'_>) -> bool {
+fn has_token_of_this_authentik(request: Request<'_>) -> bool {
+    let Request { view, config, .. } = request;
     let base = LazyCell::new(|| config.authentik.base.to_string());
     let issuers = || config.providers.iter().map(|provider| provider.issuer.as_str());
     credential::mentions_token(view.authorization, |token| verifier::is_issued_here(&base, issuers(), token))

@@ -1,8 +1,11 @@
 //! What the core may know of the world: the moment, and what the host answers without waiting.
 //!
-//! Owns: [`Host`] and [`Env`]. Must not: wait, or decide anything.
+//! Owns: [`Host`], [`Env`] and [`RequestId`]. Must not: wait, or decide anything.
 
 use crate::base::time::Timestamp;
+
+/// The host's name for a request; never used twice at one time.
+pub type RequestId = u32;
 
 /// What the core may ask of its host without waiting. All of it may lie or fail; none of it can panic the core.
 pub trait Host {

@@ -65,6 +65,18 @@ pub(crate) enum Action {
     Unavailable,
 }
 
+impl Action {
+    /// What becomes of the credential of a request that goes on without identity, whatever the table says of one.
+    pub(crate) const fn authorization(self) -> Authorization {
+        match self {
+            Self::Anonymous { authorization } | Self::AsSession { authorization } => authorization,
+            Self::AsCredential { .. } | Self::Ask | Self::Login | Self::Reject | Self::Unavailable => {
+                Authorization::Removed
+            }
+        }
+    }
+}
+
 /// What becomes of the client's `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authorization {

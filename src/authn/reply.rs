@@ -7,9 +7,11 @@ mod page;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
+use crate::authn::provider::Request;
 use crate::authn::request::credential::AuthScheme;
-use crate::authn::request::view::{BodyKind, HeaderBlock, MalformedBlock};
+use crate::authn::request::view::{BodyKind, HeaderBlock, MalformedBlock, RequestView};
 use crate::base::header::HeaderValue;
+use crate::config::Config;
 
 /// `Retry-After` when authentik gives none, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -52,7 +54,7 @@ pub struct LogLine {
 }
 
 /// What a reply needs to know of the request and its provider.
-pub(crate) struct Asker<'a> {
+pub(crate) struct ReplyContext<'a> {
     /// Name of the provider for the log; `None` when there is none for the host.
     pub(crate) provider: Option<&'a str>,
     /// What the challenge calls the protection space (RFC 9110 §11.5): the application's slug, `[-a-zA-Z0-9_]`.
@@ -69,8 +71,35 @@ pub(crate) struct Asker<'a> {
     pub(crate) allowed_origin: Option<&'a str>,
 }
 
+impl<'a> ReplyContext<'a> {
+    /// Of a request for whose host there is no provider.
+    pub(crate) fn without_provider(view: &RequestView<'a>, config: &'a Config) -> Self {
+        Self {
+            provider: None,
+            realm: "authentik",
+            scheme: None,
+            is_grpc: view.is_grpc(),
+            body_kind: view.body_kind(),
+            request_id: view.request_id(),
+            is_script: view.is_script(),
+            allowed_origin: config.allowed_origin(view.origin()),
+        }
+    }
+
+    /// Of a request; `scheme` is what the client sent.
+    pub(crate) fn of(request: Request<'a>, scheme: Option<AuthScheme>) -> Self {
+        let settings = &request.provider.settings;
+        Self {
+            provider: Some(&settings.name),
+            realm: &settings.slug,
+            scheme,
+            ..Self::without_provider(request.view, request.config)
+        }
+    }
+}
+
 /// The client is not let in: the status for each reason.
-pub(crate) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
+pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decision {
     let (status, details) = match rejection {
         Rejection::NoCredential => (401, "authentik_no_credential"),
         Rejection::Unusable(_) => (401, "authentik_unusable_credential"),
@@ -87,9 +116,9 @@ pub(crate) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
     };
     let mut headers = Vec::new();
     if status == 401 {
-        let realm = asker.realm;
-        let error = if asker.scheme == Some(AuthScheme::Bearer) { ", error=\"invalid_token\"" } else { "" };
-        if !asker.is_script {
+        let realm = context.realm;
+        let error = if context.scheme == Some(AuthScheme::Bearer) { ", error=\"invalid_token\"" } else { "" };
+        if !context.is_script {
             let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
             headers.push(header("www-authenticate", basic));
         }
@@ -111,15 +140,15 @@ pub(crate) fn reject(asker: &Asker<'_>, rejection: Rejection) -> Decision {
     if let Rejection::Throttled { retry_after: Some(retry_after) } = rejection {
         headers.push(header("retry-after", retry_after.to_string()));
     }
-    Decision::Reply(reply(asker, status, headers, details, level, &rejection.to_string()))
+    Decision::Reply(reply(context, status, headers, details, level, &rejection.to_string()))
 }
 
 /// Nobody can judge the client now.
-pub(crate) fn fail(asker: &Asker<'_>, fault: Fault) -> Decision {
-    Decision::Reply(fail_reply(asker, fault))
+pub(crate) fn fail(context: &ReplyContext<'_>, fault: Fault) -> Decision {
+    Decision::Reply(fail_reply(context, fault))
 }
 
-fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
+fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
     let retry = match fault {
         Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
         Fault::TooManyCalls | Fault::TooManyWaiting => 1,
@@ -140,16 +169,22 @@ fn fail_reply(asker: &Asker<'_>, fault: Fault) -> Reply {
         | Fault::IssuedToken(_)
         | Fault::IssuedTokenInactive
         | Fault::NoKeys
+        | Fault::NoSignatureCheck
         | Fault::NoRandomness
         | Fault::Host => RETRY_SECONDS,
     };
     let headers = vec![header("retry-after", retry.to_string())];
-    reply(asker, 503, headers, "authentik_unavailable", log::Level::Warn, &fault.to_string())
+    reply(context, 503, headers, "authentik_unavailable", log::Level::Warn, &fault.to_string())
 }
 
 /// The filter itself cannot work: nothing is known of the request.
+pub fn broken() -> Decision {
+    Decision::Reply(broken_reply())
+}
+
+/// The same as a value.
 pub fn broken_reply() -> Reply {
-    let nobody = Asker {
+    let nobody = ReplyContext {
         provider: None,
         realm: "",
         scheme: None,
@@ -207,7 +242,7 @@ pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
 
 /// A browser is sent to the login.
 pub(crate) fn redirect(
-    asker: &Asker<'_>,
+    context: &ReplyContext<'_>,
     location: &str,
     set_cookies: Vec<HeaderValue>,
     rejection: Rejection,
@@ -215,14 +250,14 @@ pub(crate) fn redirect(
     let mut headers =
         vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
     headers.extend(set_cookies.into_iter().map(|value| ("set-cookie", value)));
-    headers.extend(cors_headers(asker));
+    headers.extend(cors_headers(context));
     Decision::Reply(Reply {
         status: 302,
         grpc_status: None,
         headers,
         body: String::new(),
         details: "authentik_login",
-        log: line(asker, 302, redirect_level(rejection), &rejection.to_string()),
+        log: line(context, 302, redirect_level(rejection), &rejection.to_string()),
     })
 }
 
@@ -244,11 +279,11 @@ const fn redirect_level(rejection: Rejection) -> log::Level {
 }
 
 /// The outpost's sign of life.
-pub(crate) fn ping(asker: &Asker<'_>) -> Decision {
+pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
     Decision::Reply(Reply {
         status: 204,
         grpc_status: None,
-        headers: cors_headers(asker).collect(),
+        headers: cors_headers(context).collect(),
         body: String::new(),
         details: "authentik_ping",
         log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
@@ -256,7 +291,7 @@ pub(crate) fn ping(asker: &Asker<'_>) -> Decision {
 }
 
 fn reply(
-    asker: &Asker<'_>,
+    context: &ReplyContext<'_>,
     status: u16,
     mut headers: Vec<(&'static str, HeaderValue)>,
     details: &'static str,
@@ -271,28 +306,28 @@ fn reply(
         429 => ("Too Many Requests", 14),
         _ => ("Service Unavailable", 14),
     };
-    let (content_type, body) = match asker.body_kind {
-        _ if asker.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
+    let (content_type, body) = match context.body_kind {
+        _ if context.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
         BodyKind::Json => ("application/json", format!("{{\"status\":{status},\"error\":\"{title}\"}}\n")),
         BodyKind::Text => ("text/plain; charset=utf-8", format!("{status} {title}\n")),
-        BodyKind::Html => ("text/html; charset=utf-8", page::render(status, title, asker.request_id)),
+        BodyKind::Html => ("text/html; charset=utf-8", page::render(status, title, context.request_id)),
     };
     headers.push(header("content-type", content_type.to_owned()));
     headers.push(header("cache-control", "no-store".to_owned()));
-    headers.extend(cors_headers(asker));
+    headers.extend(cors_headers(context));
     Reply {
         status,
-        grpc_status: asker.is_grpc.then_some(grpc_status),
+        grpc_status: context.is_grpc.then_some(grpc_status),
         headers,
         body,
         details,
-        log: line(asker, status, level, reason),
+        log: line(context, status, level, reason),
     }
 }
 
 /// Lets a script of an allowed origin read the reply (Fetch standard §3.2.3).
-fn cors_headers(asker: &Asker<'_>) -> impl Iterator<Item = (&'static str, HeaderValue)> {
-    asker.allowed_origin.into_iter().flat_map(|origin| {
+fn cors_headers(context: &ReplyContext<'_>) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+    context.allowed_origin.into_iter().flat_map(|origin| {
         [
             header("access-control-allow-origin", origin.to_owned()),
             header("access-control-allow-credentials", "true".to_owned()),
@@ -305,54 +340,10 @@ fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {
     (name, HeaderValue::cleaned(value))
 }
 
-fn line(asker: &Asker<'_>, status: u16, level: log::Level, reason: &str) -> LogLine {
-    let provider = asker.provider.unwrap_or("no provider");
+fn line(context: &ReplyContext<'_>, status: u16, level: log::Level, reason: &str) -> LogLine {
+    let provider = context.provider.unwrap_or("no provider");
     LogLine { level, text: format!("{provider}: {status}: {reason}") }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::authn::fault::LoginFailure;
-    use crate::authn::identity::Incomplete;
-    use crate::authn::request::credential::Unusable;
-
-    fn rejected(rejection: Rejection, is_grpc: bool, body_kind: BodyKind) -> Reply {
-        let asker = Asker {
-            provider: Some("demo"),
-            realm: "demo",
-            scheme: None,
-            is_grpc,
-            body_kind,
-            request_id: "7",
-            is_script: false,
-            allowed_origin: None,
-        };
-        match reject(&asker, rejection) {
-            Decision::Reply(reply) => reply,
-            Decision::Forward(_) => panic!("a rejection is a reply"),
-        }
-    }
-
-    #[test]
-    fn every_status_has_its_words_and_its_grpc_status() {
-        for (rejection, status, words, grpc_status) in [
-            (Rejection::UnknownHost, 400, "Bad Request", 3),
-            (Rejection::LoginFailed(LoginFailure::State), 400, "Bad Request", 3),
-            (Rejection::Unusable(Unusable::Several), 401, "Unauthorized", 16),
-            (Rejection::Incomplete(Incomplete::NoSubject), 403, "Forbidden", 7),
-            (Rejection::NotFound, 404, "Not Found", 5),
-            (Rejection::Throttled { retry_after: Some(1) }, 429, "Too Many Requests", 14),
-        ] {
-            let reply = rejected(rejection, false, BodyKind::Text);
-            assert_eq!((reply.status, reply.grpc_status), (status, None));
-            assert_eq!(reply.body, format!("{status} {words}\n"));
-            assert_eq!(reply.log.text, format!("demo: {status}: {rejection}"));
-            // Whatever it accepts: the body is what Envoy makes the grpc-message of.
-            for body_kind in [BodyKind::Html, BodyKind::Json, BodyKind::Text] {
-                let reply = rejected(rejection, true, body_kind);
-                assert_eq!((reply.grpc_status, reply.body.as_str()), (Some(grpc_status), words));
-            }
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,6 @@
-//! Sessions: sealed cookies that stand for an identity.
+//! Sessions as they are: sealed cookies that stand for an identity.
 
 pub mod cipher;
 pub(crate) mod codec;
 pub(crate) mod content;
 pub(crate) mod cookies;
-pub(crate) mod issue;

@@ -1,5 +1,7 @@
 //! The flow by itself: how requests wait, and what the log says.
 
+mod key_sets;
+
 use serde_json::json;
 
 use super::*;
@@ -64,23 +66,23 @@ fn so_many_requests_may_wait_and_no_more() {
     let env = Env { now: at(0), host: &memory };
     let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
     for id in 0..8_192 {
-        assert!(authenticator.authenticate(&env, id, &request).is_none(), "request {id}");
+        assert!(authenticator.authenticate(&env, id, &request).decided().is_none(), "request {id}");
     }
-    let mut status = |id| match authenticator.authenticate(&env, id, &request) {
+    let mut status = |id| match authenticator.authenticate(&env, id, &request).decided() {
         Some(Decision::Reply(reply)) => Some(reply.status),
         Some(Decision::Forward(_)) => Some(200),
         None => None,
     };
     assert_eq!((status(8_192), status(8_193)), (Some(503), Some(503)));
     authenticator.forget(7);
-    assert!(authenticator.authenticate(&env, 8_194, &request).is_none(), "one has left");
+    assert!(authenticator.authenticate(&env, 8_194, &request).decided().is_none(), "one has left");
     let calls = authenticator.take_calls(env.now);
     assert_eq!(calls.len(), 1);
     for (ticket, _) in calls {
         authenticator.answered(&env, ticket, &Answer::Reset);
         let ids: Vec<_> = core::iter::from_fn(|| {
             let id = authenticator.next_ready()?;
-            assert!(matches!(authenticator.resume(&env, id, &request), Some(Decision::Reply(_))));
+            assert!(matches!(authenticator.resume(&env, id, &request).decided(), Some(Decision::Reply(_))));
             Some(id)
         })
         .collect();
@@ -94,16 +96,16 @@ fn a_request_that_does_not_wait_is_never_forwarded() {
     let (mut authenticator, memory) = (authenticator(), Memory::default());
     let env = Env { now: at(0), host: &memory };
     let request = block(&[(":authority", "app.example.test"), ("authorization", "Basic YWxpY2U6eA==")]);
-    let unknown = authenticator.resume(&env, 1, &request);
+    let unknown = authenticator.resume(&env, 1, &request).decided();
     assert!(matches!(unknown, Some(Decision::Reply(reply)) if reply.status == 503), "nobody knows it");
-    assert!(authenticator.authenticate(&env, 2, &request).is_none());
-    assert!(authenticator.resume(&env, 2, &request).is_none(), "its verdict is not there");
+    assert!(authenticator.authenticate(&env, 2, &request).decided().is_none());
+    assert!(authenticator.resume(&env, 2, &request).decided().is_none(), "its verdict is not there");
     for (ticket, _) in authenticator.take_calls(env.now) {
         authenticator.answered(&env, ticket, &Answer::Reset);
     }
     assert_eq!(authenticator.next_ready(), Some(2));
     let malformed = HeaderBlock::new(vec![0xff; 64]);
-    let broken = authenticator.resume(&env, 2, &malformed);
+    let broken = authenticator.resume(&env, 2, &malformed).decided();
     assert!(matches!(broken, Some(Decision::Reply(reply)) if reply.status == 503));
     assert_eq!(authenticator.next_ready(), None);
 }
@@ -118,15 +120,15 @@ fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
         Some(Decision::Reply(reply)) => reply.status,
         other => panic!("a reply, not {other:?}"),
     };
-    assert!(authenticator.authenticate(&env(0), 1, &request).is_none());
+    assert!(authenticator.authenticate(&env(0), 1, &request).decided().is_none());
     let (lost, _) = authenticator.take_calls(at(0)).remove(0);
     authenticator.tick(&env(7), 0);
     assert_eq!(authenticator.next_ready(), None, "5 seconds for the call, 2 for Envoy's own answer");
     authenticator.tick(&env(8), 0);
     assert_eq!(authenticator.next_ready(), Some(1));
-    assert_eq!(status(authenticator.resume(&env(8), 1, &request)), 503);
+    assert_eq!(status(authenticator.resume(&env(8), 1, &request).decided()), 503);
     // The next request with this credential asks again, and the late answer is not taken for its own.
-    assert!(authenticator.authenticate(&env(9), 2, &request).is_none());
+    assert!(authenticator.authenticate(&env(9), 2, &request).decided().is_none());
     let calls = authenticator.take_calls(at(9));
     let refused = Answer::Response {
         status: 400,
@@ -139,7 +141,7 @@ fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
         authenticator.answered(&env(9), ticket, &refused);
     }
     assert_eq!(authenticator.next_ready(), Some(2));
-    assert_eq!(status(authenticator.resume(&env(9), 2, &request)), 401);
+    assert_eq!(status(authenticator.resume(&env(9), 2, &request).decided()), 401);
 }
 
 /// With interception off the client is told the same; who reads the log must not be.
@@ -151,7 +153,7 @@ fn the_log_says_why_a_credential_was_turned_away() {
         let headers =
             [(":method", "POST"), (":authority", "app.example.test"), ("authorization", credential)];
         let block = block(&headers);
-        let decided = authenticator.authenticate(&env, id, &block);
+        let decided = authenticator.authenticate(&env, id, &block).decided();
         let refused = Answer::Response {
             status: 400,
             retry_after: None,
@@ -161,7 +163,7 @@ fn the_log_says_why_a_credential_was_turned_away() {
         let answered = calls.next().and_then(|(ticket, _)| {
             authenticator.answered(&env, ticket, &refused);
             let ready = authenticator.next_ready()?;
-            authenticator.resume(&env, ready, &block)
+            authenticator.resume(&env, ready, &block).decided()
         });
         match decided.or(answered) {
             Some(Decision::Reply(reply)) => (reply.status, reply.details),

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::authn::cache::local::Weigh;
-use crate::authn::fault::Rejection;
+use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
+use crate::authn::policy;
 use crate::base::token::Token;
+use crate::base::weight::Weigh;
 
 /// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
 #[derive(Debug, Clone)]
@@ -14,6 +15,18 @@ pub enum Verdict {
     Vouched(Rc<Identity>),
     /// It does not, for this reason.
     Refused(Rejection),
+}
+
+/// What the truth table calls it. `None`: nothing is known without a call to authentik.
+pub(crate) const fn in_policy(known: Option<&Result<Verdict, Fault>>) -> policy::Verdict {
+    match known {
+        None => policy::Verdict::Unknown,
+        Some(Ok(Verdict::Vouched(_))) => policy::Verdict::Vouched,
+        Some(Ok(Verdict::Refused(Rejection::Incomplete(_)))) => policy::Verdict::Incomplete,
+        Some(Ok(Verdict::Refused(Rejection::Throttled { .. }))) => policy::Verdict::RateLimited,
+        Some(Ok(Verdict::Refused(_))) => policy::Verdict::Refused,
+        Some(Err(_)) => policy::Verdict::Unavailable,
+    }
 }
 
 /// A refusal that is remembered.

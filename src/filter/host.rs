@@ -1,11 +1,13 @@
-//! Every word that is spoken with Envoy (Proxy-Wasm ABI 0.2.1), on bytes, as `Result`.
+//! All host calls (Proxy-Wasm ABI 0.2.1), on bytes, as `Result`.
 //!
 //! Owns: the raw host calls. The SDK's own wrappers panic on a header byte of 0x80 or above, on an absent header map
 //! and on unknown status codes; a panic takes the worker. Only what the SDK must know of goes through it: calls to
 //! authentik (it routes their answers) and the log.
 //! Must not: decide anything.
 
-#![expect(unsafe_code, reason = "the one file that speaks the host's ABI")]
+#![expect(unsafe_code, reason = "the one file, with `abi` below it, that speaks the host's ABI")]
+
+mod abi;
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -13,6 +15,13 @@ use core::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
+use self::abi::{
+    HostError, NOT_FOUND, OK, check, proxy_add_header_map_value, proxy_call_foreign_function,
+    proxy_continue_stream, proxy_get_current_time_nanoseconds, proxy_get_header_map_pairs,
+    proxy_get_header_map_value, proxy_get_shared_data, proxy_remove_header_map_value,
+    proxy_replace_header_map_value, proxy_send_local_response, proxy_set_effective_context,
+    proxy_set_property, proxy_set_shared_data,
+};
 use crate::authn::authentik::{Call, NotSent};
 use crate::authn::edits::Forward;
 use crate::authn::env::{Host, Shared};
@@ -28,19 +37,6 @@ const USERNAME_PROPERTY: &str = "authentik_username";
 /// Filter state with `ak_proxy.backend_override`, read back as `wasm.authentik_backend_override`.
 const BACKEND_PROPERTY: &str = "authentik_backend_override";
 
-/// A host call that did not do what it should; the ABI's status code.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HostError(u32);
-
-impl core::fmt::Display for HostError {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "host status {}", self.0)
-    }
-}
-
-const OK: u32 = 0;
-const NOT_FOUND: u32 = 1;
-
 const REQUEST_HEADERS: u32 = 0;
 const REQUEST_TRAILERS: u32 = 1;
 const RESPONSE_HEADERS: u32 = 2;
@@ -48,69 +44,6 @@ const CALL_RESPONSE_HEADERS: u32 = 6;
 const REQUEST_STREAM: u32 = 0;
 /// The host derives the gRPC status itself, or there is none.
 const NO_GRPC_STATUS: i32 = -1;
-
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
-    fn proxy_add_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
-    fn proxy_continue_stream(stream: u32) -> u32;
-    fn proxy_set_effective_context(context: u32) -> u32;
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
-    fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-        cas: *mut u32,
-    ) -> u32;
-    fn proxy_set_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-        cas: u32,
-    ) -> u32;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
-}
 
 // The SDK's own export. See `as_root`.
 unsafe extern "C" {
@@ -124,10 +57,6 @@ pub(crate) fn as_root(root_id: u32) {
     // SAFETY: the function is the SDK's, takes plain numbers and borrows only the table of root contexts, which no
     // HTTP callback holds.
     unsafe { proxy_on_queue_ready(root_id, 0) }
-}
-
-const fn check(status: u32) -> Result<(), HostError> {
-    if status == OK { Ok(()) } else { Err(HostError(status)) }
 }
 
 /// Takes over memory that the host allocated in this module through `proxy_on_memory_allocate`.

@@ -12,7 +12,7 @@ use std::panic::{self, PanicHookInfo};
 use std::rc::Rc;
 
 use super::host;
-use super::http::Stream;
+use super::stream::Stream;
 use crate::authn::RequestId;
 use crate::authn::reply;
 

@@ -33,6 +33,11 @@ pub(super) fn artefact() -> Module {
     Module::load(module::module()).unwrap()
 }
 
+/// The artefact as it is built for hosts that check no signatures.
+pub(super) fn portable() -> Module {
+    Module::load(module::portable_module()).unwrap()
+}
+
 /// An Envoy that knows authentik's cluster, at the real time, with every log line recorded.
 pub(super) fn world() -> World {
     let world = host::world();
@@ -89,7 +94,12 @@ pub(super) fn worker_without_keys(world: &World, configuration: &Value) -> Vm {
 
 /// A worker that has the keys of all its providers.
 pub(super) fn worker(world: &World, configuration: &Value) -> Vm {
-    let mut vm = worker_without_keys(world, configuration);
+    worker_of(&artefact(), world, configuration)
+}
+
+/// A worker of another build of the module, with the keys of all its providers.
+pub(super) fn worker_of(module: &Module, world: &World, configuration: &Value) -> Vm {
+    let mut vm = Vm::start(world, module, configuration.to_string()).unwrap();
     give_keys(&mut vm);
     vm
 }

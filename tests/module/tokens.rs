@@ -1,29 +1,36 @@
-//! Forged and malformed tokens against the provider's keys. Every table is judged twice, with the host's
-//! `verify_signature` and with the filter's own cryptography: the verdicts must be the same.
+//! Forged and malformed tokens against the provider's keys. Every table is judged with the host's `verify_signature`, and
+//! those of RS256, ES256 and HS256 again by a module that checks them itself: the verdicts must be the same.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use fake_authentik::{Generation, Key, TokenSpec};
-use proxy_wasm_testkit::{CallAnswer, Request, Vm, World};
+use proxy_wasm_testkit::{CallAnswer, Module, Request, Vm, World};
 use rsa::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, BASE, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of,
-    provider, seconds, send, token, token_with, told, url_encode, worker, worker_without_keys, world,
+    AUTHENTIK, BASE, Told, answer_key_calls, artefact, basic, bearer, configuration, get, granted, only_call,
+    passed_as, path_of, portable, provider, seconds, send, token, token_with, told, url_encode, worker,
+    worker_of, world,
 };
 use crate::support::host::VerifySignature as _;
 
 const REFUSED: Told = Told::Status(401);
 
+/// Who can check the signatures of this provider: a host, and the module where there is none.
+fn checks(slug: &str) -> impl Iterator<Item = (bool, Module)> {
+    let by_itself = !matches!(slug, "es384" | "es512");
+    [(true, artefact())].into_iter().chain(by_itself.then(|| (false, portable())))
+}
+
 /// Judges each token in a fresh worker of each kind; only the provider's keys may be asked for, and only once.
 fn judge(slug: &str, cases: &[(&str, String, Told)]) {
-    for verifies in [true, false] {
+    for (verifies, module) in checks(slug) {
         let world = world();
         world.set_verify_signature(verifies);
-        let mut vm = worker(&world, &configuration(slug));
+        let mut vm = worker_of(&module, &world, &configuration(slug));
         for (name, token, expected) in cases {
             let became = send(&mut vm, get(bearer(token)));
             assert_eq!(became, *expected, "{name} (host verifies: {verifies})");
@@ -34,21 +41,21 @@ fn judge(slug: &str, cases: &[(&str, String, Told)]) {
     }
 }
 
-/// Judges each token as its own key set, with the host's cryptography and without.
+/// Judges each token as its own key set.
 fn judge_with_keys(slug: &str, cases: &[(&str, Value, String, Told)]) {
-    for verifies in [true, false] {
+    for (verifies, module) in checks(slug) {
         for (name, keys, token, expected) in cases {
             let world = world();
             world.set_verify_signature(verifies);
-            let mut vm = worker_with_keys(&world, slug, keys);
+            let mut vm = worker_with_keys(&module, &world, slug, keys);
             let became = send(&mut vm, get(bearer(token)));
             assert_eq!(became, *expected, "{name} (host verifies: {verifies})");
         }
     }
 }
 
-fn worker_with_keys(world: &World, slug: &str, keys: &Value) -> Vm {
-    let mut vm = worker_without_keys(world, &configuration(slug));
+fn worker_with_keys(module: &Module, world: &World, slug: &str, keys: &Value) -> Vm {
+    let mut vm = Vm::start(world, module, configuration(slug).to_string()).unwrap();
     vm.tick();
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::json(200, keys.to_string()));
@@ -371,6 +378,60 @@ fn elliptic_signatures_are_raw_and_of_the_keys_curve() {
             ],
         );
     }
+}
+
+/// Such a token is neither good nor bad: it is not let in, and its client is not called a liar.
+#[test]
+fn a_signature_that_nobody_can_check_is_a_503_that_says_so() {
+    for (slug, by_itself) in [("rs", true), ("es", true), ("es384", false), ("es512", false)] {
+        for (module, checks) in [(artefact(), false), (portable(), by_itself)] {
+            let world = world();
+            world.set_verify_signature(false);
+            let mut vm = worker_of(&module, &world, &configuration(slug));
+            let (good, bad) =
+                if checks { (passed_as("alice"), REFUSED) } else { (Told::Status(503), Told::Status(503)) };
+            let forged = token_with(slug, json!({"sub": "x"})).rsplit_once('.').unwrap().1.to_owned();
+            let forged = format!("{}.{forged}", message_of(&token(slug)));
+            assert_eq!(send(&mut vm, get(bearer(forged))), bad, "{slug}");
+            assert_eq!(send(&mut vm, get(bearer(token(slug)))), good, "{slug}");
+            let says_so = world.log().iter().any(|line| {
+                line.text.contains("signatures by the provider's keys cannot be checked")
+                    && line.text.contains("503")
+            });
+            assert_eq!(says_so, !checks, "{slug}");
+            let expired = token_with(slug, json!({"exp": 1}));
+            assert_eq!(send(&mut vm, get(bearer(expired))), REFUSED, "{slug}: known without a check");
+            // What the token endpoint issues is checked as well.
+            let stream = vm.send(get(basic("alice", "x")));
+            vm.answer(only_call(&vm).id, granted(token(slug)));
+            assert_eq!(told(&vm, stream), good, "{slug}, Basic");
+        }
+    }
+    for module in [artefact(), portable()] {
+        let world = world();
+        world.set_verify_signature(false);
+        let mut vm = worker_of(&module, &world, &configuration("hs"));
+        assert_eq!(send(&mut vm, get(bearer(token("hs")))), passed_as("alice"), "HS256 needs no host");
+    }
+}
+
+/// It is no outage: nothing that was known before is bridged.
+#[test]
+fn what_nobody_can_check_any_longer_is_over_with_its_verdict() {
+    let world = world();
+    let mut settings = configuration("rs");
+    settings["cache"] = json!({"ttl_seconds": 60, "stale_seconds": 3_600});
+    let mut vm = worker(&world, &settings);
+    let request = || get(bearer(token_with("rs", json!({"exp": world.now().as_secs() + 7_200}))));
+    let known = get(bearer(token_with("rs", json!({"exp": world.now().as_secs() + 7_200, "jti": "known"}))));
+    assert_eq!(send(&mut vm, known.clone()), passed_as("alice"));
+    world.set_verify_signature(false);
+    assert_eq!(send(&mut vm, known.clone()), passed_as("alice"), "its verdict is fresh");
+    assert_eq!(send(&mut vm, request()), Told::Status(503));
+    world.advance(seconds(61));
+    assert_eq!(send(&mut vm, known.clone()), Told::Status(503));
+    world.set_verify_signature(true);
+    assert_eq!(send(&mut vm, known), passed_as("alice"));
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Core {
     pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Told> {
         self.next_id += 1;
         let env = Env { now: Timestamp::from_seconds(self.now), host: &*self.host };
-        let decision = self.authenticator.authenticate(&env, self.next_id, block)?;
+        let decision = self.authenticator.authenticate(&env, self.next_id, block).decided()?;
         Some(self.told(decision))
     }
 
@@ -137,7 +137,7 @@ impl Subject for Core {
             self.authenticator.answered(&env, ticket, &answer);
             while let Some(id) = self.authenticator.next_ready() {
                 // The host has the headers of the last request only; what became of the others nobody asks.
-                let decision = self.authenticator.resume(&env, id, &block(&self.request));
+                let decision = self.authenticator.resume(&env, id, &block(&self.request)).decided();
                 if id == self.next_id {
                     told = decision.map(|decision| self.told(decision)).or(told);
                 }

@@ -120,7 +120,7 @@ impl Worker {
         for user in due {
             let id = RequestId::try_from(round).unwrap() * 1_000 + RequestId::try_from(user).unwrap();
             let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
-            match self.core.authenticate(&env, id, &block(user)) {
+            match self.core.authenticate(&env, id, &block(user)).decided() {
                 Some(decision) => self.told(user, &decision, now),
                 None => {
                     self.waiting.insert(id, user);
@@ -133,7 +133,7 @@ impl Worker {
         while let Some(id) = self.core.next_ready() {
             let user = self.waiting[&id];
             let env = Env { now: Timestamp::from_seconds(now), host: &self.host };
-            if let Some(decision) = self.core.resume(&env, id, &block(user)) {
+            if let Some(decision) = self.core.resume(&env, id, &block(user)).decided() {
                 self.waiting.remove(&id);
                 self.told(user, &decision, now);
             }

@@ -157,7 +157,9 @@ impl Case<'_> {
         let rest = match self.known {
             "limited" => {
                 let counts_addresses = self.sent == "opaque";
-                json!({"throttle": {"failures": 1, "trust_source_address": counts_addresses}})
+                json!({"throttle": {
+                    "failures": 1, "failures_per_user": 1, "trust_source_address": counts_addresses,
+                }})
             }
             "stale" => json!({"cache": {"ttl_seconds": 60, "stale_seconds": 600}}),
             _ => json!({}),

@@ -78,7 +78,7 @@ pub(super) struct Tally {
 /// What a walk must come by beside the rows of the table.
 pub(super) const OCCASIONS: [&str; 9] = [
     "a request waits",
-    "a request joins the call of another",
+    "a request joins the call of another, or waits for its turn",
     "a client leaves while it waits",
     "a call is lost",
     "an answer comes too late",
@@ -210,7 +210,13 @@ impl Walk {
             None if may_be_asked => {
                 self.came_by("a request waits");
                 if asked.is_empty() {
-                    self.came_by("a request joins the call of another");
+                    self.came_by("a request joins the call of another, or waits for its turn");
+                    let draft = &waiting.draft;
+                    if let (Some(provider), Some(subject)) =
+                        (draft.host.provider, draft.authorization.subject())
+                    {
+                        self.history.queues(from, worker, provider, subject);
+                    }
                 }
                 self.waiting.push(waiting);
                 self.tally.most_waiting = self.tally.most_waiting.max(self.waiting.len());

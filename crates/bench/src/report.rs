@@ -132,7 +132,7 @@ impl<'a> Report<'a> {
             )
             .expect("a string");
         }
-        text + "\n\"Over none\": over the same requests without a filter.\n\n"
+        text + "\n\"Over none\": cost above that of the same requests without a filter.\n\n"
     }
 
     /// Each figure twice: to no filter, and to `jwt_authn`.
@@ -185,7 +185,7 @@ impl<'a> Report<'a> {
 
     fn growth(&self) -> String {
         let mut text = format!(
-            "## What makes it grow\n\nCached Bearer (HS256), twelve headers, no sessions, `cache.local_entries: 16384` (100 providers, 2 workers: 1024). More groups make the token itself longer.\n\n\
+            "## Effect of scale\n\nCached Bearer (HS256), twelve headers, no sessions, `cache.local_entries: 16384` (100 providers, 2 workers: 1024). More groups make the token longer.\n\n\
             | with | {} | over none |\n|---|--:|--:|\n",
             self.unit()
         );
@@ -199,7 +199,7 @@ impl<'a> Report<'a> {
             )
             .expect("a string");
         }
-        text + "\nWith fewer entries than credentials that come in turn, each is verified anew: a first sight every time.\n\n"
+        text + "\nIf more credentials alternate than the cache has entries, every request is a first sight.\n\n"
     }
 
     fn single(&self) -> String {
@@ -211,7 +211,7 @@ impl<'a> Report<'a> {
             | Envoy with four workers, MiB | {:.1} | {:.1} | |\n\
             | the same after each worker met 10,000 credentials, MiB | {:.1} | {:.1} | {:.1} for each worker |\n\
             | process start to the first `200`, ms | {:.0} | {:.0} | {:+.0} |\n\
-            | authentik's answer with the keys to the answer of a request that waits, ms | – | {:.1} | |\n\n",
+            | from authentik's answer with the keys to the reply to a waiting request, ms | – | {:.1} | |\n\n",
             mib(once.noop[0]),
             mib(once.ours[0]),
             mib(once.noop[1]),
@@ -229,33 +229,23 @@ impl<'a> Report<'a> {
             "Instructions are the processor's own count for the Envoy process in user space (`perf stat`), under load; medians.".to_owned()
         } else if self.plan.has_callgrind {
             format!(
-                "Instructions are user-space instructions of all threads of Envoy, V8's code included, counted by valgrind's callgrind: one connection, \
-                one request after the other, after a warm-up; the median of three counts that agree (largest spread: {:.2} %). The processor that valgrind imitates lacks ADX, which BoringSSL multiplies with: \
-                an RSA signature counts for more than it takes.",
+                "Instructions are user-space instructions of all threads of Envoy, with V8's code, counted by valgrind's callgrind. One connection sends one request after the other, after a warm-up. Each figure is the median of three counts that agree (largest spread: {:.2} %). The processor that valgrind emulates lacks ADX, which BoringSSL uses for multiplication, so the count of an RSA signature is too high.",
                 self.spread * 100.0
             )
         } else {
-            "Nothing counted instructions: costs are CPU time.".to_owned()
+            "Instructions were not counted; costs are CPU time.".to_owned()
         };
         let time = if self.plan.rounds == 0 {
             "Time was not measured in this run.".to_owned()
         } else {
             format!(
-                "Time is wrk's: 16 connections, Envoy on one core and wrk on another, {} rounds of {} s for each variant; a round meets all variants in turn. CPU µs is what the \
-                kernel counts for all threads of Envoy. Figures are medians of the rounds, with the quartiles in brackets: they say how much this machine varied. A ratio is \
-                taken within each round, in which both were measured seconds apart, and its median is written; it need not be the ratio of the medians. \
-                Where instructions and time disagree, instructions are the steadier word.",
+                "wrk measures time: 16 connections, Envoy on one core and wrk on another, {} rounds of {} s for each variant. One round has all variants in turn. CPU µs is the kernel's count for all threads of Envoy. Figures are medians of the rounds. The brackets have the quartiles, which show how much this machine varied. A ratio is taken within one round, where both variants ran seconds apart; the table has its median, which can differ from the ratio of the medians. Where instructions and time disagree, trust the instructions: they vary less.",
                 self.plan.rounds, self.plan.seconds
             )
         };
         format!(
-            "## How\n\n{instructions}\n\n{time}\n\n\
-            Each Envoy is `envoy.yaml` with another filter, `direct_response: 200` in the place of an application and no access log; each is checked first \
-            (200 for a good credential, 401 for a bad one). The token is RS256 with about 1 KiB, the same for all. First sight: 2,048 tokens in turn, of which \
-            the filter remembers 1,024. No client keeps cookies, so with sessions every response sets one. `jwt_authn` has the keys inline and checks issuer \
-            and audience; six headers are five claims and the payload. The authorization server of `ext_authz` runs on the load's core: its own cost is not in \
-            the figures. Its twelve headers are the very ones that this filter sets; what `ext_authz` forwards of request and answer is as in authentik's documentation. That they reach \
-            an application is checked first.\n"
+            "## Method\n\n{instructions}\n\n{time}\n\n\
+            Each Envoy runs `envoy.yaml` with another filter, with `direct_response: 200` instead of an application and without an access log. Each is checked first (200 for a valid credential, 401 for an invalid one). All filters get the same RS256 token of about 1 KiB. First sight: 2,048 tokens in turn, of which the filter remembers 1,024. No client keeps cookies, so with sessions every response sets one. `jwt_authn` has the keys inline and checks issuer and audience; its six headers are five claims and the payload. The authorization server of `ext_authz` runs on the load generator's core, so its own cost is not in the figures. Its twelve headers are the same as this filter's. `ext_authz` forwards the parts of request and answer that authentik's documentation names. The bench first checks that the headers reach an application.\n"
         )
     }
 }

@@ -5,7 +5,7 @@
 //! Promised: what does not bear our own authenticator is as good as nothing; an entry that does is for one credential, one
 //! format, one time. No entry turns a request away that would pass without it, but for our own definite no.
 
-use authentik_proxy_wasm::authn::cache::fingerprint::ProviderKeys;
+use authentik_proxy_wasm::authn::provider::fingerprint::ProviderKeys;
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::credential::Credential;
 use authentik_proxy_wasm::base::secret::Secret;

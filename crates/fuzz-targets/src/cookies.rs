@@ -54,7 +54,8 @@ pub fn run(data: &[u8]) -> Seen {
     let mut worker = Worker::new(&configuration(&providers(&has), &json!({})));
     let (own_id, host) =
         if has(6) { (DOMAIN, &b"wiki.corp.test"[..]) } else { (DEMO, &b"demo.example.test"[..]) };
-    let names: Vec<_> = worker.config().providers.iter().map(promises::session_cookie).collect();
+    let names: Vec<_> =
+        worker.config().providers.iter().map(|provider| promises::session_cookie(provider)).collect();
     let own = &names[own_id];
     let session = session_of_alice(&mut worker, host);
     let elsewhere = session_of_alice(&mut worker, b"again.example.test");

@@ -5,9 +5,9 @@
 //! Must not: know of a target.
 
 use authentik_proxy_wasm::authn::authentik::Call;
-use authentik_proxy_wasm::authn::directory::Directory;
 use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
+use authentik_proxy_wasm::authn::provider::directory::Directory;
 use authentik_proxy_wasm::authn::reply::{Decision, Reply};
 use authentik_proxy_wasm::config::{Config, Mode, Provider};
 use base64::Engine as _;
@@ -64,8 +64,8 @@ const NEVER_SET: [&str; 12] = [
 
 pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Config, now: u64) {
     let authority = request.values(b":authority").last().copied().unwrap_or_default();
-    let found = Directory::new(&config.providers).find(authority, &config.providers);
-    let provider = found.and_then(|found| config.providers.get(found.id));
+    let found = Directory::new(&config.providers, &config.providers).find(authority);
+    let provider = found.as_ref().map(|found| &*found.provider);
     match decision {
         Decision::Forward(forward) => {
             let provider = provider.expect("no request of a host without a provider goes on");

@@ -61,7 +61,7 @@ fn merge(into: &mut Value, from: &Value) {
 pub(crate) struct World {
     shared: RefCell<BTreeMap<String, Shared>>,
     random: Cell<u64>,
-    /// What the host says of every signature; `None`: it has no such check.
+    /// What the host says of every signature; `None`: it checks them.
     pub(crate) signatures: Option<bool>,
     /// What shared data holds instead of what was written, by name.
     pub(crate) planted: Option<Planted>,
@@ -71,8 +71,9 @@ pub(crate) struct World {
 pub(crate) type Planted = Box<dyn Fn(&str) -> Option<Vec<u8>>>;
 
 impl Host for World {
-    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-        self.signatures
+    fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
+        let check = || verify_signature::verify(hash, spki, signature, message).is_ok();
+        Some(self.signatures.unwrap_or_else(check))
     }
 
     fn shared(&self, name: &str) -> Option<Shared> {
@@ -186,7 +187,7 @@ impl Worker {
     pub(crate) fn send(&mut self, request: &Request) -> Option<Decision> {
         self.last_id += 1;
         let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
-        let decision = self.core.authenticate(&env, self.last_id, &request.block());
+        let decision = self.core.authenticate(&env, self.last_id, &request.block()).decided();
         match &decision {
             Some(decision) => self.judge(decision, request),
             None => {
@@ -249,7 +250,7 @@ impl Worker {
         let mut decisions = Vec::new();
         while let Some(id) = self.core.next_ready() {
             let request = self.waiting.get(&id).expect("only a request that waits is decided, and once");
-            if let Some(decision) = self.core.resume(&env, id, &request.block()) {
+            if let Some(decision) = self.core.resume(&env, id, &request.block()).decided() {
                 self.judge(&decision, request);
                 self.waiting.remove(&id);
                 decisions.push((id, decision));

@@ -28,6 +28,16 @@ pub fn path() -> PathBuf {
 
 /// A module that panics when it is asked to: see `filter::paused::trigger`.
 pub fn panicking_module() -> &'static Path {
+    module_with_all_features()
+}
+
+/// A module that checks RS256 and ES256 itself where the host does not.
+pub fn portable_module() -> &'static Path {
+    module_with_all_features()
+}
+
+/// One build for what no user has.
+fn module_with_all_features() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| {
         let options = [
@@ -40,7 +50,7 @@ pub fn panicking_module() -> &'static Path {
             "authentik-proxy-wasm",
             "--lib",
         ];
-        run(Command::new(env!("CARGO")).args(options).args(["--features", "test-panic"]));
+        run(Command::new(env!("CARGO")).args(options).args(["--features", "test-panic,portable"]));
         root().join("target/wasm32-wasip1/debug/authentik_proxy_wasm.wasm")
     })
 }

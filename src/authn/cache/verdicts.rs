@@ -7,25 +7,36 @@
 use core::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::authn::cache::fingerprint::{Fingerprint, ProviderKeys};
-use crate::authn::cache::local::{Cache, CacheKey, Lifetime, Name};
-use crate::authn::cache::shared::{SharedVerdict, Times};
-use crate::authn::directory::ProviderId;
+use crate::authn::cache::local::{self, Cache, CacheKey, Lifetime, Name};
+use crate::authn::cache::shared::{SharedVerdict, Slots, Times};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
 use crate::authn::jwt::verifier::{self, VerifiedIdentity};
+use crate::authn::provider::Provider;
+use crate::authn::provider::fingerprint::Fingerprint;
 use crate::authn::request::credential::{self, BearerToken, Credential};
+use crate::authn::request::view::Authorization;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::{Refusal, Verdict};
-use crate::authn::verification::pending::Outcome;
-use crate::authn::{Authenticator, ProviderState, Request};
 use crate::base::time::Timestamp;
-use crate::config::{BearerVerification, Provider};
+use crate::config::{self, BearerVerification, Config};
 
-/// A credential about which nothing is remembered: all that is needed to remember what comes of it.
-pub(crate) struct Case {
-    provider: ProviderId,
+/// What authentik, or the filter in its name, says of a credential.
+pub(crate) type Outcome = Result<Result<VerifiedIdentity, Rejection>, Fault>;
+
+/// What one worker remembers under one configuration.
+pub(crate) struct Verdicts {
+    config: Rc<Config>,
+    good: Cache<Verdict>,
+    /// Refusals have a cache of their own: any number of guesses takes no good verdict's place.
+    refusals: Cache<Refusal>,
+    slots: Slots,
+}
+
+/// A cache miss: the keys under which the verdict will be stored.
+pub(crate) struct Miss {
+    provider: Rc<Provider>,
     key: CacheKey,
     /// Of a token only when it is needed: most are judged on the spot.
     fingerprint: OnceCell<Fingerprint>,
@@ -43,9 +54,9 @@ enum Kind {
     Code,
 }
 
-impl Case {
-    pub(crate) const fn provider(&self) -> ProviderId {
-        self.provider
+impl Miss {
+    pub(crate) const fn provider(&self) -> &Rc<Provider> {
+        &self.provider
     }
 
     /// The credential, where it is a token: the copy of it that is kept anyway.
@@ -53,113 +64,128 @@ impl Case {
         Some(Credential::Bearer(BearerToken::Kept(self.key.as_token()?.clone())))
     }
 
-    /// What stands for the credential where it must not be itself: among flights, in tickets and shared slots.
-    pub(crate) fn fingerprint(&self, keys: &ProviderKeys) -> Fingerprint {
+    /// What stands for the credential where it must not be itself: among pending verifications and in shared slots.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let keys = &self.provider.keys;
         *self.fingerprint.get_or_init(|| keys.fingerprint_of_token(self.key.name().content()))
     }
 }
 
-impl Authenticator {
-    /// What is remembered of a credential, or the case to open. `None`: there is no such provider.
+impl Verdicts {
+    pub(crate) fn new(config: &Rc<Config>) -> Self {
+        let (entries, bytes) = local::bounds(config);
+        Self {
+            good: Cache::new(entries, bytes),
+            refusals: Cache::new(entries, bytes / 8),
+            slots: Slots::new(config),
+            config: Rc::clone(config),
+        }
+    }
+
+    /// What is remembered of a credential.
+    ///
+    /// # Errors
+    /// Nothing is: what is needed to remember what comes of it.
     pub(crate) fn look_up(
         &mut self,
         env: &Env<'_>,
-        provider: ProviderId,
+        provider: &Rc<Provider>,
         credential: &Credential<'_>,
-    ) -> Option<Result<Verdict, Case>> {
-        let (settings, state) = (self.config.providers.get(provider)?, self.providers.get(provider)?);
+    ) -> Result<Verdict, Miss> {
         let (key, fingerprint) = match credential {
             Credential::Bearer(token) => {
-                let name = Name::token(provider, token.expose().as_bytes());
-                if let Some(verdict) = remembered(&mut self.cache, &mut self.refusals, name, env.now) {
-                    return Some(Ok(verdict));
+                let name = Name::token(provider.id, token.expose().as_bytes());
+                if let Some(verdict) = self.remembered(name, env.now) {
+                    return Ok(verdict);
                 }
-                (CacheKey::token(provider, token.keep()), OnceCell::new())
+                (CacheKey::token(provider.id, token.keep()), OnceCell::new())
             }
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
-                let fingerprint = state.keys.fingerprint(credential);
-                let name = Name::fingerprint(provider, &fingerprint);
-                if let Some(verdict) = remembered(&mut self.cache, &mut self.refusals, name, env.now) {
-                    return Some(Ok(verdict));
+                let fingerprint = provider.keys.fingerprint(credential);
+                if let Some(verdict) = self.remembered(Name::fingerprint(provider.id, &fingerprint), env.now)
+                {
+                    return Ok(verdict);
                 }
-                (CacheKey::fingerprint(provider, fingerprint), OnceCell::from(fingerprint))
+                (CacheKey::fingerprint(provider.id, fingerprint), OnceCell::from(fingerprint))
             }
         };
         let (kind, not_after) = match credential {
             Credential::Basic { .. } => (Kind::Basic, None),
             // What is verified here has its end from there.
-            Credential::Bearer(token) if is_shared(settings, Kind::Bearer) => {
+            Credential::Bearer(token) if is_shared(&provider.settings, Kind::Bearer) => {
                 (Kind::Bearer, verifier::unverified_expiry(token.expose()))
             }
             Credential::Bearer(_) => (Kind::Bearer, None),
             Credential::Session(_) => (Kind::Session, None),
             Credential::Code(_) => (Kind::Code, None),
         };
-        let case = Case { provider, key, fingerprint, kind, not_after };
-        Some(self.shared_verdict(env, &case).ok_or(case))
+        let miss = Miss { provider: Rc::clone(provider), key, fingerprint, kind, not_after };
+        self.shared_verdict(env, &miss).ok_or(miss)
     }
 
-    /// The verdict on a token that stands alone in the header and is known: it is looked up as it is, nothing of it is
-    /// read. What is remembered was read when it came first.
-    pub(crate) fn known_token(&mut self, request: Request<'_>) -> Option<Verdict> {
-        let token = credential::bearer_token(request.view.authorization)?;
-        self.cache.fresh(Name::token(request.provider, token), request.env.now)
+    /// Fast path: the verdict on a token that stands alone in the header and is cached. It is looked up as it is, nothing of
+    /// it is read. What is remembered was read when it came first.
+    pub(crate) fn known_token(
+        &mut self,
+        env: &Env<'_>,
+        provider: &Provider,
+        authorization: Authorization<'_>,
+    ) -> Option<Verdict> {
+        let token = credential::bearer_token(authorization)?;
+        self.good.fresh(Name::token(provider.id, token), env.now)
+    }
+
+    fn remembered(&mut self, name: Name<'_>, now: Timestamp) -> Option<Verdict> {
+        let refused = |refusal: Refusal| Verdict::Refused(refusal.rejection);
+        self.good.fresh(name, now).or_else(|| self.refusals.fresh(name, now).map(refused))
     }
 
     /// What another worker found out; from now on this one knows it too.
-    fn shared_verdict(&mut self, env: &Env<'_>, case: &Case) -> Option<Verdict> {
-        let (settings, state) = self.settings_and_state(case.provider)?;
-        if !is_shared(settings, case.kind) {
+    fn shared_verdict(&mut self, env: &Env<'_>, miss: &Miss) -> Option<Verdict> {
+        let Provider { settings, keys, .. } = &*miss.provider;
+        if !is_shared(settings, miss.kind) {
             return None;
         }
-        let fingerprint = case.fingerprint(&state.keys);
-        let (shared, fresh_until) = self.slots.read(&fingerprint, &state.keys, env.host, env.now)?;
+        let (shared, fresh_until) = self.slots.read(&miss.fingerprint(), keys, env.host, env.now)?;
         let verdict = match shared {
             SharedVerdict::Vouched(verified) => self.vouched(verified, settings),
             SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
         };
-        self.remember(case, &verdict, fresh_until);
+        self.remember(miss, &verdict, fresh_until);
         Some(verdict)
     }
 
     /// Keeps a verdict in this worker: a good one ends a refusal, and the other way round.
-    fn remember(&mut self, case: &Case, verdict: &Verdict, fresh_until: Timestamp) {
+    fn remember(&mut self, miss: &Miss, verdict: &Verdict, fresh_until: Timestamp) {
         let lifetime = self.lifetime(verdict, fresh_until);
         match verdict {
             Verdict::Vouched(_) => {
-                self.refusals.remove(&case.key);
-                self.cache.insert(case.key.clone(), verdict.clone(), lifetime);
+                self.refusals.remove(&miss.key);
+                self.good.insert(miss.key.clone(), verdict.clone(), lifetime);
             }
             Verdict::Refused(rejection) => {
-                let refusal = Refusal { rejection: *rejection, was_good: self.was_good(case) };
-                self.cache.remove(&case.key);
-                self.refusals.insert(case.key.clone(), refusal, lifetime);
+                let refusal = Refusal { rejection: *rejection, was_good: self.was_good(miss) };
+                self.good.remove(&miss.key);
+                self.refusals.insert(miss.key.clone(), refusal, lifetime);
             }
         }
     }
 
-    /// Remembers what came of a case. A fault may be bridged by what was known before.
-    pub(crate) fn settle(&mut self, env: &Env<'_>, case: &Case, outcome: Outcome) -> Result<Verdict, Fault> {
-        let Some((settings, state)) = self.settings_and_state(case.provider) else { return Err(Fault::Host) };
-        let is_shared = is_shared(settings, case.kind);
+    /// Remembers what came of a miss. A fault may be bridged by what was known before.
+    pub(crate) fn settle(&mut self, env: &Env<'_>, miss: &Miss, outcome: Outcome) -> Result<Verdict, Fault> {
+        let Provider { settings, keys, .. } = &*miss.provider;
+        let is_shared = is_shared(settings, miss.kind);
         let (verdict, fresh_until) = match outcome {
-            Err(fault) => return self.bridge(env, case, fault),
+            Err(fault) => return self.bridge(env, miss, fault),
             Ok(Ok(verified)) => {
                 // What was granted for a token of another issuer ends with that.
-                let verified = match case.not_after {
+                let verified = match miss.not_after {
                     Some(end) => verified.until(end),
                     None => verified,
                 };
-                let fresh_until = self.fresh_until(env.now, settings, case, &verified);
+                let fresh_until = self.fresh_until(env.now, miss, &verified);
                 if is_shared {
-                    let slots = &self.slots;
-                    slots.write_vouched(
-                        &case.fingerprint(&state.keys),
-                        &state.keys,
-                        env.host,
-                        &verified,
-                        fresh_until,
-                    );
+                    self.slots.write_vouched(&miss.fingerprint(), keys, env.host, &verified, fresh_until);
                 }
                 (self.vouched(verified, settings), fresh_until)
             }
@@ -168,60 +194,58 @@ impl Authenticator {
                 let fresh_until = env.now.plus(self.config.cache.negative_ttl_seconds);
                 let end = env.now.plus(self.longest_stale_seconds(settings));
                 if is_shared {
-                    let slots = &self.slots;
-                    slots.write_refused(
-                        &case.fingerprint(&state.keys),
-                        &state.keys,
-                        env.host,
-                        rejection,
-                        Times { fresh_until, vouched: env.now, end },
-                    );
+                    let times = Times { fresh_until, vouched: env.now, end };
+                    self.slots.write_refused(&miss.fingerprint(), keys, env.host, rejection, times);
                 }
                 (Verdict::Refused(rejection), fresh_until)
             }
             // Found out here, at no cost; and what was known before is over.
             Ok(Err(rejection)) => {
-                self.cache.remove(&case.key);
+                self.good.remove(&miss.key);
                 return Ok(Verdict::Refused(rejection));
             }
         };
-        if case.kind != Kind::Code {
-            self.remember(case, &verdict, fresh_until);
+        if miss.kind != Kind::Code {
+            self.remember(miss, &verdict, fresh_until);
         }
         Ok(verdict)
     }
 
     /// What was known before goes on while authentik fails, for `cache.stale_seconds`, unless another worker has been told
     /// no since. Nothing else is bridged: what clients cause would let them keep a credential alive.
-    fn bridge(&self, env: &Env<'_>, case: &Case, fault: Fault) -> Result<Verdict, Fault> {
-        if !fault.is_outage() || self.is_refused_elsewhere(env, case) {
+    fn bridge(&self, env: &Env<'_>, miss: &Miss, fault: Fault) -> Result<Verdict, Fault> {
+        if !fault.is_outage() || self.is_refused_elsewhere(env, miss) {
             return Err(fault);
         }
-        self.cache.stale(&case.key, env.now).ok_or(fault)
+        self.good.stale(&miss.key, env.now).ok_or(fault)
     }
 
-    fn is_refused_elsewhere(&self, env: &Env<'_>, case: &Case) -> bool {
-        let Some((settings, state)) = self.settings_and_state(case.provider) else { return true };
-        let fingerprint = || case.fingerprint(&state.keys);
-        is_shared(settings, case.kind)
-            && self.slots.remembers_refusal(&fingerprint(), &state.keys, env.host, env.now)
+    fn is_refused_elsewhere(&self, env: &Env<'_>, miss: &Miss) -> bool {
+        let Provider { settings, keys, .. } = &*miss.provider;
+        is_shared(settings, miss.kind)
+            && self.slots.remembers_refusal(&miss.fingerprint(), keys, env.host, env.now)
     }
 
     /// Whether a session whose token authentik cannot confirm now goes on: for as long past its interval as every other
     /// verdict, unless a worker has been told no.
-    pub(crate) fn is_session_bridged(&self, request: Request<'_>, session: &Session, fault: &Fault) -> bool {
-        let Request { env, provider, .. } = request;
-        let Some((settings, state)) = self.settings_and_state(provider) else { return false };
+    pub(crate) fn is_session_bridged(
+        &self,
+        env: &Env<'_>,
+        provider: &Provider,
+        session: &Session,
+        fault: &Fault,
+    ) -> bool {
         let vouched = session.identity.verified().vouched();
-        let seconds = settings.revalidate_seconds.saturating_add(self.config.cache.stale_seconds);
+        let stale_seconds = self.config.cache.stale_seconds;
+        let seconds = provider.settings.revalidate_seconds.saturating_add(stale_seconds);
         let credential = Credential::Session(session.identity.verified().token().clone());
-        let fingerprint = state.keys.fingerprint(&credential);
-        let key = CacheKey::fingerprint(provider, fingerprint);
         let is_refused = || {
+            let fingerprint = provider.keys.fingerprint(&credential);
+            let key = CacheKey::fingerprint(provider.id, fingerprint);
             self.refusals.last(&key).is_some()
-                || self.slots.remembers_refusal(&fingerprint, &state.keys, env.host, env.now)
+                || self.slots.remembers_refusal(&fingerprint, &provider.keys, env.host, env.now)
         };
-        self.config.cache.stale_seconds > 0
+        stale_seconds > 0
             && fault.is_outage()
             && session.expires > env.now
             && vouched.plus(seconds) > env.now
@@ -229,20 +253,20 @@ impl Authenticator {
     }
 
     /// How long after it was learned a good verdict can still be used, in seconds.
-    fn longest_stale_seconds(&self, settings: &Provider) -> u64 {
+    fn longest_stale_seconds(&self, settings: &config::Provider) -> u64 {
         let cache = &self.config.cache;
         cache.ttl_seconds.max(settings.revalidate_seconds).saturating_add(cache.stale_seconds)
     }
 
     /// Whether this is no guess: authentik vouched for this very credential before, however long ago, or it came out of
     /// a box that only we can seal.
-    pub(crate) fn was_good(&self, case: &Case) -> bool {
-        matches!(case.kind, Kind::Session | Kind::Code)
-            || self.cache.last(&case.key).is_some()
-            || self.refusals.last(&case.key).is_some_and(|refusal| refusal.was_good)
+    pub(crate) fn was_good(&self, miss: &Miss) -> bool {
+        matches!(miss.kind, Kind::Session | Kind::Code)
+            || self.good.last(&miss.key).is_some()
+            || self.refusals.last(&miss.key).is_some_and(|refusal| refusal.was_good)
     }
 
-    fn vouched(&self, verified: VerifiedIdentity, settings: &Provider) -> Verdict {
+    fn vouched(&self, verified: VerifiedIdentity, settings: &config::Provider) -> Verdict {
         match Identity::new(verified, settings, &self.config) {
             Ok(identity) => Verdict::Vouched(Rc::new(identity)),
             Err(incomplete) => Verdict::Refused(Rejection::Incomplete(incomplete)),
@@ -250,16 +274,11 @@ impl Authenticator {
     }
 
     /// Never past the token's own end, and no longer than a revoked token may pass.
-    fn fresh_until(
-        &self,
-        now: Timestamp,
-        settings: &Provider,
-        case: &Case,
-        verified: &VerifiedIdentity,
-    ) -> Timestamp {
+    fn fresh_until(&self, now: Timestamp, miss: &Miss, verified: &VerifiedIdentity) -> Timestamp {
+        let settings = &miss.provider.settings;
         let ttl = self.config.cache.ttl_seconds;
         let is_local = settings.bearer_verification == BearerVerification::Local;
-        let seconds = match (settings.revalidate_seconds, case.kind) {
+        let seconds = match (settings.revalidate_seconds, miss.kind) {
             (0, _) => ttl,
             // What was verified here and confirmed by authentik stands until it is to be confirmed again.
             (revalidate, Kind::Bearer) if is_local => revalidate,
@@ -267,7 +286,7 @@ impl Authenticator {
             (revalidate, Kind::Bearer | Kind::Basic | Kind::Code) => ttl.min(revalidate),
         };
         let granted = now.plus(seconds).min(verified.expires());
-        case.not_after.map_or(granted, |end| granted.min(end))
+        miss.not_after.map_or(granted, |end| granted.min(end))
     }
 
     fn lifetime(&self, verdict: &Verdict, fresh_until: Timestamp) -> Lifetime {
@@ -279,25 +298,10 @@ impl Authenticator {
         };
         Lifetime { fresh_until, stale_until }
     }
-
-    fn settings_and_state(&self, provider: ProviderId) -> Option<(&Provider, &ProviderState)> {
-        Some((self.config.providers.get(provider)?, self.providers.get(provider)?))
-    }
-}
-
-/// What this worker remembers, good or not.
-fn remembered(
-    cache: &mut Cache<Verdict>,
-    refusals: &mut Cache<Refusal>,
-    name: Name<'_>,
-    now: Timestamp,
-) -> Option<Verdict> {
-    let refused = |refusal: Refusal| Verdict::Refused(refusal.rejection);
-    cache.fresh(name, now).or_else(|| refusals.fresh(name, now).map(refused))
 }
 
 /// Whether other workers profit: an exchange or an introspection costs authentik something, a local check nothing.
-fn is_shared(settings: &Provider, kind: Kind) -> bool {
+fn is_shared(settings: &config::Provider, kind: Kind) -> bool {
     let is_asked = settings.revalidate_seconds > 0
         || settings.federated_bearer
         || settings.bearer_verification != BearerVerification::Local;
@@ -315,7 +319,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn provider(changes: &Value) -> Provider {
+    fn provider(changes: &Value) -> Rc<config::Provider> {
         let mut entry = json!({
             "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
             "external_host": "https://app.example.test",

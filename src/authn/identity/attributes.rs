@@ -12,7 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use crate::authn::identity::{Claims, Identity};
+use crate::authn::identity::Identity;
+use crate::authn::jwt::claims::Claims;
 use crate::base::header::{self, Header, HeaderValue};
 use crate::base::url::HostAndPort;
 use crate::config::{BasicAuth, Config, Provider};
@@ -110,6 +111,8 @@ impl UnownedNames {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use serde_json::json;
 
     use super::*;
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn an_additional_authorization_takes_the_place_of_the_basic_one() {
         let mut config = config(&json!([]));
-        config.providers[0].basic_auth = Some(BasicAuth {
+        Rc::get_mut(&mut config.providers[0]).unwrap().basic_auth = Some(BasicAuth {
             user_attribute: "u".to_owned(),
             password_attribute: "p".to_owned(),
             send_empty_password: true,

@@ -1,24 +1,22 @@
-//! Signature algorithms of JWS (RFC 7518 §3) and the two roads to check one.
+//! Signature algorithms of JWS (RFC 7518 §3): jwt-compact's [`Algorithm`](jwt_compact::Algorithm) over the host's
+//! `verify_signature`. HS256 is jwt-compact's own.
 //!
-//! Owns: which algorithms exist here, public keys in both forms (for the host and for Wasm), the check itself: the
-//! host's where it has one (BoringSSL, sixty times as fast), RustCrypto's otherwise, and for HS256 always.
-//! Must not: choose a key or an algorithm by what a token says. That is [`super::jwks`]'s, by the key.
+//! Owns: which algorithms of public keys exist here, and the forms in which the host takes keys and signatures.
+//! Must not: choose a key or an algorithm by what a token says. That is [`super::jwk`]'s, by the key.
 
+use core::cell::Cell;
+use core::convert::Infallible;
 use std::borrow::Cow;
 
-use hmac::digest::KeyInit;
-use hmac::{Hmac, Mac as _};
-use rsa::pkcs8::EncodePublicKey as _;
-use rsa::signature::Verifier as _;
-use rsa::traits::PublicKeyParts as _;
-use sha2::Sha256;
+use jwt_compact::AlgorithmSignature;
 
 use crate::authn::env::Host;
+use crate::authn::jwt::der;
 
-/// RSA keys below this are refused (RFC 7518 §3.3).
-const MIN_RSA_BITS: usize = 2048;
-/// RSA keys above this are refused: a check in Wasm would take too long.
-const MAX_RSA_BITS: usize = 8192;
+/// Bits of an RSA modulus (RFC 7518 §3.3). A check with a longer one would take too long.
+const RSA_BITS: core::ops::RangeInclusive<usize> = 2_048..=8_192;
+/// Public exponents of RSA; they are odd. BoringSSL takes none of more than 33 bits either.
+const RSA_EXPONENTS: core::ops::RangeInclusive<u64> = 3..=0x1_ffff_ffff;
 
 /// The asymmetric algorithms that authentik signs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,246 +55,188 @@ impl Algorithm {
             Self::Es512 => "sha512",
         }
     }
+
+    /// The AlgorithmIdentifier of its keys in DER: of RSA (RFC 3279 §2.3.1), or of a curve (RFC 5480 §2.1.1).
+    const fn key_identifier(self) -> &'static [u8] {
+        match self {
+            Self::Rs256 => b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00",
+            Self::Es256 => {
+                b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+            }
+            Self::Es384 => b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22",
+            Self::Es512 => b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23",
+        }
+    }
+
+    /// Bytes of a coordinate, and of each half of a signature (RFC 7518 §3.4, §6.2.1.2). `None`: RSA has neither.
+    const fn field_bytes(self) -> Option<usize> {
+        match self {
+            Self::Rs256 => None,
+            Self::Es256 => Some(32),
+            Self::Es384 => Some(48),
+            Self::Es512 => Some(66),
+        }
+    }
 }
 
 /// A public key that can check signatures of exactly one algorithm.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
-    material: Material,
+    algorithm: Algorithm,
     /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1.2.7), for the host.
     spki: Vec<u8>,
-}
-
-#[derive(Debug, Clone)]
-enum Material {
-    Rs256(Box<rsa::pkcs1v15::VerifyingKey<Sha256>>),
-    Es256(Box<p256::ecdsa::VerifyingKey>),
-    Es384(Box<p384::ecdsa::VerifyingKey>),
-    Es512(Box<P521Key>),
-}
-
-/// `p521`'s own key type has no `Debug`.
-#[derive(Clone)]
-struct P521Key(p521::ecdsa::VerifyingKey);
-
-impl core::fmt::Debug for P521Key {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.write_str("P521Key")
-    }
+    /// For a host that checks nothing. `None`: there is no other way.
+    #[cfg(feature = "portable")]
+    portable: Option<crate::authn::jwt::portable::Key>,
 }
 
 impl PublicKey {
     /// An RSA key from the big-endian `n` and `e` of its JWK (RFC 7518 §6.3.1). `None`: not usable.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
-        let (n, e) = (rsa::BigUint::from_bytes_be(modulus), rsa::BigUint::from_bytes_be(exponent));
-        let key = rsa::RsaPublicKey::new_with_max_size(n, e, MAX_RSA_BITS).ok()?;
-        if key.n().bits() < MIN_RSA_BITS {
+        let (n, e) = (der::without_leading_zeros(modulus), der::without_leading_zeros(exponent));
+        let is_odd = |digits: &[u8]| digits.last().is_some_and(|last| last & 1 == 1);
+        if !RSA_BITS.contains(&bits(n)?) || !RSA_EXPONENTS.contains(&number(e)?) || !is_odd(n) || !is_odd(e) {
             return None;
         }
-        let spki = key.to_public_key_der().ok()?.into_vec();
-        Some(Self { material: Material::Rs256(Box::new(rsa::pkcs1v15::VerifyingKey::new(key))), spki })
+        let key = der::sequence(&[&der::integer(n)?, &der::integer(e)?])?;
+        Some(Self {
+            algorithm: Algorithm::Rs256,
+            spki: spki(Algorithm::Rs256, &key)?,
+            #[cfg(feature = "portable")]
+            portable: crate::authn::jwt::portable::Key::rs256(n, e),
+        })
     }
 
-    /// A key on the curve of `algorithm`, from its SEC1 point. `None`: not usable.
-    pub fn elliptic(algorithm: Algorithm, point: &[u8]) -> Option<Self> {
-        let (material, spki) = match algorithm {
-            Algorithm::Rs256 => return None,
-            Algorithm::Es256 => {
-                let key = p256::PublicKey::from_sec1_bytes(point).ok()?;
-                (Material::Es256(Box::new(key.into())), key.to_public_key_der().ok()?)
-            }
-            Algorithm::Es384 => {
-                let key = p384::PublicKey::from_sec1_bytes(point).ok()?;
-                (Material::Es384(Box::new(key.into())), key.to_public_key_der().ok()?)
-            }
-            Algorithm::Es512 => {
-                let key = p521::PublicKey::from_sec1_bytes(point).ok()?;
-                let verifying = p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
-                (Material::Es512(Box::new(P521Key(verifying))), key.to_public_key_der().ok()?)
-            }
-        };
-        Some(Self { material, spki: spki.into_vec() })
+    /// A key on the curve of `algorithm`, from the big-endian coordinates of its JWK (RFC 7518 §6.2.1). `None`: not usable.
+    /// Whether the point is on the curve is the host's to say: it calls each signature by another point wrong.
+    pub fn elliptic(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<Self> {
+        /// SEC 1 §2.3.3.
+        const UNCOMPRESSED: u8 = 4;
+        let field_bytes = algorithm.field_bytes()?;
+        if x.len() != field_bytes || y.len() != field_bytes {
+            return None;
+        }
+        Some(Self {
+            algorithm,
+            spki: spki(algorithm, &[&[UNCOMPRESSED], x, y].concat())?,
+            #[cfg(feature = "portable")]
+            portable: (algorithm == Algorithm::Es256)
+                .then(|| crate::authn::jwt::portable::Key::es256(x, y))
+                .flatten(),
+        })
     }
 
     /// The only algorithm that this key checks.
     pub const fn algorithm(&self) -> Algorithm {
-        match self.material {
-            Material::Rs256(_) => Algorithm::Rs256,
-            Material::Es256(_) => Algorithm::Es256,
-            Material::Es384(_) => Algorithm::Es384,
-            Material::Es512(_) => Algorithm::Es512,
-        }
+        self.algorithm
     }
 
-    /// In the form that the host wants a signature in: DER for ECDSA. `None`: not a signature at all.
+    /// In the form that the host wants a signature in. `None`: not a signature at all.
     fn signature_for_host<'s>(&self, signature: &'s [u8]) -> Option<Cow<'s, [u8]>> {
-        Some(match self.material {
-            Material::Rs256(_) => Cow::Borrowed(signature),
-            Material::Es256(_) => {
-                Cow::Owned(p256::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
-            }
-            Material::Es384(_) => {
-                Cow::Owned(p384::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
-            }
-            Material::Es512(_) => {
-                Cow::Owned(p521::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
-            }
-        })
+        let Some(field_bytes) = self.algorithm.field_bytes() else { return Some(Cow::Borrowed(signature)) };
+        let (r, s) = signature.split_at_checked(field_bytes).filter(|(_, s)| s.len() == field_bytes)?;
+        ecdsa_sig_value(r, s).map(Cow::Owned)
     }
 
-    /// Checks a signature in the form that a JWS has it: by the host, which says yes or no, or in Wasm.
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8], host: &dyn Host) -> bool {
-        let Some(for_host) = self.signature_for_host(signature) else { return false };
-        host.verify_signature(self.algorithm().hash(), &self.spki, &for_host, message)
-            .unwrap_or_else(|| self.verify_in_wasm(message, signature))
+    /// Checks a signature without the host. `None`: nobody here can.
+    #[cfg(feature = "portable")]
+    fn verify_without_host(&self, message: &[u8], signature: &[u8]) -> Option<bool> {
+        self.portable.as_ref().map(|key| key.verify(message, signature))
     }
 
-    fn verify_in_wasm(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.material {
-            Material::Rs256(key) => rsa::pkcs1v15::Signature::try_from(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Material::Es256(key) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Material::Es384(key) => p384::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Material::Es512(key) => p521::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.0.verify(message, &signature).is_ok()),
-        }
+    #[cfg(not(feature = "portable"))]
+    const fn verify_without_host(&self, _: &[u8], _: &[u8]) -> Option<bool> {
+        None
     }
 }
 
-/// HMAC with SHA-256 (RFC 7518 §3.2), compared in constant time. The host has no such check.
-pub(crate) fn verify_hs256(secret: &str, message: &[u8], signature: &[u8]) -> bool {
-    <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes())
-        .is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
+/// The key itself and what it is for (RFC 5280 §4.1).
+fn spki(algorithm: Algorithm, key: &[u8]) -> Option<Vec<u8>> {
+    der::sequence(&[algorithm.key_identifier(), &der::bit_string(key)?])
+}
+
+/// An ECDSA signature in DER (RFC 3279 §2.2.3). `None`: neither number may be zero (FIPS 186-5 §6.4.2).
+fn ecdsa_sig_value(r: &[u8], s: &[u8]) -> Option<Vec<u8>> {
+    let is_zero = |digits: &[u8]| digits.iter().all(|digit| *digit == 0);
+    if is_zero(r) || is_zero(s) {
+        return None;
+    }
+    der::sequence(&[&der::integer(r)?, &der::integer(s)?])
+}
+
+/// The bits of a number without leading zeros.
+fn bits(digits: &[u8]) -> Option<usize> {
+    let unused = usize::try_from(digits.first()?.leading_zeros()).ok()?;
+    digits.len().checked_mul(8)?.checked_sub(unused)
+}
+
+/// `None`: more than 64 bits.
+fn number(digits: &[u8]) -> Option<u64> {
+    let mut bytes = [0; 8];
+    let (_, end) = bytes.split_at_mut_checked(8_usize.checked_sub(digits.len())?)?;
+    end.copy_from_slice(digits);
+    Some(u64::from_be_bytes(bytes))
+}
+
+/// jwt-compact's view of one of the algorithms: the host checks.
+pub(super) struct HostCheck<'a> {
+    algorithm: Algorithm,
+    host: &'a dyn Host,
+    is_impossible: Cell<bool>,
+}
+
+impl<'a> HostCheck<'a> {
+    /// For signatures by this key.
+    pub(super) fn new(key: &PublicKey, host: &'a dyn Host) -> Self {
+        Self { algorithm: key.algorithm, host, is_impossible: Cell::new(false) }
+    }
+
+    /// Whether a signature was called wrong because nobody here can check it. [`jwt_compact::Algorithm`] has two answers only.
+    pub(super) const fn is_impossible(&self) -> bool {
+        self.is_impossible.get()
+    }
+}
+
+impl jwt_compact::Algorithm for HostCheck<'_> {
+    /// The filter signs nothing.
+    type SigningKey = Infallible;
+    type VerifyingKey = PublicKey;
+    type Signature = Signature;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.algorithm.name())
+    }
+
+    fn sign(&self, signing_key: &Infallible, _: &[u8]) -> Signature {
+        match *signing_key {}
+    }
+
+    fn verify_signature(&self, signature: &Signature, key: &PublicKey, message: &[u8]) -> bool {
+        // It binds no algorithm to the key; the host neither.
+        if key.algorithm != self.algorithm {
+            return false;
+        }
+        let Some(for_host) = key.signature_for_host(&signature.0) else { return false };
+        let hash = self.algorithm.hash();
+        let answer = self.host.verify_signature(hash, &key.spki, &for_host, message);
+        let answer = answer.or_else(|| key.verify_without_host(message, &signature.0));
+        self.is_impossible.set(answer.is_none());
+        answer == Some(true)
+    }
+}
+
+/// The bytes of a JWS signature; what they mean is the key's business.
+pub(super) struct Signature(Vec<u8>);
+
+impl AlgorithmSignature for Signature {
+    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(slice.to_vec()))
+    }
+
+    fn as_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use p256::ecdsa::signature::RandomizedSigner as _;
-
-    use super::*;
-    use crate::authn::env::{self, Shared};
-
-    const MESSAGE: &[u8] = b"header.payload";
-
-    /// Hash, key, signature and message, as the host is given them.
-    type Asked = (String, Vec<u8>, Vec<u8>, Vec<u8>);
-
-    /// A host that gives this answer, and remembers what it was asked.
-    struct Host {
-        answer: Option<bool>,
-        asked: RefCell<Vec<Asked>>,
-    }
-
-    impl env::Host for Host {
-        fn verify_signature(
-            &self,
-            hash: &str,
-            spki: &[u8],
-            signature: &[u8],
-            message: &[u8],
-        ) -> Option<bool> {
-            let asked = (hash.to_owned(), spki.to_vec(), signature.to_vec(), message.to_vec());
-            self.asked.borrow_mut().push(asked);
-            self.answer
-        }
-        fn shared(&self, _: &str) -> Option<Shared> {
-            None
-        }
-        fn share(&self, _: &str, _: &[u8]) {}
-        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-            false
-        }
-        fn random(&self, _: &mut [u8]) -> bool {
-            false
-        }
-        fn source_address(&self) -> Option<String> {
-            None
-        }
-    }
-
-    /// One curve's key, and its signature of [`MESSAGE`] as a JWS and as a host has it.
-    struct Signed {
-        hash: &'static str,
-        key: PublicKey,
-        spki: Vec<u8>,
-        raw: Vec<u8>,
-        der: Vec<u8>,
-    }
-
-    /// The same for each curve, whose types have nothing in common.
-    macro_rules! signed {
-        ($curve:ident, $algorithm:expr, $hash:literal, $bytes:literal) => {{
-            let secret = $curve::SecretKey::from_slice(&[1; $bytes]).unwrap();
-            let signing = $curve::ecdsa::SigningKey::from_slice(&[1; $bytes]).unwrap();
-            let signature: $curve::ecdsa::Signature = signing.sign_with_rng(&mut rand_core::OsRng, MESSAGE);
-            Signed {
-                hash: $hash,
-                key: PublicKey::elliptic($algorithm, &secret.public_key().to_sec1_bytes()).unwrap(),
-                spki: secret.public_key().to_public_key_der().unwrap().into_vec(),
-                raw: signature.to_bytes().to_vec(),
-                der: signature.to_der().as_bytes().to_vec(),
-            }
-        }};
-    }
-
-    fn of_each_curve() -> [Signed; 3] {
-        [
-            signed!(p256, Algorithm::Es256, "sha256", 32),
-            signed!(p384, Algorithm::Es384, "sha384", 48),
-            signed!(p521, Algorithm::Es512, "sha512", 66),
-        ]
-    }
-
-    fn check(host: &Host, key: &PublicKey, signature: &[u8], message: &[u8]) -> bool {
-        key.verify(message, signature, host)
-    }
-
-    #[test]
-    fn the_host_is_asked_in_its_own_form_and_its_word_counts() {
-        for answer in [true, false] {
-            for signed in of_each_curve() {
-                let host = Host { answer: Some(answer), asked: RefCell::default() };
-                assert_eq!(check(&host, &signed.key, &signed.raw, MESSAGE), answer, "{}", signed.hash);
-                let expected = (signed.hash.to_owned(), signed.spki, signed.der, MESSAGE.to_vec());
-                assert_eq!(*host.asked.borrow(), [expected]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_host_without_cryptography_is_done_without() {
-        let host = Host { answer: None, asked: RefCell::default() };
-        for Signed { hash, key, raw, .. } in of_each_curve() {
-            assert!(check(&host, &key, &raw, MESSAGE), "{hash}");
-            assert!(!check(&host, &key, &raw, b"header.another"), "{hash}");
-        }
-    }
-
-    #[test]
-    fn what_has_not_a_signature_s_length_is_shown_to_nobody() {
-        let host = Host { answer: Some(true), asked: RefCell::default() };
-        for Signed { hash, key, raw, der, .. } in of_each_curve() {
-            for other in [&raw[1..], &[&raw[..], &[0]].concat(), &der, &[]] {
-                assert!(!check(&host, &key, other, MESSAGE), "{hash}");
-            }
-        }
-        assert!(host.asked.borrow().is_empty());
-    }
-
-    #[test]
-    fn an_rsa_key_has_2048_to_8192_bits() {
-        let modulus = |bits: usize| {
-            let mut bytes = vec![0xff; bits.div_ceil(8)];
-            bytes[0] >>= (8 - bits % 8) % 8;
-            bytes
-        };
-        for (bits, is_usable) in [(2047, false), (2048, true), (2049, true), (8192, true), (8193, false)] {
-            let key = PublicKey::rsa(&modulus(bits), &[1, 0, 1]);
-            assert_eq!(key.is_some(), is_usable, "{bits} bits");
-        }
-    }
-}
+pub(super) mod tests;

@@ -34,7 +34,7 @@ const MAX_RETURN_URL_BYTES: usize = 2048;
 
 /// A request of the login flow.
 #[derive(Debug)]
-pub(crate) enum Visit {
+pub(crate) enum Endpoint {
     /// `/outpost.goauthentik.io/ping`
     Ping,
     /// `/outpost.goauthentik.io/start?rd=…`
@@ -56,7 +56,7 @@ pub(crate) struct Callback {
 }
 
 /// Whether a request belongs to the login flow, and which part of it is.
-pub(crate) fn visit(view: &RequestView<'_>) -> Option<Visit> {
+pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
     let (path, query) = match view.target.iter().position(|byte| *byte == b'?') {
         Some(end) => view.target.split_at_checked(end)?,
         None => (view.target, &b""[..]),
@@ -73,20 +73,20 @@ pub(crate) fn visit(view: &RequestView<'_>) -> Option<Visit> {
     };
     let is_marked = |mark: &str| parameter(mark).as_deref() == Some("true");
     let callback = || {
-        Visit::Callback(Callback {
+        Endpoint::Callback(Callback {
             code: parameter("code").filter(|code| is_code(code)).map(Secret::new),
             state: parameter("state"),
             is_error: parameter("error").is_some(),
         })
     };
     match path.strip_prefix(OUTPOST_PATH.as_bytes()) {
-        Some(b"/ping") => Some(Visit::Ping),
-        Some(b"/start") => Some(Visit::Start { return_to: parameter("rd") }),
+        Some(b"/ping") => Some(Endpoint::Ping),
+        Some(b"/start") => Some(Endpoint::Start { return_to: parameter("rd") }),
         Some(b"/callback") => Some(callback()),
-        Some(b"/sign_out") => Some(Visit::SignOut),
-        Some(_) if is_outpost => Some(Visit::Unknown),
+        Some(b"/sign_out") => Some(Endpoint::SignOut),
+        Some(_) if is_outpost => Some(Endpoint::Unknown),
         Some(_) | None if is_marked("X-authentik-auth-callback") => Some(callback()),
-        Some(_) | None if is_marked("X-authentik-logout") => Some(Visit::SignOut),
+        Some(_) | None if is_marked("X-authentik-logout") => Some(Endpoint::SignOut),
         Some(_) | None => None,
     }
 }
@@ -284,74 +284,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Randomness that counts.
-    struct Counter(core::cell::Cell<u8>);
-
-    impl Host for Counter {
-        fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-            None
-        }
-        fn shared(&self, _: &str) -> Option<crate::authn::env::Shared> {
-            None
-        }
-        fn share(&self, _: &str, _: &[u8]) {}
-        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-            false
-        }
-        fn random(&self, bytes: &mut [u8]) -> bool {
-            self.0.set(self.0.get() + 1);
-            bytes.fill(self.0.get());
-            true
-        }
-        fn source_address(&self) -> Option<String> {
-            None
-        }
-    }
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_seconds(1_000 + seconds)
-    }
-
-    #[test]
-    fn the_challenge_is_of_the_verifier_and_each_login_has_its_own() {
-        let counter = Counter(core::cell::Cell::new(0));
-        let logins = [(); 2].map(|()| Login::begin(at(0), &counter).unwrap());
-        for login in &logins {
-            let verifier = login.verifier();
-            assert_eq!(verifier.expose().len(), 43, "32 bytes");
-            let digest = Sha256::digest(verifier.expose().as_bytes());
-            assert_eq!(login.challenge(), BASE64_URL_SAFE_NO_PAD.encode(digest));
-        }
-        assert_ne!(logins[0].verifier().expose(), logins[1].verifier().expose());
-    }
-
-    #[test]
-    fn the_minute_of_three_rounds_begins_with_the_first() {
-        let counter = Counter(core::cell::Cell::new(0));
-        let mut login = Login::begin(at(0), &counter).unwrap();
-        for seconds in [10, 30, 50] {
-            assert!(!login.is_fruitless(at(seconds)));
-            login = login.next(at(seconds), &counter).unwrap();
-        }
-        assert!(login.is_fruitless(at(59)) && !login.is_fruitless(at(60)));
-        // The next minute begins with this round, and it counts.
-        for seconds in [60, 70, 119] {
-            assert!(!login.is_fruitless(at(seconds)), "at {seconds}");
-            login = login.next(at(seconds), &counter).unwrap();
-        }
-        assert!(login.is_fruitless(at(119)) && !login.is_fruitless(at(120)));
-    }
-
-    #[test]
-    fn a_code_is_of_printable_ascii() {
-        for good in ["a", "2d7e7d388ce8466ba4edeb650fa72fa6", "~!+ /="] {
-            assert!(is_code(good), "{good:?}");
-        }
-        for bad in ["", "a\0", "\n", "\u{7f}", "é", "\u{fffd}"] {
-            assert!(!is_code(bad), "{bad:?}");
-        }
-    }
-}
+mod tests;

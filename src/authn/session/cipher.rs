@@ -8,11 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{AeadInPlace as _, KeyInit as _};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
 use crate::authn::env::Host;
 use crate::authn::request::credential::Credential;
+use crate::base::mac::{self, Mac};
 use crate::config::{Mode, Provider};
 
 const NONCE_BYTES: usize = 24;
@@ -34,7 +33,7 @@ pub struct SealingKeys {
     /// The first seals, all open.
     ciphers: Vec<XChaCha20Poly1305>,
     /// Has the provider's names in it.
-    fingerprints: Hmac<Sha256>,
+    fingerprints: Mac,
     bound_to: BoundTo,
 }
 
@@ -49,17 +48,16 @@ impl SealingKeys {
     /// `None`: the provider has no cookie secret, sessions are off.
     pub fn derive(provider: &Provider) -> Option<Self> {
         let derive = |secret: &str, purpose: &[u8]| {
-            let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).ok()?;
-            mac.update(b"authentik-proxy-wasm 1 ");
-            mac.update(purpose);
-            Some(mac.finalize().into_bytes())
+            let mut mac = mac::keyed(secret.as_bytes())?;
+            mac::update(&mut mac, b"authentik-proxy-wasm 1 ");
+            mac::update(&mut mac, purpose);
+            Some(mac::finish(mac))
         };
-        let cipher = |secret: &str| Some(XChaCha20Poly1305::new(&derive(secret, b"seal")?));
+        let cipher = |secret: &str| Some(XChaCha20Poly1305::new(&derive(secret, b"seal")?.into()));
         let first = provider.cookie_secrets.first()?;
         let ciphers =
             provider.cookie_secrets.iter().map(|secret| cipher(secret.expose())).collect::<Option<_>>()?;
-        let mut fingerprints =
-            <Hmac<Sha256> as Mac>::new_from_slice(&derive(first.expose(), b"fingerprint")?).ok()?;
+        let mut fingerprints = mac::keyed(&derive(first.expose(), b"fingerprint")?)?;
         // Two entries with one client_id differ in what they answer for, and what one of them let in is nothing to the other.
         let external_host = provider.external_host.to_string();
         let provider = with_lengths(&[
@@ -69,7 +67,7 @@ impl SealingKeys {
             provider.cookie_domain.as_deref().unwrap_or_default().as_bytes(),
             mode_name(provider.mode).as_bytes(),
         ]);
-        fingerprints.update(&provider);
+        mac::update(&mut fingerprints, &provider);
         let bound_to = |purpose: &[u8]| with_lengths(&[purpose, &provider]);
         let bound_to =
             BoundTo { session: bound_to(b"session"), login: bound_to(b"login"), state: bound_to(b"state") };
@@ -121,10 +119,10 @@ impl SealingKeys {
             Credential::Code(code) => [b"code", code.code.expose().as_bytes(), b""],
         };
         for part in parts {
-            mac.update(&length(part));
-            mac.update(part);
+            mac::update(&mut mac, &length(part));
+            mac::update(&mut mac, part);
         }
-        mac.finalize().into_bytes().into()
+        mac::finish(mac)
     }
 
     fn bound_to(&self, purpose: Purpose) -> &[u8] {
@@ -153,154 +151,4 @@ fn length(part: &[u8]) -> [u8; 8] {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use core::cell::Cell;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::authn::env::Shared;
-    use crate::authn::request::credential::{AuthorizationCode, BearerToken};
-    use crate::base::secret::Secret;
-    use crate::base::token::Token;
-    use crate::config::Config;
-
-    const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::State];
-
-    /// Randomness that counts, as long as there is some.
-    pub(crate) struct Counter(Cell<Option<u8>>);
-
-    impl Counter {
-        pub(crate) fn new() -> Self {
-            Self(Cell::new(Some(0)))
-        }
-    }
-
-    impl Host for Counter {
-        fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-            None
-        }
-        fn shared(&self, _: &str) -> Option<Shared> {
-            None
-        }
-        fn share(&self, _: &str, _: &[u8]) {}
-        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-            false
-        }
-        fn random(&self, bytes: &mut [u8]) -> bool {
-            let Some(count) = self.0.get() else { return false };
-            bytes.fill(count);
-            self.0.set(Some(count + 1));
-            true
-        }
-        fn source_address(&self) -> Option<String> {
-            None
-        }
-    }
-
-    /// The keys of a provider that differs from others in these two only.
-    fn keys_of(client_id: &str, issuer: &str) -> SealingKeys {
-        let configuration = json!({
-            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
-            "providers": [{
-                "assigned_application_slug": "demo",
-                "client_id": client_id,
-                "client_secret": "s",
-                "cookie_secret": "0123456789abcdef0123456789abcdef",
-                "external_host": "https://app.example.test",
-                "oidc_configuration": {"issuer": issuer},
-            }],
-        });
-        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        SealingKeys::derive(&config.providers[0]).unwrap()
-    }
-
-    /// With the same text in each, put together in another way.
-    fn providers() -> [SealingKeys; 4] {
-        [("a", "bc"), ("ab", "c"), ("bc", "a"), ("a", "bd")]
-            .map(|(client_id, issuer)| keys_of(client_id, issuer))
-    }
-
-    fn basic(username: &str, password: &str) -> Credential<'static> {
-        Credential::Basic { username: username.to_owned(), password: Secret::new(password.to_owned()) }
-    }
-
-    fn token(text: &str) -> Secret<String> {
-        Secret::new(text.to_owned())
-    }
-
-    #[test]
-    fn a_box_opens_for_its_own_purpose_only() {
-        let keys = keys_of("a", "bc");
-        for sealed_for in PURPOSES {
-            let sealed = keys.seal(sealed_for, b"content", &Counter::new()).unwrap();
-            for opened_for in PURPOSES {
-                let content = keys.open(opened_for, sealed.as_bytes());
-                let expected = (opened_for == sealed_for).then(|| b"content".to_vec());
-                assert_eq!(content, expected, "{sealed_for:?} as {opened_for:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_box_opens_at_its_own_provider_only() {
-        let providers = providers();
-        for (sealer, keys) in providers.iter().enumerate() {
-            let sealed = keys.seal(Purpose::Session, b"content", &Counter::new()).unwrap();
-            for (opener, keys) in providers.iter().enumerate() {
-                let is_open = keys.open(Purpose::Session, sealed.as_bytes()).is_some();
-                assert_eq!(is_open, opener == sealer, "provider {sealer}'s at {opener}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_box_has_a_nonce_of_its_own_and_without_randomness_there_is_none() {
-        let (keys, counter) = (keys_of("a", "bc"), Counter::new());
-        for count in 0..3 {
-            let sealed = keys.seal(Purpose::Session, b"content", &counter).unwrap();
-            let nonce = BASE64_URL_SAFE_NO_PAD.encode([count; NONCE_BYTES]);
-            assert!(sealed.starts_with(&nonce), "{sealed}");
-        }
-        assert_eq!(keys.seal(Purpose::Session, b"content", &Counter(Cell::new(None))), None);
-    }
-
-    #[test]
-    fn no_two_credentials_have_one_fingerprint() {
-        let code = |code: &str| {
-            Credential::Code(AuthorizationCode {
-                code: token(code),
-                verifier: token(""),
-                nonce: String::new(),
-            })
-        };
-        let credentials = [
-            basic("alice", "pass"),
-            basic("alicep", "ass"),
-            basic("alicepass", ""),
-            basic("Alice", "pass"),
-            Credential::Bearer(BearerToken::InHeader("alicepass")),
-            Credential::Bearer(BearerToken::Kept(Token::new("alice".to_owned()))),
-            code("alicepass"),
-        ];
-        let mut seen = Vec::new();
-        for keys in providers() {
-            for credential in &credentials {
-                let fingerprint = keys.fingerprint(credential);
-                assert_eq!(
-                    fingerprint,
-                    keys.fingerprint(&credential.clone()),
-                    "it stands for the credential"
-                );
-                assert!(!seen.contains(&fingerprint), "{credential:?}");
-                seen.push(fingerprint);
-            }
-        }
-        let of_session = Credential::Session(Token::new("alice".to_owned()));
-        assert_eq!(
-            keys_of("a", "bc").fingerprint(&of_session),
-            keys_of("a", "bc").fingerprint(&credentials[5]),
-            "the token of a session is the token"
-        );
-    }
-}
+pub(crate) mod tests;

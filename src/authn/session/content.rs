@@ -12,7 +12,6 @@ use memchr::memrchr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::authn::cache::local::Weigh;
 use crate::authn::env::Host;
 use crate::authn::fault::Fault;
 use crate::authn::identity::Identity;
@@ -23,6 +22,7 @@ use crate::authn::session::codec::Packed;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::base::token::Token;
+use crate::base::weight::Weigh;
 use crate::config::{Config, Provider};
 
 /// A cookie that was opened, and still stands.
@@ -227,7 +227,7 @@ mod tests {
         });
         let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
         let keys = SealingKeys::derive(&config.providers[0]).unwrap();
-        let context = (&config, &config.providers[0], &keys);
+        let context = (&config, &*config.providers[0], &keys);
         let verified =
             verifier::restored(Token::new(token.to_owned()), claims.as_bytes(), at(5), at(10)).unwrap();
         let identity = Identity::new(verified, &config.providers[0], &config).unwrap();

@@ -3,12 +3,13 @@
 //! Owns: the names of a provider's cookies, finding, splitting, setting and clearing them, and taking our own out of what
 //! the application gets. Must not: find a cookie by substring, or know what is in one.
 
-use core::iter;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use memchr::memchr;
 use sha2::{Digest as _, Sha256};
 
+use crate::authn::request::cookies::trim;
 use crate::base::header::HeaderValue;
 use crate::base::url::Scheme;
 use crate::config::Provider;
@@ -125,13 +126,12 @@ impl Cookie {
             Part::Whole => kept == 1,
             Part::Number(number) => kept > 1 && number < kept,
         };
-        let mut names: Vec<&[u8]> = sent
-            .iter()
-            .map(|pair| split(pair).0)
-            .filter(|name| self.part(name).is_some_and(|part| !is_kept(part)))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
+        let mut names = BTreeSet::new();
+        for name in sent.iter().map(|pair| split(pair).0) {
+            if self.part(name).is_some_and(|part| !is_kept(part)) {
+                names.insert(name);
+            }
+        }
         let clear = |name: &[u8]| [name, b"=", self.attributes.as_bytes(), b"0"].concat();
         names.into_iter().map(move |name| HeaderValue::cleaned(clear(name)))
     }
@@ -189,143 +189,11 @@ fn part(suffix: &[u8]) -> Option<Part> {
     }
 }
 
-/// The cookies of a `cookie` line, each still with its name. Most of a line is one long value, so its end is looked for
-/// once, and not byte by byte.
-pub(crate) fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    let between_semicolons = iter::from_fn(move || {
-        let line = rest?;
-        let Some((pair, after)) = memchr(b';', line).and_then(|end| line.split_at_checked(end)) else {
-            return rest.take();
-        };
-        rest = after.strip_prefix(b";");
-        Some(pair)
-    });
-    between_semicolons.map(trim).filter(|pair| !pair.is_empty())
-}
-
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     let length = memchr(b'=', pair).unwrap_or(pair.len());
     let (name, value) = pair.split_at_checked(length).unwrap_or((pair, b""));
     (trim(name), trim(value.strip_prefix(b"=").unwrap_or(value)))
 }
 
-/// Without spaces and control bytes at its ends: what is written has spaces in place of those.
-fn trim(mut text: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| *byte == b' ' || byte.is_ascii_control();
-    while let Some((_, rest)) = text.split_first().filter(|(first, _)| is_blank(first)) {
-        text = rest;
-    }
-    while let Some((_, rest)) = text.split_last().filter(|(last, _)| is_blank(last)) {
-        text = rest;
-    }
-    text
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cookie() -> Cookie {
-        Cookie { name: "__Host-own".to_owned(), attributes: "; Path=/; Max-Age=".to_owned() }
-    }
-
-    fn text(values: &[HeaderValue]) -> Vec<String> {
-        values.iter().map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap()).collect()
-    }
-
-    fn sent<'a>(lines: &[&'a str]) -> Vec<&'a [u8]> {
-        lines.iter().flat_map(|line| pairs(line.as_bytes())).collect()
-    }
-
-    fn remaining(lines: &[&str]) -> Option<String> {
-        match without_own(&sent(lines)) {
-            Remaining::Untouched => None,
-            Remaining::Nothing => Some(String::new()),
-            Remaining::Value(value) => Some(text(&[value]).remove(0)),
-        }
-    }
-
-    #[test]
-    fn every_cookie_of_our_shape_goes_and_no_other() {
-        assert_eq!(remaining(&[]), None);
-        for foreign in [
-            "a=b",
-            "authentik_proxy=x",
-            "authentik_proxy_=x",
-            "authentik_proxy_0a1b2c3=x",
-            "authentik_proxy_0a1b2c3g=x",
-            "authentik_proxy_0a1b2c3d4=x",
-            "authentik_proxy_0a1b2c3d_9=x",
-            "authentik_proxy_0a1b2c3d_10=x",
-            "authentik_proxy_0a1b2c3d_other=x",
-            "xauthentik_proxy_0a1b2c3d=x",
-            "__Secure-authentik_proxy_0a1b2c3d=x",
-            "a=authentik_proxy_0a1b2c3d=x",
-        ] {
-            assert_eq!(remaining(&[foreign]), None, "{foreign}");
-        }
-        for own in [
-            "authentik_proxy_0a1b2c3d=x",
-            "__Host-authentik_proxy_0a1b2c3d=x",
-            "authentik_proxy_FFFFFFFF=x",
-            "authentik_proxy_0a1b2c3d_0=x",
-            "__Host-authentik_proxy_0a1b2c3d_8=x",
-            "authentik_proxy_0a1b2c3d_login=x",
-            "__Host-authentik_proxy_0a1b2c3d_login_1=x",
-            "authentik_proxy_0a1b2c3d",
-            "\u{14}authentik_proxy_0a1b2c3d\0=x",
-        ] {
-            assert_eq!(remaining(&[own]), Some(String::new()), "{own}");
-            assert_eq!(remaining(&["a=1", own, "b=\"2\""]).as_deref(), Some("a=1; b=\"2\""), "{own}");
-            assert_eq!(remaining(&[&format!("a=1;{own}; {own};b=2")]).as_deref(), Some("a=1; b=2"), "{own}");
-        }
-    }
-
-    #[test]
-    fn values_are_found_whole_and_in_parts() {
-        let values = |line| {
-            let sent = sent(&[line]);
-            cookie().values(&sent).into_iter().map(Cow::into_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(values("a=1; __Host-own=x; __Host-own=y"), [b"x", b"y"]);
-        assert_eq!(values("__Host-own_1=b; __Host-own_0=a; __Host-own_0=z"), [b"ab"]);
-        assert!(values("__Host-own_1=b").is_empty(), "the first part is missing");
-        assert_eq!(values(&"__Host-own=x; ".repeat(100)).len(), MAX_CANDIDATES);
-    }
-
-    #[test]
-    fn long_values_are_split_and_come_back_whole() {
-        for length in [1, MAX_VALUE_BYTES, MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES * MAX_PARTS] {
-            let value: String =
-                (0..length).map(|index| char::from(b'a' + u8::try_from(index % 26).unwrap())).collect();
-            let set = text(&cookie().set(&value, 60, &[]).unwrap());
-            let line: Vec<_> = set.iter().map(|line| line.split(';').next().unwrap()).collect();
-            assert!(set.iter().all(|line| line.len() <= 4096 && line.ends_with("; Path=/; Max-Age=60")));
-            assert_eq!(cookie().values(&sent(&[&line.join("; ")])), [value.as_bytes()]);
-        }
-        assert!(cookie().set(&"x".repeat(MAX_VALUE_BYTES * MAX_PARTS + 1), 60, &[]).is_none());
-    }
-
-    #[test]
-    fn what_is_no_longer_used_is_cleared() {
-        let other = sent(&["__Host-own_0=a; __Host-own_1=b; other=c"]);
-        assert_eq!(
-            text(&cookie().set("x", 60, &other).unwrap()),
-            [
-                "__Host-own=x; Path=/; Max-Age=60",
-                "__Host-own_0=; Path=/; Max-Age=0",
-                "__Host-own_1=; Path=/; Max-Age=0",
-            ]
-        );
-        assert_eq!(text(&cookie().clear(&other)).len(), 2);
-        let (whole, parts) = ("x".repeat(MAX_VALUE_BYTES), "x".repeat(MAX_VALUE_BYTES * 2));
-        let sent = sent(&["__Host-own=w; __Host-own_0=a; __Host-own_1=b; __Host-own_2=c"]);
-        let cleared = |value: &str| {
-            let set = text(&cookie().set(value, 60, &sent).unwrap());
-            set.into_iter().filter_map(|line| Some(line.strip_suffix("=; Path=/; Max-Age=0")?.to_owned()))
-        };
-        assert!(cleared(&whole).eq(["__Host-own_0", "__Host-own_1", "__Host-own_2"]));
-        assert!(cleared(&parts).eq(["__Host-own", "__Host-own_2"]));
-    }
-}
+mod tests;

@@ -1,187 +1,160 @@
 //! Key sets: when one is fetched, by which worker, and what a failed fetch means for those who wait.
 //!
-//! Owns: the steps between [`super::keyring`] (one worker's keys over time) and [`super::shared_keys`] (what all workers
-//! share). One worker fetches, the others follow: they look for the keys, and for the end of the lease, at every tick.
-//! Must not: read a key set, or judge a token.
+//! Owns: the steps between [`crate::authn::provider::key_ring`] (one worker's keys over time) and
+//! [`crate::authn::provider::shared_keys`] (what all workers share). One worker fetches, the others follow: they look for
+//! the keys, and for the end of the lease, at every tick.
+//! Must not: send a call, read a key set, or judge a token.
 
-use crate::authn::Authenticator;
 use crate::authn::authentik::{self, Answer};
-use crate::authn::cache::jwks::Activity;
-use crate::authn::cache::shared_jwks::{LEASE_SECONDS, Lease, SharedKeys};
-use crate::authn::directory::ProviderId;
 use crate::authn::env::Env;
 use crate::authn::fault::Fault;
 use crate::authn::jwt::jwk::KeySet;
-use crate::authn::verification::pending::{Progress, Stage};
+use crate::authn::provider::Provider;
+use crate::authn::provider::key_ring::Activity;
+use crate::authn::provider::shared_keys::{LEASE_SECONDS, Lease, SharedKeys};
 use crate::base::time::Timestamp;
+use crate::config::Config;
 
-impl Authenticator {
-    /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.
-    pub(crate) fn seek_keys(
-        &mut self,
-        env: &Env<'_>,
-        provider: ProviderId,
-        stage: Stage,
-    ) -> Option<Progress> {
-        let mut stage = stage;
-        if self.adopt_keys(env, provider) {
-            match self.with_facts(env, provider, |facts| stage.keys_fetched(facts))? {
-                Progress::AwaitKeys(waiting) => stage = waiting,
-                progress @ (Progress::Done(_) | Progress::Ask(..)) => return Some(progress),
-            }
+/// What a tick of a provider's keys brings.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tick {
+    /// This worker is to fetch.
+    pub(crate) is_to_fetch: bool,
+    /// Those who wait for keys are to be looked at again.
+    pub(crate) is_to_resume: bool,
+}
+
+/// One tick. `longest_wait`: seconds for which somebody has waited for these keys; `None`: nobody does. `jitter_percent`
+/// (0 to 10) spreads workers and replicas.
+pub(crate) fn tick(
+    provider: &Provider,
+    config: &Config,
+    env: &Env<'_>,
+    longest_wait: Option<u64>,
+    jitter_percent: u64,
+) -> Tick {
+    let activity = activity(provider);
+    match activity {
+        Activity::Fetching => {
+            // The others wait for as long as this worker lives, and no longer.
+            shared(provider, env).extend_lease(env.now, LEASE_SECONDS);
+            Tick::default()
         }
-        self.fetch_keys(env, provider);
-        let keyring = &self.providers.get(provider)?.keyring;
-        Some(match keyring.activity() {
-            Activity::Fetching | Activity::Following => Progress::AwaitKeys(stage),
-            // Another worker's fetch has just failed: nothing is on its way, but overdue keys may be here now.
-            Activity::Idle => {
-                let fault = keyring.last_fault().unwrap_or(Fault::NoKeys);
-                match self.with_facts(env, provider, |facts| stage.keys_fetched(facts))? {
-                    Progress::AwaitKeys(_) => Progress::Done(Err(fault)),
-                    progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
-                }
-            }
-        })
-    }
-
-    /// One tick of a provider's keys. Whether those who wait for them are to be looked at again.
-    pub(crate) fn tend_keys(&mut self, env: &Env<'_>, provider: ProviderId, jitter_percent: u64) -> bool {
-        let Some(state) = self.providers.get(provider) else { return false };
-        match state.keyring.activity() {
-            Activity::Fetching => {
-                // The others wait for as long as this worker lives, and no longer.
-                if let Some(shared) = self.shared_keys(env, provider) {
-                    shared.extend_lease(env.now, LEASE_SECONDS);
-                }
-                false
-            }
-            Activity::Following => self.follow(env, provider),
-            Activity::Idle => {
-                let is_due = state.keyring.is_due(env.now, &self.config.jwks, jitter_percent);
-                // Another worker may be done with its pause before this one is.
-                let looks = is_due || state.keyring.is_paused(env.now);
-                if looks && !self.adopt_keys(env, provider) && is_due {
-                    self.fetch_keys(env, provider);
-                }
-                true
-            }
+        Activity::Following => follow(provider, config, env, longest_wait),
+        Activity::Idle => {
+            let (is_due, is_paused) = {
+                let key_ring = provider.key_ring.borrow();
+                (key_ring.is_due(env.now, &config.jwks, jitter_percent), key_ring.is_paused(env.now))
+            };
+            // Another worker may be done with its pause before this one is.
+            let has_adopted = (is_due || is_paused) && adopt(provider, config, env);
+            let is_to_fetch = is_due && !has_adopted && begin(provider, env);
+            // Also those whose keys came with another request, which could speak for itself only.
+            Tick { is_to_fetch, is_to_resume: true }
         }
     }
+}
 
-    /// Another worker fetches. Whether that has come to an end.
-    fn follow(&mut self, env: &Env<'_>, provider: ProviderId) -> bool {
-        if self.adopt_keys(env, provider) {
+/// Another worker fetches.
+fn follow(provider: &Provider, config: &Config, env: &Env<'_>, longest_wait: Option<u64>) -> Tick {
+    let resume = Tick { is_to_fetch: false, is_to_resume: true };
+    if adopt(provider, config, env) {
+        return resume;
+    }
+    let Some(longest_wait) = longest_wait else {
+        provider.key_ring.borrow_mut().stop_following(None);
+        return resume;
+    };
+    if longest_wait >= config.authentik.timeout.as_secs().saturating_add(LEASE_SECONDS) {
+        // The key may be a new one: who waited for it in vain is told so, and not that the token is bad.
+        provider.key_ring.borrow_mut().stop_following(Some(Fault::NoKeys));
+        return resume;
+    }
+    let is_to_fetch = begin(provider, env);
+    Tick { is_to_fetch, is_to_resume: activity(provider) == Activity::Idle }
+}
+
+/// Takes over what another worker fetched, if it is newer. Whether it was. Keys that are overdue are not taken:
+/// a configuration that comes back finds those of its last time, and authentik may have withdrawn them since.
+pub(crate) fn adopt(provider: &Provider, config: &Config, env: &Env<'_>) -> bool {
+    let Some((keys, fetched)) = newer_keys(provider, env) else { return false };
+    if env.now.since(fetched) > config.jwks.refresh_seconds {
+        return false;
+    }
+    provider.key_ring.borrow_mut().replace(keys, fetched);
+    true
+}
+
+/// Keys are wanted. Whether this worker is to fetch them: not if it does already, another one does, or one has just
+/// failed.
+pub(crate) fn begin(provider: &Provider, env: &Env<'_>) -> bool {
+    if activity(provider) == Activity::Fetching {
+        return false;
+    }
+    match shared(provider, env).take_lease(env.now, LEASE_SECONDS) {
+        Lease::Ours => {
+            provider.key_ring.borrow_mut().attempt(Activity::Fetching, env.now);
             return true;
         }
-        let Some(longest_wait) = self.longest_wait_for_keys(env.now, provider) else {
-            self.stop_following(provider, None);
-            return true;
-        };
-        if longest_wait >= self.config.authentik.timeout.as_secs().saturating_add(LEASE_SECONDS) {
-            // The key may be a new one: who waited for it in vain is told so, and not that the token is bad.
-            self.stop_following(provider, Some(Fault::NoKeys));
-            return true;
+        Lease::Held => provider.key_ring.borrow_mut().attempt(Activity::Following, env.now),
+        Lease::Failed { until } => {
+            take_overdue(provider, env);
+            provider.key_ring.borrow_mut().pause(Fault::NoKeys, until);
         }
-        self.fetch_keys(env, provider);
-        self.providers.get(provider).is_some_and(|state| state.keyring.activity() == Activity::Idle)
     }
+    false
+}
 
-    fn stop_following(&mut self, provider: ProviderId, fault: Option<Fault>) {
-        if let Some(state) = self.providers.get_mut(provider) {
-            state.keyring.stop_following(fault);
+/// This worker's fetch has come to its end.
+pub(crate) fn answered(provider: &Provider, config: &Config, env: &Env<'_>, answer: &Answer) {
+    match authentik::read_keys(answer) {
+        Ok((keys, body)) => {
+            let shared = shared(provider, env);
+            shared.publish(body, env.now);
+            shared.rest(env.now, config.jwks.min_refresh_interval_seconds);
+            provider.key_ring.borrow_mut().replace(keys, env.now);
         }
+        Err(fault) => failed(provider, config, env, fault),
     }
+}
 
-    /// Takes over what another worker fetched, if it is newer. Whether it was. Keys that are overdue are not taken:
-    /// a configuration that comes back finds those of its last time, and authentik may have withdrawn them since.
-    fn adopt_keys(&mut self, env: &Env<'_>, provider: ProviderId) -> bool {
-        let Some((keys, fetched)) = self.newer_keys(env, provider) else { return false };
-        if env.now.since(fetched) > self.config.jwks.refresh_seconds {
-            return false;
-        }
-        self.hold_keys(provider, keys, fetched);
-        true
+fn failed(provider: &Provider, config: &Config, env: &Env<'_>, fault: Fault) {
+    take_overdue(provider, env);
+    let mut random = [0];
+    env.host.random(&mut random);
+    let [random] = random;
+    let mut key_ring = provider.key_ring.borrow_mut();
+    let until = env.now.plus(key_ring.next_pause(random));
+    key_ring.pause(fault.clone(), until);
+    shared(provider, env).fail(until);
+    if key_ring.is_to_be_told(env.now) {
+        let url = authentik::keys_url(config, &provider.settings);
+        let (name, slug) = (&provider.settings.name, &provider.settings.slug);
+        log::warn!(
+            "{name}: the key set of the application \"{slug}\" could not be fetched from {url}: {fault}"
+        );
     }
+}
 
-    /// What some worker fetched, and when, if that is newer than what this one holds.
-    fn newer_keys(&self, env: &Env<'_>, provider: ProviderId) -> Option<(KeySet, Timestamp)> {
-        let held = self.providers.get(provider)?.keyring.fetched_at();
-        let is_newer = |fetched: Timestamp| held.is_none_or(|held| held < fetched) && fetched <= env.now;
-        self.shared_keys(env, provider)?.read(is_newer)
+/// After a failed fetch, here or at another worker: overdue keys are better than none, as long as they would have stayed
+/// in use.
+fn take_overdue(provider: &Provider, env: &Env<'_>) {
+    if let Some((keys, fetched)) = newer_keys(provider, env) {
+        provider.key_ring.borrow_mut().replace(keys, fetched);
     }
+}
 
-    fn hold_keys(&mut self, provider: ProviderId, keys: KeySet, fetched: Timestamp) {
-        if let Some(state) = self.providers.get_mut(provider) {
-            state.keyring.replace(keys, fetched);
-        }
-    }
+/// What some worker fetched, and when, if that is newer than what this one holds.
+fn newer_keys(provider: &Provider, env: &Env<'_>) -> Option<(KeySet, Timestamp)> {
+    let held = provider.key_ring.borrow().fetched_at();
+    let is_newer = |fetched: Timestamp| held.is_none_or(|held| held < fetched) && fetched <= env.now;
+    shared(provider, env).read(is_newer)
+}
 
-    /// After a failed fetch, here or at another worker: overdue keys are better than none, as long as they would have
-    /// stayed in use.
-    fn hold_overdue_keys(&mut self, env: &Env<'_>, provider: ProviderId) {
-        if let Some((keys, fetched)) = self.newer_keys(env, provider) {
-            self.hold_keys(provider, keys, fetched);
-        }
-    }
+pub(crate) fn activity(provider: &Provider) -> Activity {
+    provider.key_ring.borrow().activity()
+}
 
-    /// Fetches keys, unless this worker does already, another one does, or one has just failed.
-    fn fetch_keys(&mut self, env: &Env<'_>, provider: ProviderId) {
-        let is_fetching =
-            |state: &crate::authn::ProviderState| state.keyring.activity() == Activity::Fetching;
-        if self.providers.get(provider).is_none_or(is_fetching) {
-            return;
-        }
-        let lease = self.shared_keys(env, provider).map(|shared| shared.take_lease(env.now, LEASE_SECONDS));
-        if matches!(lease, None | Some(Lease::Ours)) {
-            self.send_keys_call(env, provider);
-        }
-        if matches!(lease, Some(Lease::Failed { .. })) {
-            self.hold_overdue_keys(env, provider);
-        }
-        let Some(state) = self.providers.get_mut(provider) else { return };
-        match lease {
-            None | Some(Lease::Ours) => state.keyring.attempt(Activity::Fetching, env.now),
-            Some(Lease::Held) => state.keyring.attempt(Activity::Following, env.now),
-            Some(Lease::Failed { until }) => state.keyring.pause(Fault::NoKeys, until),
-        }
-    }
-
-    pub(crate) fn keys_answered(&mut self, env: &Env<'_>, provider: ProviderId, answer: &Answer) {
-        match authentik::read_keys(answer) {
-            Ok((keys, body)) => {
-                if let Some(shared) = self.shared_keys(env, provider) {
-                    shared.publish(body, env.now);
-                    shared.rest(env.now, self.config.jwks.min_refresh_interval_seconds);
-                }
-                self.hold_keys(provider, keys, env.now);
-            }
-            Err(fault) => self.keys_failed(env, provider, fault),
-        }
-    }
-
-    fn keys_failed(&mut self, env: &Env<'_>, provider: ProviderId, fault: Fault) {
-        self.hold_overdue_keys(env, provider);
-        let mut random = [0];
-        env.host.random(&mut random);
-        let [random] = random;
-        let Some(state) = self.providers.get_mut(provider) else { return };
-        let until = env.now.plus(state.keyring.next_pause(random));
-        state.keyring.pause(fault.clone(), until);
-        let is_to_be_told = state.keyring.is_to_be_told(env.now);
-        if let Some(shared) = self.shared_keys(env, provider) {
-            shared.fail(until);
-        }
-        if let Some(settings) = self.config.providers.get(provider).filter(|_| is_to_be_told) {
-            let url = authentik::keys_url(&self.config, settings);
-            let (name, slug) = (&settings.name, &settings.slug);
-            log::warn!(
-                "{name}: the key set of the application \"{slug}\" could not be fetched from {url}: {fault}"
-            );
-        }
-    }
-
-    fn shared_keys<'a>(&'a self, env: &'a Env<'_>, provider: ProviderId) -> Option<SharedKeys<'a>> {
-        Some(SharedKeys { keys: &self.providers.get(provider)?.keys, host: env.host })
-    }
+const fn shared<'a>(provider: &'a Provider, env: &'a Env<'_>) -> SharedKeys<'a> {
+    SharedKeys { keys: &provider.keys, host: env.host }
 }

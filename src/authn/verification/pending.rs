@@ -2,23 +2,31 @@
 //!
 //! Owns: who is asked, in what order, and what each answer means for the credential. Each step consumes the stage
 //! before it, so that none runs twice.
-//! Must not: know of requests (one inquiry serves all that wait for it), send, or remember anything.
+//! Must not: know of requests (one verification serves all that wait for it), send, or remember anything.
+
+use std::rc::Rc;
 
 use crate::authn::authentik::{self, Answer, Call, Exchanged, Introspected};
-use crate::authn::cache::jwks::{Activity, KeyRing};
+use crate::authn::cache::verdicts::{Miss, Outcome};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};
-use crate::authn::jwt::verifier::{self, Shape, TokenRejection, VerifiedIdentity};
+use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
+use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::authn::provider::Provider;
+use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
+use crate::authn::verification::limit::Priority;
+use crate::authn::verification::rate_limit::Attempt;
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use crate::base::token::Token;
-use crate::config::{BearerVerification, Config, Provider};
+use crate::config::{self, BearerVerification, Config};
 
-/// What an inquiry may look at.
+/// What a verification may look at.
 pub(crate) struct Facts<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) provider: &'a Provider,
-    pub(crate) keyring: &'a KeyRing,
+    pub(crate) provider: &'a config::Provider,
+    pub(crate) key_ring: &'a KeyRing,
     pub(crate) env: &'a Env<'a>,
 }
 
@@ -52,7 +60,7 @@ enum Source {
     TokenEndpoint,
 }
 
-/// What an inquiry waits for, with what it needs to go on.
+/// What a verification waits for, with what it needs to go on.
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// The token endpoint's answer. `nonce`: what the token of a login must have.
@@ -63,18 +71,33 @@ pub(crate) enum Stage {
     Introspection(Candidate),
 }
 
+/// One credential on its way, and where it stands.
+pub(crate) struct PendingVerification {
+    pub(crate) stage: Stage,
+    /// Since when it waits for keys, if it does.
+    pub(crate) since: Timestamp,
+    /// The number of its call; `None`: it waits for keys.
+    pub(crate) call: Option<u64>,
+    pub(crate) priority: Priority,
+    pub(crate) miss: Miss,
+    pub(crate) attempt: Option<Attempt>,
+}
+
+impl PendingVerification {
+    pub(crate) fn awaits_keys_of(&self, provider: &Rc<Provider>) -> bool {
+        matches!(self.stage, Stage::Keys(_)) && Rc::ptr_eq(self.miss.provider(), provider)
+    }
+}
+
 /// What comes next.
 pub(crate) enum Progress {
-    /// The inquiry is over.
+    /// The verification is over.
     Done(Outcome),
     /// This call is to be sent; its answer goes to [`Stage::answered`].
     Ask(Call, Stage),
     /// The provider's keys are wanted; [`Stage::answered`] is not for this one, [`Stage::keys_fetched`] is.
     AwaitKeys(Stage),
 }
-
-/// What authentik, or the filter in its name, says of a credential.
-pub(crate) type Outcome = Result<Result<VerifiedIdentity, Rejection>, Fault>;
 
 /// Begins: asks authentik, or judges at once what can be judged without it.
 pub(crate) fn begin(credential: &Credential<'_>, facts: &Facts<'_>) -> Progress {
@@ -135,11 +158,13 @@ impl Stage {
 
 /// The trunk: every token passes here, wherever it came from.
 fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
-    let verification = match (token.source, verifier::shape(token.text())) {
-        // authentik encrypts for a key that only it has.
-        (Source::TokenEndpoint, Shape::Jwe) => BearerVerification::Introspection,
-        (Source::TokenEndpoint, Shape::Jws | Shape::Opaque) => BearerVerification::Local,
-        (Source::Client, _) => facts.provider.bearer_verification,
+    let verification = match token.source {
+        Source::Client => facts.provider.bearer_verification,
+        Source::TokenEndpoint => match verifier::shape(token.text()) {
+            // authentik encrypts for a key that only it has.
+            Shape::Jwe => BearerVerification::Introspection,
+            Shape::Jws | Shape::Opaque => BearerVerification::Local,
+        },
     };
     let may_be_foreign = token.source == Source::Client && facts.provider.federated_bearer;
     if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
@@ -148,10 +173,15 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
     if verification == BearerVerification::Introspection {
         return introspect(token, facts);
     }
-    let Some(keys) = facts.keyring.current(facts.env.now, &facts.config.jwks) else {
+    let Some(keys) = facts.key_ring.current(facts.env.now, &facts.config.jwks) else {
         return await_keys(token, facts);
     };
-    match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+    let verified = match verifier::verify(&token.text, keys, facts.provider, facts.config, facts.env) {
+        Ok(verified) => Ok(verified),
+        Err(NotVerified::Rejected(rejection)) => Err(rejection),
+        Err(NotVerified::Uncheckable) => return Progress::Done(Err(Fault::NoSignatureCheck)),
+    };
+    match verified {
         Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
             introspect(token, facts)
         }
@@ -162,7 +192,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         {
             introspect(token, facts)
         }
-        Err(rejection) => Progress::Done(match facts.keyring.last_fault() {
+        Err(rejection) => Progress::Done(match facts.key_ring.last_fault() {
             // The key may be a new one, and authentik cannot say: that is not the client's fault.
             Some(fault) if rejection == TokenRejection::UnknownKey => Err(fault),
             Some(_) | None => rejected(rejection, token.source),
@@ -173,7 +203,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
 impl Facts<'_> {
     /// Whether newer keys may come: they are being fetched, here or by another worker, or may be.
     fn may_await_keys(&self) -> bool {
-        self.keyring.activity() != Activity::Idle || self.keyring.may_fetch(self.env.now, &self.config.jwks)
+        self.key_ring.activity() != Activity::Idle || self.key_ring.may_fetch(self.env.now, &self.config.jwks)
     }
 }
 
@@ -181,7 +211,7 @@ fn await_keys(token: Candidate, facts: &Facts<'_>) -> Progress {
     if facts.may_await_keys() {
         Progress::AwaitKeys(Stage::Keys(token))
     } else {
-        Progress::Done(Err(facts.keyring.last_fault().unwrap_or(Fault::NoKeys)))
+        Progress::Done(Err(facts.key_ring.last_fault().unwrap_or(Fault::NoKeys)))
     }
 }
 

@@ -1,24 +1,27 @@
 //! Rate limit of refused credentials: per user name, and per user name and source address where that can be trusted.
 //!
-//! Owns: the counts, bounded in number. They are this worker's own. A guess counts from the moment it is sent, so that
-//! many at one time are no way around the brake; it is taken back when it was none.
-//! Must not: see a password, keep a name (it may be as long as a header), or brake a credential that is known to be good.
+//! Owns: the counts, bounded in number. They are this worker's own. An attempt counts from the moment it is sent, so
+//! that many at one time are no way around the limit; it is taken back unless authentik refuses the credential.
+//! Must not: keep a name (it may be as long as a header), or limit a credential that is known to be good.
 
 use core::hash::Hash;
 use core::num::NonZeroUsize;
 
 use lru::LruCache;
+use sha2::{Digest as _, Sha256};
 
-use crate::authn::directory::ProviderId;
+use crate::authn::cache::verdicts::Outcome;
+use crate::authn::fault::Rejection;
+use crate::authn::request::credential::Credential;
 use crate::base::time::Timestamp;
-use crate::config;
+use crate::config::{self, ProviderId};
 
 /// Most names and most addresses that are counted at one time; the longest unused are forgotten first.
 const MAX_COUNTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
-/// Who is guessing.
+/// Who tries a credential that nobody has vouched for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Guesser {
+pub(crate) struct Attempt {
     pub(crate) provider: ProviderId,
     pub(crate) username: Option<NameDigest>,
     /// Without the port.
@@ -36,10 +39,10 @@ struct Count {
 
 /// The counts of one worker.
 ///
-/// Where the source address is the client's own, a guesser limits himself: his failures count per user name *and* address.
+/// Where the source address is the client's own, a attempt limits himself: his failures count per user name *and* address.
 /// Then `failures_per_user` bounds what all addresses together may cost one user name, and what all names together may cost
 /// one address. Where it is not, the user name alone counts.
-pub(crate) struct Throttle {
+pub(crate) struct RateLimit {
     limit: u32,
     limit_of_all: u32,
     window_seconds: u64,
@@ -50,7 +53,7 @@ pub(crate) struct Throttle {
 
 type Name = (ProviderId, NameDigest);
 
-impl Throttle {
+impl RateLimit {
     pub(crate) fn new(config: &config::Throttle) -> Self {
         Self {
             limit: config.failures,
@@ -62,12 +65,12 @@ impl Throttle {
         }
     }
 
-    /// Counts a guess that is about to be sent.
+    /// Counts an attempt that is about to be sent.
     ///
     /// # Errors
     /// It may not be sent; seconds after which one may.
-    pub(crate) fn begin(&mut self, guesser: &Guesser, now: Timestamp) -> Result<(), u64> {
-        if self.limit == 0 || guesser.is_unknown() {
+    pub(crate) fn begin(&mut self, attempt: &Attempt, now: Timestamp) -> Result<(), u64> {
+        if self.limit == 0 || attempt.is_unknown() {
             return Ok(());
         }
         let window = self.window_seconds;
@@ -77,30 +80,37 @@ impl Throttle {
                 (count.failures >= limit && age < window).then(|| window.saturating_sub(age).max(1))
             }
         };
-        let by_pair = self.pairs.peek(&guesser.pair()).and_then(wait(self.limit));
+        let by_pair = self.pairs.peek(&attempt.pair()).and_then(wait(self.limit));
         let of_all = wait(self.limit_of_all);
-        let by_name = guesser.name().and_then(|name| self.usernames.peek(&name).and_then(&of_all));
+        let by_name = attempt.name().and_then(|name| self.usernames.peek(&name).and_then(&of_all));
         let by_address =
-            guesser.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(&of_all));
+            attempt.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(&of_all));
         if let Some(seconds) = by_pair.max(by_name).max(by_address) {
             return Err(seconds);
         }
-        count_one(&mut self.pairs, guesser.pair(), now, window);
-        if let Some(address) = &guesser.address {
+        count_one(&mut self.pairs, attempt.pair(), now, window);
+        if let Some(address) = &attempt.address {
             count_one(&mut self.addresses, address.clone(), now, window);
-            if let Some(name) = guesser.name() {
+            if let Some(name) = attempt.name() {
                 count_one(&mut self.usernames, name, now, window);
             }
         }
         Ok(())
     }
 
-    /// The guess was none: the credential is good, or nobody could say.
-    pub(crate) fn take_back(&mut self, guesser: &Guesser) {
+    /// An attempt has come to its end. It counts only if authentik refused the credential.
+    pub(crate) fn release(&mut self, attempt: Option<&Attempt>, outcome: &Outcome) {
+        let is_refused = matches!(outcome, Ok(Err(Rejection::Refused(_) | Rejection::Inactive)));
+        if let Some(attempt) = attempt.filter(|_| !is_refused) {
+            self.take_back(attempt);
+        }
+    }
+
+    fn take_back(&mut self, attempt: &Attempt) {
         let counts = [
-            self.pairs.peek_mut(&guesser.pair()),
-            guesser.name().and_then(|name| self.usernames.peek_mut(&name)),
-            guesser.address.as_ref().and_then(|address| self.addresses.peek_mut(address)),
+            self.pairs.peek_mut(&attempt.pair()),
+            attempt.name().and_then(|name| self.usernames.peek_mut(&name)),
+            attempt.address.as_ref().and_then(|address| self.addresses.peek_mut(address)),
         ];
         for count in counts.into_iter().flatten() {
             count.failures = count.failures.saturating_sub(1);
@@ -108,7 +118,18 @@ impl Throttle {
     }
 }
 
-impl Guesser {
+impl Attempt {
+    /// `address`: the client's, with its port, where it can be trusted.
+    pub(crate) fn of(provider: ProviderId, credential: &Credential<'_>, address: Option<String>) -> Self {
+        let username = match credential {
+            Credential::Basic { username, .. } => Some(Sha256::digest(username).into()),
+            Credential::Bearer(_) | Credential::Session(_) | Credential::Code(_) => None,
+        };
+        let without_port =
+            |address: String| address.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or(address);
+        Self { provider, username, address: address.map(without_port) }
+    }
+
     fn name(&self) -> Option<Name> {
         Some((self.provider, self.username?))
     }
@@ -133,23 +154,21 @@ fn count_one<K: Hash + Eq>(counts: &mut LruCache<K, Count>, key: K, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
 
-    fn guesser(username: &str, address: Option<&str>) -> Guesser {
+    fn attempt(username: &str, address: Option<&str>) -> Attempt {
         let username = Some(Sha256::digest(username).into());
-        Guesser { provider: 0, username, address: address.map(str::to_owned) }
+        Attempt { provider: 0, username, address: address.map(str::to_owned) }
     }
 
-    fn throttle(failures: u32) -> Throttle {
+    fn rate_limit(failures: u32) -> RateLimit {
         let config = config::Throttle {
             failures,
             failures_per_user: 7,
             window_seconds: 60,
             trust_source_address: true,
         };
-        Throttle::new(&config)
+        RateLimit::new(&config)
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -157,78 +176,78 @@ mod tests {
     }
 
     #[test]
-    fn the_brake_is_on_after_the_limit_until_the_window_ends() {
-        let mut throttle = throttle(3);
-        let alice = guesser("alice", None);
+    fn attempts_are_limited_until_the_window_ends() {
+        let mut rate_limit = rate_limit(3);
+        let alice = attempt("alice", None);
         for second in 0..3 {
-            assert_eq!(throttle.begin(&alice, at(second)), Ok(()));
+            assert_eq!(rate_limit.begin(&alice, at(second)), Ok(()));
         }
-        assert_eq!(throttle.begin(&alice, at(10)), Err(50));
-        assert_eq!(throttle.begin(&guesser("bob", None), at(10)), Ok(()), "others are not braked");
-        assert_eq!(throttle.begin(&alice, at(59)), Err(1));
-        assert_eq!(throttle.begin(&alice, at(60)), Ok(()));
+        assert_eq!(rate_limit.begin(&alice, at(10)), Err(50));
+        assert_eq!(rate_limit.begin(&attempt("bob", None), at(10)), Ok(()), "others are not limited");
+        assert_eq!(rate_limit.begin(&alice, at(59)), Err(1));
+        assert_eq!(rate_limit.begin(&alice, at(60)), Ok(()));
     }
 
     #[test]
-    fn a_good_credential_is_no_guess() {
-        let mut throttle = throttle(1);
-        let alice = guesser("alice", Some("192.0.2.1"));
+    fn a_good_credential_does_not_count() {
+        let mut rate_limit = rate_limit(1);
+        let alice = attempt("alice", Some("192.0.2.1"));
         for _ in 0..10 {
-            assert_eq!(throttle.begin(&alice, at(0)), Ok(()));
-            throttle.take_back(&alice);
+            assert_eq!(rate_limit.begin(&alice, at(0)), Ok(()));
+            rate_limit.take_back(&alice);
         }
     }
 
     #[test]
-    fn a_guesser_limits_himself_and_not_the_user() {
-        let mut throttle = throttle(3);
-        let (attacker, alice) = (guesser("alice", Some("192.0.2.1")), guesser("alice", Some("192.0.2.2")));
+    fn a_attempt_limits_himself_and_not_the_user() {
+        let mut rate_limit = rate_limit(3);
+        let (attacker, alice) = (attempt("alice", Some("192.0.2.1")), attempt("alice", Some("192.0.2.2")));
         for _ in 0..3 {
-            assert_eq!(throttle.begin(&attacker, at(0)), Ok(()));
+            assert_eq!(rate_limit.begin(&attacker, at(0)), Ok(()));
         }
-        assert_eq!(throttle.begin(&attacker, at(0)), Err(60));
-        assert_eq!(throttle.begin(&alice, at(0)), Ok(()), "from her own address");
+        assert_eq!(rate_limit.begin(&attacker, at(0)), Err(60));
+        assert_eq!(rate_limit.begin(&alice, at(0)), Ok(()), "from her own address");
     }
 
     #[test]
     fn all_addresses_together_have_a_limit_for_one_name() {
-        let mut throttle = throttle(3);
+        let mut rate_limit = rate_limit(3);
         for number in 0..7 {
             let address = format!("192.0.2.{number}");
-            assert_eq!(throttle.begin(&guesser("alice", Some(&address)), at(0)), Ok(()), "{address}");
+            assert_eq!(rate_limit.begin(&attempt("alice", Some(&address)), at(0)), Ok(()), "{address}");
         }
-        assert_eq!(throttle.begin(&guesser("alice", Some("192.0.2.9")), at(0)), Err(60));
-        assert_eq!(throttle.begin(&guesser("bob", Some("192.0.2.9")), at(0)), Ok(()));
+        assert_eq!(rate_limit.begin(&attempt("alice", Some("192.0.2.9")), at(0)), Err(60));
+        assert_eq!(rate_limit.begin(&attempt("bob", Some("192.0.2.9")), at(0)), Ok(()));
     }
 
     #[test]
     fn many_names_from_one_address_have_the_same_limit_together() {
-        let mut throttle = throttle(3);
+        let mut rate_limit = rate_limit(3);
         for name in ["a", "b", "c", "d", "e", "f", "g"] {
-            assert_eq!(throttle.begin(&guesser(name, Some("192.0.2.1")), at(0)), Ok(()));
+            assert_eq!(rate_limit.begin(&attempt(name, Some("192.0.2.1")), at(0)), Ok(()));
         }
-        assert_eq!(throttle.begin(&guesser("h", Some("192.0.2.1")), at(0)), Err(60));
-        assert_eq!(throttle.begin(&guesser("h", Some("192.0.2.2")), at(0)), Ok(()));
+        assert_eq!(rate_limit.begin(&attempt("h", Some("192.0.2.1")), at(0)), Err(60));
+        assert_eq!(rate_limit.begin(&attempt("h", Some("192.0.2.2")), at(0)), Ok(()));
     }
 
     #[test]
     fn without_a_name_or_an_address_there_is_nothing_to_count() {
-        let mut throttle = throttle(1);
-        let nobody = Guesser { provider: 0, username: None, address: None };
+        let mut rate_limit = rate_limit(1);
+        let nobody = Attempt { provider: 0, username: None, address: None };
         for _ in 0..10 {
-            assert_eq!(throttle.begin(&nobody, at(0)), Ok(()));
+            assert_eq!(rate_limit.begin(&nobody, at(0)), Ok(()));
         }
     }
 
     #[test]
     fn zero_switches_it_off_and_memory_is_bounded() {
-        let mut off = throttle(0);
+        let mut off = rate_limit(0);
         for _ in 0..100 {
-            assert_eq!(off.begin(&guesser("alice", None), at(0)), Ok(()));
+            assert_eq!(off.begin(&attempt("alice", None), at(0)), Ok(()));
         }
-        let mut on = throttle(3);
+        let mut on = rate_limit(3);
         for number in 0..20_000 {
-            assert_eq!(on.begin(&guesser(&number.to_string(), None), at(0)), Ok(()));
+            assert_eq!(on.begin(&attempt(&number.to_string(), None), at(0)), Ok(()));
         }
         assert_eq!(on.pairs.len(), MAX_COUNTS.get());
     }

@@ -6,11 +6,10 @@
 //! A lease that is forged can delay a fetch by at most [`MAX_LEASE_SECONDS`].
 //! Must not: fetch, or decide whether keys are wanted.
 
-use hmac::Mac as _;
-
-use crate::authn::cache::fingerprint::ProviderKeys;
 use crate::authn::env::Host;
 use crate::authn::jwt::jwk::KeySet;
+use crate::authn::provider::fingerprint::ProviderKeys;
+use crate::base::mac;
 use crate::base::time::Timestamp;
 
 /// How long a lease lasts that is not extended: three ticks of a worker at rest.
@@ -54,7 +53,9 @@ impl SharedKeys<'_> {
         if !is_wanted(fetched) {
             return None;
         }
-        self.keys.key_set_mac(content).verify_slice(mac).ok()?;
+        if !mac::is_code(self.keys.key_set_mac(content), mac) {
+            return None;
+        }
         Some((KeySet::parse(body)?, fetched))
     }
 
@@ -62,7 +63,7 @@ impl SharedKeys<'_> {
     pub(crate) fn publish(&self, body: &[u8], fetched: Timestamp) {
         let mut entry = fetched.seconds().to_be_bytes().to_vec();
         entry.extend_from_slice(body);
-        let mac = self.keys.key_set_mac(&entry).finalize().into_bytes();
+        let mac = mac::finish(self.keys.key_set_mac(&entry));
         entry.extend_from_slice(&mac);
         self.host.share(&self.name("keys"), &entry);
     }

@@ -5,12 +5,9 @@
 
 use core::fmt::Write as _;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-
-use crate::authn::directory::ProviderId;
 use crate::authn::request::credential::Credential;
-use crate::config::{Config, Provider};
+use crate::base::mac::{self, Mac};
+use crate::config::{Config, Provider, ProviderId};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,30 +17,29 @@ pub struct Fingerprint(pub [u8; 32]);
 /// with the same `client_id` and secret: a verdict belongs to an entry with all its settings, so nothing that one of them
 /// learned is anything to the other. Key sets are authentik's alone: every configuration with this provider reads them.
 pub struct ProviderKeys {
-    fingerprints: HmacKey,
-    slots: HmacKey,
-    key_sets: HmacKey,
+    fingerprints: Mac,
+    slots: Mac,
+    key_sets: Mac,
     shared_name: String,
 }
-
-/// HMAC with SHA-256, its key set.
-pub type HmacKey = Hmac<Sha256>;
 
 impl ProviderKeys {
     /// The keys of this provider. `None` only if HMAC refused a key, which it never does.
     pub fn derive(config: &Config, id: ProviderId, provider: &Provider) -> Option<Self> {
         let derive = |purpose: &[u8], bound_to: &[&[u8]]| {
-            let mut mac = HmacKey::new_from_slice(provider.client_secret.expose().as_bytes()).ok()?;
+            let mut mac = mac::keyed(provider.client_secret.expose().as_bytes())?;
             update(&mut mac, &[b"authentik-proxy-wasm 2", purpose, provider.client_id.as_bytes()]);
             update(&mut mac, bound_to);
-            HmacKey::new_from_slice(&mac.finalize().into_bytes()).ok()
+            mac::keyed(&mac::finish(mac))
         };
         let entry: [&[u8]; 2] = [&config.digest, &id.to_be_bytes()];
         let base = config.authentik.base.to_string();
         let authentik = [base.as_bytes(), config.authentik.cluster.as_bytes(), provider.slug.as_bytes()];
         let key_sets = derive(b"key set", &authentik)?;
         let mut shared_name = String::new();
-        for byte in key_sets.clone().chain_update(b"name").finalize().into_bytes().iter().take(8) {
+        let mut name = key_sets.clone();
+        mac::update(&mut name, b"name");
+        for byte in mac::finish(name).iter().take(8) {
             // Writing to a String cannot fail.
             let _ = write!(shared_name, "{byte:02x}");
         }
@@ -61,8 +57,10 @@ impl ProviderKeys {
     }
 
     /// The authenticator of a shared key set.
-    pub fn key_set_mac(&self, content: &[u8]) -> HmacKey {
-        self.key_sets.clone().chain_update(content)
+    pub fn key_set_mac(&self, content: &[u8]) -> Mac {
+        let mut mac = self.key_sets.clone();
+        mac::update(&mut mac, content);
+        mac
     }
 
     /// The fingerprint of a credential of this provider.
@@ -81,27 +79,27 @@ impl ProviderKeys {
                 );
             }
         }
-        Fingerprint(mac.finalize().into_bytes().into())
+        Fingerprint(mac::finish(mac))
     }
 
     /// The fingerprint of a Bearer token.
     pub(crate) fn fingerprint_of_token(&self, token: &[u8]) -> Fingerprint {
         let mut mac = self.fingerprints.clone();
         update(&mut mac, &[b"bearer", token]);
-        Fingerprint(mac.finalize().into_bytes().into())
+        Fingerprint(mac::finish(mac))
     }
 
     /// The authenticator of shared-slot contents.
-    pub fn slot_mac(&self, content: &[u8]) -> HmacKey {
+    pub fn slot_mac(&self, content: &[u8]) -> Mac {
         let mut mac = self.slots.clone();
-        mac.update(content);
+        mac::update(&mut mac, content);
         mac
     }
 }
 
-fn update(mac: &mut HmacKey, parts: &[&[u8]]) {
+fn update(mac: &mut Mac, parts: &[&[u8]]) {
     for part in parts {
-        mac.update(&part.len().to_be_bytes());
-        mac.update(part);
+        mac::update(mac, &part.len().to_be_bytes());
+        mac::update(mac, part);
     }
 }

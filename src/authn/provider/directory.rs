@@ -4,83 +4,93 @@
 //! request's authority.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::base::url::{HostAndPort, Scheme};
 use crate::config::{Mode, Provider};
 
-/// Index of a provider in [`crate::config::Config::providers`].
-pub type ProviderId = usize;
-
-/// Hosts to providers, made once per configuration.
+/// Hosts to providers, made once per configuration. `T` stands for a provider.
 #[derive(Debug)]
-pub struct Directory {
+pub struct Directory<T> {
     /// Set when there is just one provider: it answers for every host.
-    only: Option<ProviderId>,
+    only: Option<T>,
     /// By host, without the default port of its scheme.
-    single: HashMap<HostAndPort, ProviderId>,
+    single: HashMap<HostAndPort, Entry<T>>,
     /// The names of those hosts.
     single_names: BTreeSet<String>,
     /// By cookie domain, the longest first.
-    domains: Vec<(String, ProviderId)>,
+    domains: Vec<(String, Entry<T>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<T> {
+    scheme: Scheme,
+    provider: T,
 }
 
 /// The provider of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Found<T> {
     /// Which it is.
-    pub id: ProviderId,
+    pub provider: T,
     /// With several providers: the host that was judged (lower case, no trailing dot, no default port). This is what goes on
     /// as `:authority`, so that Envoy routes by what was judged. `None`: the request has just this form, or there is only
     /// one provider.
     pub authority: Option<HostAndPort>,
 }
 
-impl Directory {
-    /// Indexes the providers.
-    pub fn new(providers: &[Provider]) -> Self {
+impl<T: Clone> Directory<T> {
+    /// Indexes the providers; `stands_for` says what is found in their place.
+    pub fn new(providers: &[Rc<Provider>], stands_for: &[T]) -> Self {
         let mut single = HashMap::new();
         let mut domains = Vec::new();
-        for (id, provider) in providers.iter().enumerate() {
-            match (provider.mode, &provider.cookie_domain) {
-                (Mode::ForwardDomain, Some(domain)) => domains.push((domain.clone(), id)),
+        for (settings, provider) in providers.iter().zip(stands_for) {
+            let entry = Entry { scheme: settings.external_host.scheme, provider: provider.clone() };
+            match (settings.mode, &settings.cookie_domain) {
+                (Mode::ForwardDomain, Some(domain)) => {
+                    let is_longer = |(other, _): &(String, _)| other.len() >= domain.len();
+                    domains.insert(domains.partition_point(is_longer), (domain.clone(), entry));
+                }
                 (Mode::ForwardDomain, None) => {}
                 (Mode::Proxy | Mode::ForwardSingle, _) => {
-                    single.insert(provider.external_host.host.clone(), id);
+                    single.insert(settings.external_host.host.clone(), entry);
                 }
             }
         }
-        domains.sort_by_key(|(domain, _)| core::cmp::Reverse(domain.len()));
-        let single_names = single.keys().map(|host: &HostAndPort| host.name().to_owned()).collect();
-        Self { only: (providers.len() == 1).then_some(0), single, single_names, domains }
+        // One by one: a set that is collected is sorted first, and the module would have to carry that.
+        let mut single_names = BTreeSet::new();
+        single.keys().for_each(|host: &HostAndPort| _ = single_names.insert(host.name().to_owned()));
+        let only = stands_for.first().filter(|_| stands_for.len() == 1).cloned();
+        Self { only, single, single_names, domains }
     }
 
     /// The provider of a request with this `:authority`: the only one, else the one whose `external_host` it is,
     /// else the one with the longest `cookie_domain` that it ends in. Envoy may route a host whatever its port says, so a
     /// name that is a single provider's belongs to nobody else: with another port it has no provider.
-    pub fn find(&self, authority: &[u8], providers: &[Provider]) -> Option<Found> {
-        if let Some(id) = self.only {
-            return Some(Found { id, authority: None });
+    pub fn find(&self, authority: &[u8]) -> Option<Found<T>> {
+        if let Some(only) = &self.only {
+            return Some(Found { provider: only.clone(), authority: None });
         }
         let host = HostAndPort::parse(authority)?;
-        let id = self.single(&host, providers).or_else(|| self.domain(&host))?;
-        let judged = host.under(providers.get(id)?.external_host.scheme);
+        let Entry { scheme, provider } = self.single(&host).or_else(|| self.domain(&host))?.clone();
+        let judged = host.under(scheme);
         let is_same = judged.to_string().as_bytes() == authority;
-        Some(Found { id, authority: (!is_same).then_some(judged) })
+        Some(Found { provider, authority: (!is_same).then_some(judged) })
     }
 
-    fn single(&self, host: &HostAndPort, providers: &[Provider]) -> Option<ProviderId> {
+    fn single(&self, host: &HostAndPort) -> Option<&Entry<T>> {
         let of_scheme = |scheme| {
-            let id = *self.single.get(&host.clone().under(scheme))?;
-            (providers.get(id)?.external_host.scheme == scheme).then_some(id)
+            let entry = self.single.get(&host.clone().under(scheme))?;
+            (entry.scheme == scheme).then_some(entry)
         };
         of_scheme(Scheme::Https).or_else(|| of_scheme(Scheme::Http))
     }
 
-    fn domain(&self, host: &HostAndPort) -> Option<ProviderId> {
+    fn domain(&self, host: &HostAndPort) -> Option<&Entry<T>> {
         if self.single_names.contains(host.name()) {
             return None;
         }
-        self.domains.iter().find(|(domain, _)| host.is_within(domain)).map(|(_, id)| *id)
+        self.domains.iter().find(|(domain, _)| host.is_within(domain)).map(|(_, entry)| entry)
     }
 }
 
@@ -115,11 +125,11 @@ mod tests {
             ("corp", "https://auth.corp", "corp"),
             ("deep", "https://auth.deep.corp", "deep.corp"),
         ]);
-        let directory = Directory::new(&config.providers);
+        let slugs: Vec<_> = config.providers.iter().map(|provider| provider.slug.clone()).collect();
+        let directory = Directory::new(&config.providers, &slugs);
         let find = |authority: &str| {
-            directory.find(authority.as_bytes(), &config.providers).map(|found| {
-                (config.providers[found.id].slug.clone(), found.authority.map(|host| host.to_string()))
-            })
+            let found = directory.find(authority.as_bytes())?;
+            Some((found.provider, found.authority.map(|host| host.to_string())))
         };
         for (authority, slug, judged) in [
             ("secret.corp", "secret", None),
@@ -156,10 +166,10 @@ mod tests {
     #[test]
     fn the_only_provider_answers_for_every_host_as_it_is() {
         let config = config(&[("demo", "https://demo.corp", "")]);
-        let directory = Directory::new(&config.providers);
+        let directory = Directory::new(&config.providers, &[0]);
         for authority in ["demo.corp", "DEMO.corp.:1", "other", "", "\u{7f}"] {
-            let found = directory.find(authority.as_bytes(), &config.providers);
-            assert_eq!(found, Some(Found { id: 0, authority: None }), "{authority}");
+            let found = directory.find(authority.as_bytes());
+            assert_eq!(found, Some(Found { provider: 0, authority: None }), "{authority}");
         }
     }
 }

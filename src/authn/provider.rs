@@ -1,0 +1,95 @@
+//! One entry of `providers` at work, and a request that belongs to it.
+//!
+//! Owns: [`Provider`], found once by host and then handed on, so that nothing looks an entry up by its index; and
+//! [`Request`], what one step may look at. Must not: decide anything.
+
+pub mod directory;
+pub mod fingerprint;
+pub(crate) mod key_ring;
+pub(crate) mod shared_keys;
+
+use core::cell::RefCell;
+use std::rc::Rc;
+
+use crate::authn::env::{Env, RequestId};
+use crate::authn::identity::attributes::UnownedNames;
+use crate::authn::jwt::jwk::KeySet;
+use crate::authn::provider::directory::Found;
+use crate::authn::provider::fingerprint::ProviderKeys;
+use crate::authn::provider::key_ring::KeyRing;
+use crate::authn::request::view::RequestView;
+use crate::authn::session::cipher::SealingKeys;
+use crate::authn::session::cookies::Cookie;
+use crate::base::url::HostAndPort;
+use crate::config::{self, Config, ProviderId};
+
+/// An entry of `providers`, with the keys that are derived from its secrets.
+pub(crate) struct Provider {
+    pub(crate) id: ProviderId,
+    pub(crate) settings: Rc<config::Provider>,
+    /// Of fingerprints and shared entries.
+    pub(crate) keys: ProviderKeys,
+    /// authentik's signing keys over time.
+    pub(crate) key_ring: RefCell<KeyRing>,
+    /// `None`: sessions are off.
+    pub(crate) sessions: Option<SessionKeys>,
+    /// Headers of its users that a client can send too; the log has warned of them.
+    pub(crate) unowned_names: UnownedNames,
+}
+
+/// What sessions and logins of a provider are made with.
+pub(crate) struct SessionKeys {
+    pub(crate) sealing: SealingKeys,
+    pub(crate) session: Cookie,
+    pub(crate) login: Cookie,
+}
+
+impl Provider {
+    /// `None` only if HMAC refused a key, which it never does.
+    pub(crate) fn new(config: &Config, id: ProviderId, settings: &Rc<config::Provider>) -> Option<Rc<Self>> {
+        let assumed = settings.has_no_signing_key.then_some(KeySet::ClientSecret);
+        let sessions = match config.session.issue {
+            Some(_) => Some(SessionKeys {
+                sealing: SealingKeys::derive(settings)?,
+                session: Cookie::session(settings),
+                login: Cookie::login(settings),
+            }),
+            None => None,
+        };
+        Some(Rc::new(Self {
+            id,
+            settings: Rc::clone(settings),
+            keys: ProviderKeys::derive(config, id, settings)?,
+            key_ring: RefCell::new(KeyRing::new(assumed)),
+            sessions,
+            unowned_names: UnownedNames::default(),
+        }))
+    }
+}
+
+/// One request, for one step.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) env: &'a Env<'a>,
+    pub(crate) id: RequestId,
+    pub(crate) config: &'a Config,
+    pub(crate) provider: &'a Rc<Provider>,
+    /// The form of its host that was judged, where that is not what it says.
+    pub(crate) authority: Option<&'a HostAndPort>,
+    pub(crate) view: &'a RequestView<'a>,
+    /// Whether authentik has ended its session: the cookie is taken back with the answer.
+    pub(crate) has_ended_session: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) const fn new(
+        env: &'a Env<'a>,
+        id: RequestId,
+        config: &'a Config,
+        found: &'a Found<Rc<Provider>>,
+        view: &'a RequestView<'a>,
+    ) -> Self {
+        let Found { provider, authority } = found;
+        Self { env, id, config, provider, authority: authority.as_ref(), view, has_ended_session: false }
+    }
+}
