@@ -28,11 +28,15 @@ help: ## This list
 
 wasm: toolchain ## Build the module
 	@cargo build --release --locked --target $(TARGET) --package authentik-proxy-wasm --lib
-	@cargo run --quiet --locked --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
+	@cargo run --quiet --locked --profile once --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
-run: wasm envoy ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
-	@cargo build --quiet --locked --package demo
-	@exec target/debug/demo
+# What is built to show the module is built beside it: linking the module takes one core.
+run: toolchain ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
+	@trap wait EXIT; $(MAKE) --silent wasm & module=$$!; \
+	$(MAKE) --silent envoy; \
+	cargo build --quiet --locked --profile once --package demo; \
+	wait $$module
+	@exec target/once/demo
 
 test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one), and those of the crates; one count at the end
 	@cargo test --locked --workspace | awk '{print; fflush()} \

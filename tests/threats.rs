@@ -43,12 +43,16 @@ fn is_unit_test(name: &str) -> bool {
     sources.into_iter().any(|source| is_there.is_match(&source))
 }
 
-/// `fake_authentik::stand_in::answers_as_the_recorded_authentik`: a test in the directory of that name below a crate's `tests`.
+/// `proxy_wasm_testkit::host::answering_twice_is_a_violation`: a test in a directory below a crate's `tests`, or, as
+/// `local_envoy::envoy::tests::the_example_fails_closed`, a unit test of a crate.
 fn is_crate_test(name: &str) -> bool {
-    let parts: Vec<_> = name.split("::").collect();
-    let [package, directory, test] = parts[..] else { return false };
-    let file =
-        root().join("crates").join(package.replace('_', "-")).join("tests").join(directory).join("main.rs");
+    let Some((package, rest)) = name.split_once("::") else { return false };
+    let Some((module, test)) = rest.rsplit_once("::") else { return false };
+    let package = root().join("crates").join(package.replace('_', "-"));
+    let file = match module.strip_suffix("::tests") {
+        Some(module) => package.join("src").join(module.replace("::", "/")).with_extension("rs"),
+        None => package.join("tests").join(module).join("main.rs"),
+    };
     let is_there = Regex::new(&format!(r"#\[test\]\s+(?:#\[should_panic[^\n]*\s+)?fn {test}\(\)")).unwrap();
     fs::read_to_string(file).is_ok_and(|source| is_there.is_match(&source))
 }

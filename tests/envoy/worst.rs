@@ -15,9 +15,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use local_envoy::Envoy;
-use local_envoy::measured;
 use local_envoy::module::root;
+use local_envoy::{Envoy, measured};
 
 use self::site::{Asking, Input, Site, Stage};
 

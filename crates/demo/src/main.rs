@@ -13,8 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use fake_authentik::{ALICE, ALICE_LOGIN, Authentik};
-use local_envoy::module;
-use local_envoy::{Envoy, EnvoyOptions, binary};
+use local_envoy::{Envoy, EnvoyOptions, binary, module};
 use loopback::App;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};

@@ -18,11 +18,6 @@ pub mod path;
 
 mod authentik;
 mod promises;
-#[allow(
-    unreachable_pub,
-    clippy::duplicate_mod,
-    reason = "the in-process host's, which the tests have beside this"
-)]
 mod worker;
 
 /// What a run of a target came to see, in words.
