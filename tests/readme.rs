@@ -7,7 +7,11 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
-const CONFIG: &str = concat!(include_str!("../src/config.rs"), include_str!("../src/config/seal.rs"));
+const CONFIG: &str = concat!(
+    include_str!("../src/config/read.rs"),
+    include_str!("../src/config/provider.rs"),
+    include_str!("../src/config/seal.rs")
+);
 const DECISION: &str = include_str!("../src/authn/reply.rs");
 const MAKEFILE: &str = include_str!("../Makefile");
 
