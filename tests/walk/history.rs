@@ -58,6 +58,9 @@ pub(super) struct Word {
 /// What a worker keeps a verdict under.
 type Key = (ProviderId, Role, Subject);
 
+/// Default of `authentik.max_wait_seconds`.
+const MAX_WAIT: u64 = 15;
+
 /// A guess that was sent to authentik, or waits for its turn.
 struct Guess {
     at: Moment,
@@ -223,10 +226,13 @@ impl History {
             && reachable.iter().any(|word| is_kept(word) && counts(word, site.stale, span.to, life.least));
         let vouched = reachable.iter().filter_map(|word| Some((verdict(word).flatten()?, word.at.time)));
         let asked = words.iter().filter(|word| word.worker == span.worker && word.at.event > span.from.event);
+        // Its turn may not have come in time.
+        let has_waited = span.to.time >= span.from.time.saturating_add(MAX_WAIT);
+        let waited_in_vain = has_waited.then_some(Said::Failure { is_outage: false });
         Knowledge {
             known,
             is_sure,
-            asked: asked.map(|word| word.said).collect(),
+            asked: asked.map(|word| word.said).chain(waited_in_vain).collect(),
             stale: if site.stale > 0 { stale(site.stale) } else { Vec::new() },
             is_stale_sure,
             vouched: vouched.collect(),

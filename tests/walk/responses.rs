@@ -214,7 +214,10 @@ impl Walk {
             }
             Some(Said::Verdict(None)) if is_again || *status == 400 => Ok(()),
             Some(Said::Failure { .. }) if *status == 503 => Ok(()),
-            other => Err(format!("a login ends with {status}, {location}, after {other:?}")),
+            other => Err(format!(
+                "a login ends with {status}, {location}, after {other:?}, from {:?} to {:?}",
+                stay.span.from, stay.span.to
+            )),
         }
     }
 

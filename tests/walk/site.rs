@@ -86,6 +86,7 @@ impl Provider {
             "revalidate_seconds": self.revalidate,
             "access_token_validity": self.validity,
             "skip_path_regex": open,
+            "scopes_to_request": ["openid", "profile", "ak_proxy", self.name],
         })
     }
 }
