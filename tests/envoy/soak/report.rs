@@ -10,7 +10,7 @@ const MEBIBYTE: u64 = 1 << 20;
 /// What the memory of a warm Envoy may grow by for each worker, from the third to the last quarter of its stage. Each
 /// worker fills caches of its own (`cache.local_entries`, up to 10 MiB), and the more workers there are, the fewer
 /// requests each has got by then.
-pub(super) const GROWTH: u64 = 4 * MEBIBYTE;
+pub(super) const GROWTH: u64 = 6 * MEBIBYTE;
 
 /// Shorter stages have no warm half.
 const WARM: Duration = Duration::from_secs(60);
