@@ -101,7 +101,8 @@ fn streams_of_one_connection_do_not_mix(place: &Place) {
         eventually("all wait", || place.pending() == 20);
         let reset = get(&basic("alice", ALICE)).timeout(Duration::from_millis(200)).send();
         assert!(reset.is_err_and(|error| error.is_timeout()));
-        eventually("one has gone", || place.pending() == 20 && place.calls_to(TOKEN) == 21);
+        // A few calls are out, the others wait for a place.
+        eventually("one has gone", || place.pending() == 20 && place.calls_to(TOKEN) >= 4);
         gate.open();
         for (stream, user) in streams.into_iter().zip(&users) {
             assert_eq!(&username(&stream.join().unwrap().json().unwrap()), user);
