@@ -88,6 +88,7 @@ bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/perfo
 lint: toolchain ## Formatting, lints and documentation of all packages, core and shell
 	@cargo fmt --all -- --check
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
+	@cargo tree --locked --quiet --manifest-path fuzz/Cargo.toml >/dev/null # its lock file is up to date
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 	@cargo clippy --locked --package demo -- -D warnings # with the features that it leaves out
 	@cargo clippy --locked --package integration --no-default-features --test core_alone -- -D warnings
