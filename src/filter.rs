@@ -1,13 +1,16 @@
 //! The shell: Envoy's side of the filter. Wasm only.
 //!
-//! Owns: the module's entry point. [`root`] has what a worker shares (configuration, core, calls to authentik),
-//! [`http`] one request, [`paused`] those that wait, [`host`] every word that is spoken with Envoy.
+//! Owns: the module's entry point. [`root`] and [`http`] have Envoy's callbacks, of a worker and of a request; [`worker`]
+//! has the core and its calls, [`stream`] a decision applied to a request, [`paused`] the requests that wait, [`host`] all
+//! host calls.
 //! Must not: hold policy. What is allowed, and what is answered, is the core's to say.
 
 mod host;
 mod http;
 mod paused;
 mod root;
+mod stream;
+mod worker;
 
 use proxy_wasm::types::LogLevel;
 

@@ -1,24 +1,34 @@
 //! authentik's header authentication as a Proxy-Wasm filter.
 //!
+//! Two layers. [`filter`](crate) (the shell, in Wasm only) knows Envoy and holds no policy; [`authn`] (the core) knows
+//! authentik and no host: no clock, no randomness, no I/O. The core is made of rooms. An arrow is an import, and all lead
+//! down; `tests/architecture.rs` holds them to it.
+//!
 //! ```text
-//!  RequestView ─> Credential ─> cache? shared slot? ── hit ──────────────────┐
-//!                     │  miss                                                v
-//!       Bearer ───────┼──> verifier(KeySet, now) ───────> VerifiedIdentity ─> Decision ─> host
-//!       Basic  ───────┴──> Call(token endpoint) ─answer─> verifier ──┘         ^
-//!       nothing / unusable ──────────────────────────────> Rejection ──────────┘
+//!   filter     Envoy's callbacks, host calls
+//!     │ headers, answers, ticks              ▲ a Decision, calls to authentik
+//!     ▼                                      │
+//!   authn      the flow: authenticate, resume, tick
+//!     ├─ respond       a row of the truth table -> reply, redirect or forwarded request
+//!     │    ├─ login        start, callback, sign-out
+//!     │    ├─ reply        status codes, challenges, bodies
+//!     │    └─ edits        what a forwarded request loses and gains
+//!     ├─ sessions      which session a request has, which cookie a response brings
+//!     ├─ verification  a credential -> a verdict: single flight, calls out, rate limit
+//!     │    └─ cache        verdicts in this worker and between workers
+//!     ├─ provider      one entry of `providers`: its keys, found by host
+//!     │    └─ session      the sealed cookie
+//!     ├─ authentik     its endpoints: build the call, read the answer
+//!     ├─ verdict, fault, identity     what is known of a user, and what went wrong
+//!     ├─ request       headers, credential, open paths
+//!     ├─ jwt           tokens, keys, signatures
+//!     ├─ policy        THE TRUTH TABLE, one pure function
+//!     └─ env           what the core may ask of its host
+//!   config     raw JSON -> Config
+//!   base       secrets, time, hosts, header names and values
 //! ```
 //!
-//! Two layers, and arrows go down only:
-//!
-//! * [`filter`](crate) (the shell, in Wasm only) knows Envoy: it reads headers as bytes, calls the core, does what the
-//!   [`authn::decision::Decision`] says, sends the calls that the core wants and hands their answers back. It holds no
-//!   policy.
-//! * [`authn`] (the core) knows authentik and no host: no `proxy_wasm`, no clock, no randomness, no I/O. It is tested
-//!   natively, in milliseconds.
-//!
-//! [`config`] turns the plugin configuration into what both work with.
-//!
-//! Where to start: [`authn`], from [`authn::Authenticator::authenticate`] downwards.
+//! Where to start: `docs/design.md`, then [`authn`], from [`authn::Authenticator::authenticate`] downwards.
 
 #![cfg_attr(
     test,
@@ -31,14 +41,7 @@
 )]
 
 pub mod authn;
+pub mod base;
 pub mod config;
 #[cfg(target_arch = "wasm32")]
 mod filter;
-
-#[cfg(all(test, feature = "mutants"))]
-extern crate self as authentik_proxy_wasm;
-#[cfg(all(test, feature = "mutants"))]
-#[path = "../tests"]
-mod integration {
-    mod scenarios;
-}

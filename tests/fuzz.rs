@@ -1,4 +1,4 @@
-//! The fuzz targets (`fuzz/src`) on stable Rust: what was seeded and what was once found, as it is, and the seeds
+//! The fuzz targets (`crates/fuzz-targets`) on stable Rust: what was seeded and what was once found, as it is, and the seeds
 //! changed at random, a bounded number of times. `make fuzz` searches for longer.
 //!
 //! Owns: the replay and the mutations. Must not: judge; the targets do.
@@ -8,14 +8,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use fuzz_targets::Seen;
+use local_envoy::module::root;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-
-#[allow(unreachable_pub, reason = "a crate of its own for cargo fuzz")]
-#[path = "../fuzz/src/lib.rs"]
-mod targets;
-
-use targets::Seen;
 
 /// Another seed, other mutations; one that fails is printed, with the input.
 const SEED: u64 = 20_261_123;
@@ -32,7 +28,7 @@ macro_rules! targets {
         $(
             #[test]
             fn $name() {
-                exercise(stringify!($name), targets::$name::run, targets::$name::MUST_SEE);
+                exercise(stringify!($name), fuzz_targets::$name::run, fuzz_targets::$name::MUST_SEE);
             }
         )*
     };
@@ -52,7 +48,7 @@ fn every_target_has_its_binary_and_its_corpus_and_the_other_way_round() {
 }
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    root().join("fuzz")
 }
 
 /// What is in a directory, in the order of the names; nothing if there is none.

@@ -14,21 +14,18 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics to fail, and its surroundings have a clock and an environment"
+    reason = "a test panics to fail, and its host have a clock and an environment"
 )]
 
-#[cfg(feature = "mutants")]
-compile_error!("the feature leaves out the scenarios on the module; it is for `cargo test --lib`");
-
+mod architecture;
 mod browser;
 mod envoy;
 mod fuzz;
 mod manifests;
 mod module;
-mod proxy_host;
 mod readme;
 mod scenarios;
-mod stand_in;
+mod signatures;
 mod support;
 mod threats;
 mod walk;

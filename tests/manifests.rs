@@ -2,12 +2,11 @@
 //! configuration, Envoy takes what they write into its own, and both fail closed.
 
 use authentik_proxy_wasm::config::Config;
+use fake_authentik::Authentik;
+use local_envoy::{Envoy, EnvoyOptions};
+use loopback::App;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-
-use crate::support::app::App;
-use crate::support::authentik::Authentik;
-use crate::support::envoy::{Envoy, EnvoyOptions};
 
 const ISTIO: &str = include_str!("../deploy/istio.yaml");
 const ENVOY_GATEWAY: &str = include_str!("../deploy/envoy-gateway.yaml");

@@ -7,8 +7,12 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
-const CONFIG: &str = concat!(include_str!("../src/config.rs"), include_str!("../src/config/seal.rs"));
-const DECISION: &str = include_str!("../src/authn/decision.rs");
+const CONFIG: &str = concat!(
+    include_str!("../src/config/read.rs"),
+    include_str!("../src/config/provider.rs"),
+    include_str!("../src/config/seal.rs")
+);
+const DECISION: &str = include_str!("../src/authn/reply.rs");
 const MAKEFILE: &str = include_str!("../Makefile");
 
 fn all(pattern: &str, text: &str) -> BTreeSet<String> {
@@ -106,7 +110,7 @@ fn field_of(setting: &str) -> String {
 #[test]
 fn every_failure_is_in_the_table_and_every_row_exists() {
     let told = all(r#""(authentik_[a-z_]+)""#, DECISION);
-    let explained = all("`(authentik_[a-z_]+)`", &table("## When it does not let you in"));
+    let explained = all("`(authentik_[a-z_]+)`", &table("## Troubleshooting"));
     let unexplained: Vec<_> = told.difference(&explained).filter(|word| *word != "authentik_ping").collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
     assert!(explained.is_subset(&told), "{:?}", explained.difference(&told));

@@ -5,21 +5,22 @@
 //! user, fixed time.
 
 mod attributes;
+mod call_limit;
 mod cases;
 mod core;
 mod edges;
 mod ended_sessions;
-mod entries;
+mod host_failures;
 mod hosts;
 mod login;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 mod module;
 mod open_paths;
 mod outages;
+mod providers;
 mod scripts;
 mod seal;
 mod sessions;
-mod surroundings;
 mod table;
 
 use std::collections::BTreeMap;
@@ -36,11 +37,11 @@ pub(crate) const PASSWORD: &str = "alice-app-password";
 /// What is being tested: something that judges requests and asks authentik.
 pub(crate) trait Subject {
     /// Sends a request. `None`: it waits.
-    fn send(&mut self, headers: &[(String, String)]) -> Option<Told>;
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Observed>;
     /// Paths of the calls that wait for an answer.
     fn calls(&mut self) -> Vec<String>;
     /// Answers all calls that wait, and those that follow, by path; gives what the request was told, if it was.
-    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told>;
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Observed>;
     /// The application answers the last request, with these headers: the response's `Set-Cookie` lines.
     fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String>;
     /// Moves the clock.
@@ -53,7 +54,7 @@ pub(crate) type Start<'a> = &'a dyn Fn(&str) -> Box<dyn Subject>;
 /// On the core and on the module.
 pub(crate) fn on_both(hold: impl Fn(Start<'_>)) {
     hold(&|configuration| Box::new(core::Core::new(configuration)));
-    #[cfg(not(feature = "mutants"))]
+    #[cfg(feature = "hosts")]
     hold(&|configuration| Box::new(module::BuiltModule::new(configuration)));
 }
 
@@ -66,14 +67,14 @@ pub(crate) enum Reply {
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Observed {
     /// The application got these headers.
     Forwarded(Vec<(String, String)>),
     /// The client got this.
     Replied { status: u16, headers: Vec<(String, String)>, body: String, grpc_status: Option<u32> },
 }
 
-impl Told {
+impl Observed {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).into_iter().next()
     }
@@ -209,12 +210,12 @@ pub(crate) fn ask(
     subject: &mut dyn Subject,
     headers: &[(&str, &str)],
     authentik: &dyn Fn(&str) -> Reply,
-) -> Told {
+) -> Observed {
     match subject.send(&request(headers)) {
-        Some(told) => told,
-        None => {
-            subject.answer(authentik).expect("a request that waits is told something when authentik answers")
-        }
+        Some(observed) => observed,
+        None => subject
+            .answer(authentik)
+            .expect("a request that waits is observed something when authentik answers"),
     }
 }
 

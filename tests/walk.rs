@@ -38,7 +38,7 @@ const WALKS: u64 = 20;
 const REQUESTS: usize = 400;
 
 #[test]
-fn no_request_is_decided_against_the_truth_table() {
+fn random_walk_agrees_with_the_truth_table() {
     if let (Some(seed), Some(steps)) = (setting("WALK_SEED"), setting("WALK_STEPS")) {
         let steps = steps.split(',').map(|step| u32::from_str_radix(step, 16).expect("a hexadecimal number"));
         return drop(finished(failure::walk(seed.parse().expect("WALK_SEED is a number"), steps)));
@@ -57,7 +57,7 @@ fn no_request_is_decided_against_the_truth_table() {
 
 #[test]
 #[ignore = "two minutes: make soak"]
-fn a_long_walk_decides_no_request_against_the_truth_table() {
+fn long_random_walk_agrees_with_the_truth_table() {
     let number = |name: &str| setting(name).map(|it| it.parse::<u64>().expect("a number"));
     let seconds = Duration::from_secs(number("WALK_SECONDS").unwrap_or(120));
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();

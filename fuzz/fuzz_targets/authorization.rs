@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    authentik_proxy_wasm_fuzz::authorization::run(data);
+    fuzz_targets::authorization::run(data);
 });

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    authentik_proxy_wasm_fuzz::jwt::run(data);
+    fuzz_targets::jwt::run(data);
 });

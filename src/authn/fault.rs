@@ -1,30 +1,30 @@
 //! What went wrong, by whose fault: [`Rejection`] is the client's, [`Fault`] is authentik's or ours.
 //!
-//! Owns: the words for the log. Must not: be told to the client in these words.
+//! Owns: the reasons for the log. Must not: reach the client.
 
 use core::fmt;
 use std::rc::Rc;
 
-use super::credential::Unusable;
-use super::identity::Incomplete;
-use super::verifier::TokenRejection;
+use crate::authn::identity::Incomplete;
+use crate::authn::jwt::rejection::TokenRejection;
+use crate::authn::request::credential::Malformed;
 
-/// The client is not let in.
+/// The client gets no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     /// There is no credential.
     NoCredential,
-    /// What is there is no credential.
-    Unusable(Unusable),
+    /// The credential is malformed.
+    Malformed(Malformed),
     /// authentik's token endpoint refused the grant (`invalid_grant`).
     Refused(Grant),
     /// authentik has ended the session that the cookie stands for.
     SessionEnded,
-    /// The token does not stand.
+    /// The token is not valid.
     Token(TokenRejection),
     /// authentik says that the token is not active.
     Inactive,
-    /// A browser's login did not end well.
+    /// A browser's login failed.
     LoginFailed(LoginFailure),
     /// A path of the outpost that does not exist.
     NotFound,
@@ -54,7 +54,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredential => formatter.write_str("no credential"),
-            Self::Unusable(unusable) => unusable.fmt(formatter),
+            Self::Malformed(unusable) => unusable.fmt(formatter),
             Self::Refused(Grant::Password) => formatter.write_str(
                 "authentik refused the user name and app password (invalid_grant); it must be an app password, and \
                  the user name, not the e-mail address",
@@ -150,8 +150,10 @@ pub enum Fault {
     UnknownCluster,
     /// No endpoint, or the circuit breaker is open.
     NoCapacity,
-    /// `authentik.max_pending_calls` are out already.
+    /// `authentik.max_pending_calls` wait already.
     TooManyCalls,
+    /// There was no place among the calls for `authentik.max_wait_seconds`.
+    WaitedTooLong,
     /// As many requests as a worker has room for wait already.
     TooManyWaiting,
     /// authentik does not accept the client (`invalid_client`).
@@ -164,6 +166,8 @@ pub enum Fault {
     IssuedTokenInactive,
     /// The provider's keys are not there yet, and were asked for a moment ago.
     NoKeys,
+    /// The host has no check for signatures by the provider's keys, and the module none of its own.
+    NoSignatureCheck,
     /// The host has no randomness.
     NoRandomness,
     /// A value of the configuration cannot be sent in a header.
@@ -190,11 +194,13 @@ impl Fault {
             Self::UnknownApplication
             | Self::UnknownCluster
             | Self::TooManyCalls
+            | Self::WaitedTooLong
             | Self::TooManyWaiting
             | Self::InvalidClient(_)
             | Self::RequestRefused
             | Self::IssuedToken(_)
             | Self::IssuedTokenInactive
+            | Self::NoSignatureCheck
             | Self::NoRandomness
             | Self::UnencodableCall
             | Self::UnencodableSession
@@ -257,6 +263,9 @@ impl fmt::Display for Fault {
             Self::TooManyCalls => {
                 formatter.write_str("authentik.max_pending_calls are waiting for authentik already")
             }
+            Self::WaitedTooLong => formatter.write_str(
+                "waited for a place among the calls to authentik for authentik.max_wait_seconds in vain",
+            ),
             Self::TooManyWaiting => {
                 formatter.write_str("too many requests are waiting for authentik already")
             }
@@ -276,6 +285,9 @@ impl fmt::Display for Fault {
                 formatter.write_str("authentik calls the token that it issued inactive: check client_secret")
             }
             Self::NoKeys => formatter.write_str("the provider's keys could not be fetched yet"),
+            Self::NoSignatureCheck => formatter.write_str(
+                "signatures by the provider's keys cannot be checked: the host has no verify_signature for them",
+            ),
             Self::NoRandomness => formatter.write_str("Envoy has no randomness to give"),
             Self::UnencodableCall => formatter
                 .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
@@ -286,106 +298,4 @@ impl fmt::Display for Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use regex_lite::Regex;
-
-    use super::*;
-
-    /// What the README lists as reasons in the log; `…` stands for anything.
-    fn explained() -> Vec<Regex> {
-        let readme = include_str!("../../README.md");
-        let section = readme.split("## When it does not let you in").nth(1).unwrap();
-        let rows = section.lines().skip(1).take_while(|line| !line.starts_with("## "));
-        let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
-        let pattern = |words: &str| regex_lite::escape(words).replace(" …", ".*").replace('…', ".*");
-        words.map(|words| Regex::new(&format!("^{}$", pattern(words))).unwrap()).collect()
-    }
-
-    #[test]
-    fn every_reason_in_the_log_is_explained_in_the_readme() {
-        let explained = explained();
-        assert!(explained.len() > 50, "{}", explained.len());
-        let unusable = [
-            Unusable::Several,
-            Unusable::TooLong,
-            Unusable::NotAscii,
-            Unusable::Scheme,
-            Unusable::TokenSyntax,
-            Unusable::Base64,
-            Unusable::NotUtf8,
-            Unusable::NoColon,
-            Unusable::EmptyUsername,
-            Unusable::ControlCharacter,
-        ];
-        let token = [
-            TokenRejection::NotJws,
-            TokenRejection::Encrypted,
-            TokenRejection::CriticalExtension,
-            TokenRejection::Algorithm,
-            TokenRejection::Issuer,
-            TokenRejection::Audience,
-            TokenRejection::UnknownKey,
-            TokenRejection::Signature,
-            TokenRejection::Claims,
-            TokenRejection::NoExpiry,
-            TokenRejection::Expired,
-            TokenRejection::NotYetValid,
-            TokenRejection::IssuedInFuture,
-        ];
-        let incomplete = [
-            Incomplete::NoSubject,
-            Incomplete::NoUsername,
-            Incomplete::ControlCharacter,
-            Incomplete::WhiteSpace,
-        ];
-        let rejections = [
-            Rejection::NoCredential,
-            Rejection::Refused(Grant::Password),
-            Rejection::Refused(Grant::Assertion),
-            Rejection::Refused(Grant::Code),
-            Rejection::SessionEnded,
-            Rejection::Inactive,
-            Rejection::LoginFailed(LoginFailure::NoCode),
-            Rejection::NotFound,
-            Rejection::Throttled { retry_after: None },
-            Rejection::UnknownHost,
-        ];
-        let faults = [
-            Fault::Unreachable { status: 503, reason: "no healthy upstream".into() },
-            Fault::Lost,
-            Fault::UnknownApplication,
-            Fault::UnencodableCall,
-            Fault::UnencodableSession,
-            Fault::InvalidClient(Grant::Code),
-            Fault::IssuedToken(TokenRejection::UnknownKey),
-            Fault::IssuedToken(TokenRejection::Audience),
-            Fault::Unavailable { status: 405, retry_after: None },
-            Fault::BadAnswer { status: 200 },
-            Fault::AnswerTooLarge,
-            Fault::Reset,
-            Fault::UnknownCluster,
-            Fault::NoCapacity,
-            Fault::TooManyCalls,
-            Fault::TooManyWaiting,
-            Fault::InvalidClient(Grant::Password),
-            Fault::RequestRefused,
-            Fault::IssuedToken(TokenRejection::Issuer),
-            Fault::IssuedTokenInactive,
-            Fault::NoKeys,
-            Fault::NoRandomness,
-            Fault::Host,
-        ];
-        let reasons = (rejections.into_iter())
-            .chain(unusable.map(Rejection::Unusable))
-            .chain(token.map(Rejection::Token))
-            .chain(incomplete.map(Rejection::Incomplete))
-            .map(|rejection| rejection.to_string())
-            .chain(faults.map(|fault| fault.to_string()));
-        let mut seen = Vec::new();
-        for reason in reasons {
-            assert!(explained.iter().any(|pattern| pattern.is_match(&reason)), "{reason}");
-            assert!(!seen.contains(&reason), "{reason}, twice");
-            seen.push(reason);
-        }
-    }
-}
+mod tests;

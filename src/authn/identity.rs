@@ -1,134 +1,24 @@
-//! From authentik's claims to what the application is told.
+//! From authentik's claims to the headers for the application.
 //!
-//! Owns: [`Claims`] (authentik's words) and [`Identity`] (ours: ready-made headers), and the rules for the twelve headers.
-//! What a user's attributes set is [`super::attributes`]' business.
+//! Owns: [`Identity`] (ready-made headers), and the rules for the twelve headers.
+//! What a user's attributes set is [`attributes`]' business.
 //! Must not: believe claims that come without a [`VerifiedIdentity`].
+
+pub(crate) mod attributes;
 
 use core::fmt;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::headers::{Header, HeaderValue, IdentityHeader};
-use super::time::Timestamp;
-use super::verifier::{self, Shape, VerifiedIdentity};
-use super::{attributes, cache};
+use crate::authn::jwt::claims::{Audience, Claims, ProxyClaims};
+use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
+use crate::base::header::{Header, HeaderValue, IdentityHeader};
+use crate::base::time::Timestamp;
+use crate::base::weight::BLOCK_BYTES;
 use crate::config::{Config, Provider, SessionIssue};
-
-/// The claims that matter here, as authentik writes them. Everything else in a token is ignored.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Claims {
-    /// Issuer.
-    #[serde(default)]
-    pub iss: Option<String>,
-    /// Audience: one or several.
-    #[serde(default)]
-    pub aud: Option<Audience>,
-    /// From then on the token is worth nothing.
-    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
-    pub exp: Option<NumericDate>,
-    /// Before that it is worth nothing.
-    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<NumericDate>,
-    /// When it was issued.
-    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
-    pub iat: Option<NumericDate>,
-    /// Subject: authentik's user identifier in the provider's subject mode.
-    #[serde(default)]
-    pub sub: Option<String>,
-    /// User name; in scope `profile`.
-    #[serde(default)]
-    pub preferred_username: Option<String>,
-    /// Display name; in scope `profile`.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// E-mail address; in scope `email`.
-    #[serde(default)]
-    pub email: Option<String>,
-    /// Group names; in scope `profile`.
-    #[serde(default)]
-    pub groups: Option<Vec<String>>,
-    /// Entitlements of the application; in scope `entitlements`.
-    #[serde(default)]
-    pub entitlements: Option<Vec<String>>,
-    /// What a login was begun with; in the tokens of the browser flow only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
-    /// What only proxies get; in scope `ak_proxy`.
-    #[serde(default)]
-    pub ak_proxy: Option<ProxyClaims>,
-}
-
-/// Seconds since 1970 (RFC 7519 §2), below 2^53. A fraction is cut off, and all that lies before is 1970.
-#[derive(Debug, Clone, Copy)]
-pub struct NumericDate(pub Timestamp);
-
-impl Serialize for NumericDate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.0.seconds())
-    }
-}
-
-impl<'de> Deserialize<'de> for NumericDate {
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "`as` saturates, and JSON has no NaN"
-    )]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match f64::deserialize(deserializer)? {
-            seconds if seconds < END_OF_TIME => Ok(Self(Timestamp::from_seconds(seconds as u64))),
-            _ => Err(D::Error::custom("no date")),
-        }
-    }
-}
-
-/// `null` is no date; what is not there is none.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate>, D::Error> {
-    NumericDate::deserialize(deserializer).map(Some)
-}
-
-/// 2^53 seconds; beyond that JSON's numbers skip some.
-const END_OF_TIME: f64 = 9_007_199_254_740_992.0;
-
-/// `aud` of RFC 7519 §4.1.3.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    /// As authentik writes it.
-    One(String),
-    /// As others may.
-    Many(Vec<String>),
-}
-
-impl Audience {
-    /// Whether the token is meant for this client.
-    pub fn includes(&self, client_id: &str) -> bool {
-        match self {
-            Self::One(audience) => audience == client_id,
-            Self::Many(audiences) => audiences.iter().any(|audience| audience == client_id),
-        }
-    }
-}
-
-/// The `ak_proxy` claim.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ProxyClaims {
-    /// Attributes of the user and of the groups, merged by authentik.
-    #[serde(default)]
-    pub user_attributes: Option<Map<String, Value>>,
-    /// Where the outpost would forward to; Envoy decides that by route.
-    #[serde(default)]
-    pub backend_override: Option<String>,
-    /// Replaces the request's authority.
-    #[serde(default)]
-    pub host_header: Option<String>,
-}
 
 /// Why verified claims are not enough to forward a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,10 +61,10 @@ pub struct Identity {
 }
 
 /// The session cookie for the credential that an identity came from.
-pub(super) struct NewCookie {
-    /// As [`super::cookies::Cookie::begin`] makes them.
-    pub(super) lines: Vec<HeaderValue>,
-    pub(super) expires: Timestamp,
+pub(crate) struct NewCookie {
+    /// As [`crate::authn::session::cookies::Cookie::begin`] makes them.
+    pub(crate) lines: Vec<HeaderValue>,
+    pub(crate) expires: Timestamp,
 }
 
 impl Identity {
@@ -195,15 +85,11 @@ impl Identity {
                 IdentityHeader::Email => claims.email.clone().unwrap_or_default(),
                 IdentityHeader::Name => claims.name.clone().unwrap_or_default(),
                 IdentityHeader::Jwt => return HeaderValue::token(verified.token()),
-                IdentityHeader::MetaJwks => {
-                    format!("{}/application/o/{}/jwks/", config.authentik.base, provider.slug)
-                }
-                IdentityHeader::MetaOutpost => config.outpost_name.clone(),
-                IdentityHeader::MetaProvider => provider.name.clone(),
-                IdentityHeader::MetaApp => provider.slug.clone(),
-                IdentityHeader::MetaVersion => {
-                    concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION")).to_owned()
-                }
+                IdentityHeader::MetaJwks => return provider.meta_headers.jwks.clone(),
+                IdentityHeader::MetaOutpost => return provider.meta_headers.outpost.clone(),
+                IdentityHeader::MetaProvider => return provider.meta_headers.provider.clone(),
+                IdentityHeader::MetaApp => return provider.meta_headers.app.clone(),
+                IdentityHeader::MetaVersion => return provider.meta_headers.version.clone(),
             };
             HeaderValue::cleaned(text)
         };
@@ -226,7 +112,7 @@ impl Identity {
 
     /// Its session cookie: sealed once, sent often, and sealed anew when its session has ended before the verdict. `None`:
     /// there cannot be one.
-    pub(super) fn cookie_at(
+    pub(crate) fn cookie_at(
         &self,
         now: Timestamp,
         make: impl FnOnce() -> Option<NewCookie>,
@@ -264,7 +150,7 @@ impl Identity {
     }
 
     /// Notes that a request goes on as this user. Whether it is the first.
-    pub(super) fn is_first_forward(&self) -> bool {
+    pub(crate) fn is_first_forward(&self) -> bool {
         !self.was_forwarded.replace(true)
     }
 
@@ -292,7 +178,7 @@ impl Identity {
     }
 
     /// What its cookie takes, or will: it is made when the identity is in a cache already.
-    pub(super) fn cookie_weight(&self) -> usize {
+    pub(crate) fn cookie_weight(&self) -> usize {
         const BESIDE: usize = 512;
         if !self.has_cookie {
             return 0;
@@ -312,7 +198,7 @@ impl Identity {
 }
 
 fn block(length: usize) -> usize {
-    length.saturating_add(cache::BLOCK_BYTES)
+    length.saturating_add(BLOCK_BYTES)
 }
 
 fn claims_weight(claims: &Claims) -> usize {
@@ -373,7 +259,7 @@ fn value_weight(value: &Value) -> usize {
         Value::String(text) => block(text.len()),
         Value::Array(values) => {
             let one = |value: &Value| size_of::<Value>().saturating_add(value_weight(value));
-            values.iter().map(one).fold(cache::BLOCK_BYTES, usize::saturating_add)
+            values.iter().map(one).fold(BLOCK_BYTES, usize::saturating_add)
         }
         Value::Object(object) => object_weight(object),
     }
@@ -410,113 +296,4 @@ fn backend_override(claims: &Claims) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::rc::Rc;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::authn::cache::Weigh as _;
-    use crate::authn::session::{Origin, Session};
-    use crate::authn::token::Token;
-    use crate::authn::verdict::Verdict;
-    use crate::authn::verifier;
-
-    /// A user with these `ak_proxy` claims.
-    pub(in crate::authn) fn identity(proxy: &Value) -> Identity {
-        let configuration = json!({
-            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
-            "session": {"enabled": false},
-            "providers": [{
-                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
-                "external_host": "https://app.example.test",
-            }],
-        });
-        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        let claims = json!({
-            "sub": "7", "preferred_username": "alice", "exp": 200, "email": "e".repeat(1_000), "ak_proxy": proxy,
-        });
-        let now = Timestamp::from_seconds(100);
-        let token = "t".repeat(1_000);
-        let verified =
-            verifier::restored(Token::new(token), claims.to_string().as_bytes(), now, now).unwrap();
-        Identity::new(verified, &config.providers[0], &config).unwrap()
-    }
-
-    #[test]
-    fn an_audience_is_one_or_a_list_with_us_in_it() {
-        let includes = |aud: Value| serde_json::from_value::<Audience>(aud).unwrap().includes("us");
-        assert!(includes(json!("us")) && includes(json!(["us"])) && includes(json!(["them", "us"])));
-        for aud in
-            [json!(""), json!("them"), json!("us "), json!([]), json!(["them"]), json!(["them", "u", "s"])]
-        {
-            assert!(!includes(aud.clone()), "{aud}");
-        }
-    }
-
-    #[test]
-    fn a_time_is_a_number_or_not_there() {
-        let claims = |json: &str| serde_json::from_str::<Claims>(json);
-        for name in ["exp", "nbf", "iat"] {
-            for value in ["null", "true", "\"7\"", "[7]", "{}", "9007199254740992", "1e300", "1e999"] {
-                assert!(claims(&format!("{{\"{name}\": {value}}}")).is_err(), "{name}: {value}");
-            }
-        }
-        let read = claims(r#"{"exp": 7.9, "nbf": -1, "iat": 9007199254740991}"#).unwrap();
-        let seconds = [read.exp, read.nbf, read.iat].map(|date| date.unwrap().0.seconds());
-        assert_eq!(seconds, [7, 0, 9_007_199_254_740_991]);
-        let none = claims("{}").unwrap();
-        assert!(none.exp.is_none() && none.nbf.is_none() && none.iat.is_none());
-    }
-
-    #[test]
-    fn half_a_surrogate_pair_is_refused_only_where_it_is_read() {
-        let claims = |json: &str| serde_json::from_str::<Claims>(json);
-        assert!(claims(r#"{"sub": "7", "jti": "\ud800"}"#).is_ok());
-        assert!(claims(r#"{"sub": "\ud800"}"#).is_err());
-        assert!(claims(r#"{"sub": "7", "\ud800": "x"}"#).is_err());
-    }
-
-    #[test]
-    fn what_ends_up_in_filter_state_is_what_authentik_said_or_nothing() {
-        let backend = |url: &str| identity(&json!({"backend_override": url}));
-        assert_eq!(backend("http://other:8080").backend_override(), Some("http://other:8080"));
-        assert_eq!(backend("http://other\n200 OK").backend_override(), None);
-        assert_eq!(identity(&json!({})).backend_override(), None);
-        assert_eq!(identity(&json!(null)).username(), "alice");
-    }
-
-    #[test]
-    fn an_identity_weighs_no_less_than_what_it_holds() {
-        let attributes = json!({"user_attributes": {"additionalHeaders": {"x-large": "h".repeat(1_000)}}});
-        // Token and e-mail address are there twice: as claims and as headers.
-        assert!(identity(&attributes).weight() >= 5_000);
-        let plain = Rc::new(identity(&json!({})));
-        assert!(plain.weight() >= 4_000);
-        assert_eq!(Verdict::Vouched(Rc::clone(&plain)).weight(), plain.weight());
-        let expires = plain.expires();
-        let session =
-            Session { origin: Origin::Login, identity: plain, expires, is_renewed: false, id_token: None };
-        assert!(Rc::new(session).weight() >= 4_000);
-    }
-
-    #[test]
-    fn claims_weigh_what_their_lists_and_trees_take() {
-        let heavier = |claims: Claims| claims_weight(&claims) - claims_weight(&Claims::default());
-        let names = || Some(vec!["ab".to_owned(); 100]);
-        let least = 100 * (size_of::<String>() + 2);
-        assert!(heavier(Claims { groups: names(), ..Claims::default() }) >= least);
-        assert!(heavier(Claims { entitlements: names(), ..Claims::default() }) >= least);
-        let audience = names().map(Audience::Many);
-        assert!(heavier(Claims { aud: audience, ..Claims::default() }) >= least);
-        let attributes = |attributes: Value| {
-            let user_attributes = Some(attributes.as_object().unwrap().clone());
-            let proxy = ProxyClaims { user_attributes, ..ProxyClaims::default() };
-            heavier(Claims { ak_proxy: Some(proxy), ..Claims::default() })
-        };
-        let node = 11 * (size_of::<String>() + size_of::<Value>());
-        assert!(attributes(json!({"a": "x".repeat(1_000)})) >= node + 1_000);
-        assert!(attributes(json!({"a": vec![1; 100]})) >= node + 100 * size_of::<Value>());
-        assert!(attributes(json!({"a": [{"b": {"c": 1}}]})) >= 3 * node);
-    }
-}
+pub(crate) mod tests;

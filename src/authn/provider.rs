@@ -1,342 +1,95 @@
-//! authentik's endpoints, each as a pair: build the call, read the answer. No I/O.
+//! One entry of `providers` at work, and a request that belongs to it.
 //!
-//! Owns: what authentik is told and how its answers are understood; refusals of authentik and failures of authentik
-//! are told apart here and nowhere else. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal,
-//! everything else is a failure: authentik answers a POST with 405 when its database is down.
+//! Owns: [`Provider`], found once by host and then handed on, so that nothing looks an entry up by its index; and
+//! [`Request`], what one step may look at. Must not: decide anything.
 
-use core::time::Duration;
+pub mod directory;
+pub mod fingerprint;
+pub(crate) mod key_ring;
+pub(crate) mod shared_keys;
+
+use core::cell::RefCell;
 use std::rc::Rc;
 
-use form_urlencoded::Serializer;
-use serde::Deserialize;
+use crate::authn::env::{Env, RequestId};
+use crate::authn::identity::attributes::UnownedNames;
+use crate::authn::jwt::jwk::KeySet;
+use crate::authn::provider::directory::Found;
+use crate::authn::provider::fingerprint::ProviderKeys;
+use crate::authn::provider::key_ring::KeyRing;
+use crate::authn::request::view::RequestView;
+use crate::authn::session::cipher::SealingKeys;
+use crate::authn::session::cookies::Cookie;
+use crate::base::url::HostAndPort;
+use crate::config::{self, Config, ProviderId};
 
-use super::credential::AuthorizationCode;
-use super::fault::{Fault, Grant};
-use super::headers::HeaderValue;
-use super::jwks::KeySet;
-use super::secret::Secret;
-use super::token::Token;
-use crate::config::{Config, Provider};
-
-/// A request to authentik, ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// Envoy cluster.
-    pub cluster: String,
-    /// Header pairs, pseudo headers included.
-    pub headers: Vec<(&'static str, HeaderValue)>,
-    /// The form; empty for a GET.
-    pub body: Secret<Vec<u8>>,
-    /// After this Envoy answers instead of authentik.
-    pub timeout: Duration,
-    /// Longest answer to read, in bytes; a longer one is [`Answer::TooLarge`].
-    pub max_response_bytes: usize,
+/// An entry of `providers`, with the keys that are derived from its secrets.
+pub(crate) struct Provider {
+    pub(crate) id: ProviderId,
+    pub(crate) settings: Rc<config::Provider>,
+    /// Of fingerprints and shared entries.
+    pub(crate) keys: ProviderKeys,
+    /// authentik's signing keys over time.
+    pub(crate) key_ring: RefCell<KeyRing>,
+    /// `None`: sessions are off.
+    pub(crate) sessions: Option<SessionKeys>,
+    /// Headers of its users that a client can send too; the log has warned of them.
+    pub(crate) unowned_names: UnownedNames,
 }
 
-/// What came of a call.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// A response of authentik's.
-    Response {
-        /// `:status`
-        status: u16,
-        /// `retry-after` in seconds.
-        retry_after: Option<u64>,
-        /// The whole body. It may be a token, so it is wiped.
-        body: Secret<Vec<u8>>,
-    },
-    /// A response that Envoy made in authentik's place: it did not reach authentik, or not in time.
-    Unreachable {
-        /// `:status`
-        status: u16,
-        /// What Envoy says of it.
-        reason: Rc<str>,
-    },
-    /// A body longer than allowed; it was not read.
-    TooLarge,
-    /// The connection broke before the answer was whole.
-    Reset,
-    /// Nothing came, long after the timeout.
-    Lost,
-    /// Envoy did not take the call.
-    NotSent(NotSent),
+/// What sessions and logins of a provider are made with.
+pub(crate) struct SessionKeys {
+    pub(crate) sealing: SealingKeys,
+    pub(crate) session: Cookie,
+    pub(crate) login: Cookie,
 }
 
-/// Why Envoy did not take a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotSent {
-    /// The cluster is not known to Envoy (`BadArgument`).
-    UnknownCluster,
-    /// No healthy endpoint, or the circuit breaker is open (`InternalFailure`).
-    NoCapacity,
-    /// A header is not UTF-8.
-    Unencodable,
-}
-
-/// What the token endpoint made of a credential.
-#[derive(Debug)]
-pub(super) enum Exchanged {
-    /// `access_token` and, where it came, `id_token`.
-    Tokens(Token, Option<Secret<String>>),
-    /// `invalid_grant`: a wrong password, an unknown user, a policy that denies; they cannot be told apart.
-    Refused,
-}
-
-/// What introspection made of a token.
-#[derive(Debug)]
-pub(super) enum Introspected<'a> {
-    /// `active` is true; this is the whole answer.
-    Active(&'a [u8]),
-    /// `active` is false, or a wrong client secret: they cannot be told apart.
-    Inactive,
-}
-
-/// Token endpoint, `client_credentials` with user name and app password: the outpost's own request.
-pub(super) fn exchange_call(config: &Config, provider: &Provider, username: &str, password: &str) -> Call {
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &provider.client_id),
-        ("username", username),
-        ("password", password),
-        ("scope", &provider.scope),
-    ];
-    post(config, "/application/o/token/", &form)
-}
-
-/// Token endpoint, `client_credentials` with a JWT of a federated issuer as client assertion (RFC 7523 §2.2).
-pub(super) fn assertion_call(config: &Config, provider: &Provider, assertion: &str) -> Call {
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &provider.client_id),
-        ("scope", &provider.scope),
-        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
-        ("client_assertion", assertion),
-    ];
-    post(config, "/application/o/token/", &form)
-}
-
-/// Where authentik sends a browser back to at the end of a login; registered there for every proxy provider.
-pub(super) fn redirect_uri(provider: &Provider) -> String {
-    format!("{}/outpost.goauthentik.io/callback?X-authentik-auth-callback=true", provider.external_host)
-}
-
-/// Token endpoint, `authorization_code` (RFC 6749 §4.1.3) with PKCE.
-pub(super) fn code_call(config: &Config, provider: &Provider, code: &AuthorizationCode) -> Call {
-    let redirect_uri = redirect_uri(provider);
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("client_id", &provider.client_id),
-        ("client_secret", provider.client_secret.expose()),
-        ("code", code.code.expose()),
-        ("redirect_uri", &redirect_uri),
-        ("code_verifier", code.verifier.expose()),
-    ];
-    post(config, "/application/o/token/", &form)
-}
-
-/// Where a browser is sent to log in (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
-pub(super) fn authorize_url(
-    config: &Config,
-    provider: &Provider,
-    (state, nonce, challenge): (&str, &str, &str),
-) -> String {
-    let query = Serializer::new(String::new())
-        .append_pair("response_type", "code")
-        .append_pair("client_id", &provider.client_id)
-        .append_pair("redirect_uri", &redirect_uri(provider))
-        .append_pair("scope", &provider.scope)
-        .append_pair("state", state)
-        .append_pair("nonce", nonce)
-        .append_pair("code_challenge", challenge)
-        .append_pair("code_challenge_method", "S256")
-        .finish();
-    format!("{}/application/o/authorize/?{query}", config.authentik.base)
-}
-
-/// Where a browser is sent to end its session at authentik (OpenID Connect RP-Initiated Logout §2).
-pub(super) fn end_session_url(config: &Config, provider: &Provider, id_token: Option<&str>) -> String {
-    let url = format!("{}/application/o/{}/end-session/", config.authentik.base, provider.slug);
-    match id_token {
-        Some(hint) => {
-            format!("{url}?{}", Serializer::new(String::new()).append_pair("id_token_hint", hint).finish())
-        }
-        None => url,
-    }
-}
-
-/// Longest text of Envoy's that goes into a log line, in bytes.
-const MAX_REASON_BYTES: usize = 200;
-
-/// The answer that Envoy made in authentik's place. Its text has no control bytes and at most 200 bytes.
-pub fn unreachable(status: u16, text: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(text);
-    let mut reason: String =
-        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-    Answer::Unreachable { status, reason: reason.trim().into() }
-}
-
-/// Reads the token endpoint's answer (RFC 6749 §5).
-pub(super) fn read_exchange(answer: &Answer, grant: Grant) -> Result<Exchanged, Fault> {
-    #[derive(Deserialize)]
-    struct Granted {
-        access_token: String,
-        #[serde(default)]
-        id_token: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Denied {
-        error: String,
-    }
-    let (status, body) = response(answer)?;
-    match status {
-        200 => {
-            let granted = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
-            let Granted { access_token, id_token } = granted;
-            if access_token.is_empty() {
-                return Err(Fault::BadAnswer { status });
-            }
-            Ok(Exchanged::Tokens(Token::new(access_token), id_token.map(Secret::new)))
-        }
-        400 => {
-            let Denied { error } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
-            match error.as_str() {
-                "invalid_grant" => Ok(Exchanged::Refused),
-                "invalid_client" => Err(Fault::InvalidClient(grant)),
-                _ => Err(Fault::RequestRefused),
-            }
-        }
-        _ => Err(failure(status, answer)),
-    }
-}
-
-/// Introspection endpoint (RFC 7662), client credentials in the form as the outpost sends them.
-pub(super) fn introspection_call(config: &Config, provider: &Provider, token: &str) -> Call {
-    let form = [
-        ("client_id", provider.client_id.as_str()),
-        ("client_secret", provider.client_secret.expose()),
-        ("token", token),
-    ];
-    post(config, "/application/o/introspect/", &form)
-}
-
-/// Reads the introspection answer.
-pub(super) fn read_introspection(answer: &Answer) -> Result<Introspected<'_>, Fault> {
-    #[derive(Deserialize)]
-    struct Verdict {
-        active: bool,
-    }
-    let (status, body) = response(answer)?;
-    if status != 200 {
-        return Err(failure(status, answer));
-    }
-    let Verdict { active } = serde_json::from_slice(body).map_err(|_| Fault::BadAnswer { status })?;
-    Ok(if active { Introspected::Active(body) } else { Introspected::Inactive })
-}
-
-/// Key set of the provider (RFC 7517 §5).
-pub(super) fn keys_call(config: &Config, provider: &Provider) -> Call {
-    get(config, &keys_path(provider))
-}
-
-/// Where authentik publishes the key set, as browsers see it.
-pub(super) fn keys_url(config: &Config, provider: &Provider) -> String {
-    format!("{}{}", config.authentik.base, keys_path(provider))
-}
-
-fn keys_path(provider: &Provider) -> String {
-    format!("/application/o/{}/jwks/", provider.slug)
-}
-
-/// Reads the key set; its JSON as well, for other workers.
-pub(super) fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
-    let (status, body) = response(answer)?;
-    match status {
-        200 => {}
-        404 => return Err(Fault::UnknownApplication),
-        _ => return Err(failure(status, answer)),
-    }
-    let keys = KeySet::parse(body).ok_or(Fault::BadAnswer { status })?;
-    Ok((keys, body))
-}
-
-fn post(config: &Config, path: &str, form: &[(&str, &str)]) -> Call {
-    let mut body = Serializer::new(String::new());
-    body.extend_pairs(form);
-    let mut call = request(config, "POST", path);
-    call.headers.push(("content-type", HeaderValue::cleaned("application/x-www-form-urlencoded")));
-    call.body = Secret::new(body.finish().into_bytes());
-    call
-}
-
-fn get(config: &Config, path: &str) -> Call {
-    request(config, "GET", path)
-}
-
-/// authentik builds `iss` and its URLs from the authority and `x-forwarded-proto`, so both are the public ones.
-fn request(config: &Config, method: &str, path: &str) -> Call {
-    let base = &config.authentik.base;
-    let scheme = base.scheme.as_str();
-    let headers = [
-        (":method", method.to_owned()),
-        (":path", format!("{}{path}", base.prefix())),
-        (":authority", base.host.to_string()),
-        (":scheme", scheme.to_owned()),
-        ("x-forwarded-proto", scheme.to_owned()),
-        ("accept", "application/json".to_owned()),
-        ("user-agent", concat!("authentik-proxy-wasm/", env!("CARGO_PKG_VERSION")).to_owned()),
-    ];
-    Call {
-        cluster: config.authentik.cluster.clone(),
-        headers: headers.map(|(name, value)| (name, HeaderValue::cleaned(value))).into(),
-        body: Secret::default(),
-        timeout: config.authentik.timeout,
-        max_response_bytes: config.authentik.max_response_bytes,
-    }
-}
-
-fn response(answer: &Answer) -> Result<(u16, &[u8]), Fault> {
-    match answer {
-        Answer::Response { status, body, .. } => Ok((*status, body.expose())),
-        Answer::Unreachable { status, reason } => {
-            Err(Fault::Unreachable { status: *status, reason: Rc::clone(reason) })
-        }
-        Answer::Lost => Err(Fault::Lost),
-        Answer::TooLarge => Err(Fault::AnswerTooLarge),
-        Answer::Reset => Err(Fault::Reset),
-        Answer::NotSent(NotSent::UnknownCluster) => Err(Fault::UnknownCluster),
-        Answer::NotSent(NotSent::NoCapacity) => Err(Fault::NoCapacity),
-        Answer::NotSent(NotSent::Unencodable) => Err(Fault::UnencodableCall),
-    }
-}
-
-fn failure(status: u16, answer: &Answer) -> Fault {
-    match answer {
-        Answer::Response { retry_after, .. } => Fault::Unavailable { status, retry_after: *retry_after },
-        Answer::Unreachable { .. } | Answer::TooLarge | Answer::Reset | Answer::Lost | Answer::NotSent(_) => {
-            Fault::Unavailable { status, retry_after: None }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_authentik_refuses_is_told_apart() {
-        let exchange = |error: &str| {
-            let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}").into_bytes();
-            let answer = Answer::Response { status: 400, retry_after: None, body: Secret::new(body) };
-            read_exchange(&answer, Grant::Password)
+impl Provider {
+    /// `None` only if HMAC refused a key, which it never does.
+    pub(crate) fn new(config: &Config, id: ProviderId, settings: &Rc<config::Provider>) -> Option<Rc<Self>> {
+        let assumed = settings.has_no_signing_key.then_some(KeySet::ClientSecret);
+        let sessions = match config.session.issue {
+            Some(_) => Some(SessionKeys {
+                sealing: SealingKeys::derive(settings)?,
+                session: Cookie::session(settings),
+                login: Cookie::login(settings),
+            }),
+            None => None,
         };
-        assert!(matches!(exchange("invalid_grant"), Ok(Exchanged::Refused)), "the client's fault");
-        assert!(
-            matches!(exchange("invalid_client"), Err(Fault::InvalidClient(Grant::Password))),
-            "the configuration's"
-        );
-        for error in ["invalid_scope", "unsupported_grant_type", "invalid_request", ""] {
-            assert!(matches!(exchange(error), Err(Fault::RequestRefused)), "{error}");
-        }
+        Some(Rc::new(Self {
+            id,
+            settings: Rc::clone(settings),
+            keys: ProviderKeys::derive(config, id, settings)?,
+            key_ring: RefCell::new(KeyRing::new(assumed)),
+            sessions,
+            unowned_names: UnownedNames::default(),
+        }))
+    }
+}
+
+/// One request, for one step.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) env: &'a Env<'a>,
+    pub(crate) id: RequestId,
+    pub(crate) config: &'a Config,
+    pub(crate) provider: &'a Rc<Provider>,
+    /// The form of its host that was judged, where that is not what it says.
+    pub(crate) authority: Option<&'a HostAndPort>,
+    pub(crate) view: &'a RequestView<'a>,
+    /// Whether authentik has ended its session: the cookie is taken back with the answer.
+    pub(crate) has_ended_session: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) const fn new(
+        env: &'a Env<'a>,
+        id: RequestId,
+        config: &'a Config,
+        found: &'a Found<Rc<Provider>>,
+        view: &'a RequestView<'a>,
+    ) -> Self {
+        let Found { provider, authority } = found;
+        Self { env, id, config, provider, authority: authority.as_ref(), view, has_ended_session: false }
     }
 }

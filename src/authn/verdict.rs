@@ -1,13 +1,14 @@
-//! What is known of a credential once somebody has judged it.
+//! The verdict on a credential.
 
 use std::rc::Rc;
 
-use super::cache::Weigh;
-use super::fault::Rejection;
-use super::identity::Identity;
-use super::token::Token;
+use crate::authn::fault::{Fault, Rejection};
+use crate::authn::identity::Identity;
+use crate::authn::policy;
+use crate::base::token::Token;
+use crate::base::weight::Weigh;
 
-/// The end of an inquiry. Whether a request goes on is [`super::decision`]'s to say.
+/// The result of a verification. [`super::policy`] decides whether the request is forwarded.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// authentik vouches for this user.
@@ -16,11 +17,29 @@ pub enum Verdict {
     Refused(Rejection),
 }
 
-impl Verdict {
-    /// Whether authentik vouched for the credential, so that the application must not get it: also where the identity is
-    /// not enough to forward a request.
-    pub const fn is_vouched_for(&self) -> bool {
-        matches!(self, Self::Vouched(_) | Self::Refused(Rejection::Incomplete(_)))
+/// What the truth table calls it. `None`: nothing is known without a call to authentik.
+pub(crate) const fn in_policy(known: Option<&Result<Verdict, Fault>>) -> policy::Verdict {
+    match known {
+        None => policy::Verdict::Unknown,
+        Some(Ok(Verdict::Vouched(_))) => policy::Verdict::Vouched,
+        Some(Ok(Verdict::Refused(Rejection::Incomplete(_)))) => policy::Verdict::Incomplete,
+        Some(Ok(Verdict::Refused(Rejection::Throttled { .. }))) => policy::Verdict::RateLimited,
+        Some(Ok(Verdict::Refused(_))) => policy::Verdict::Refused,
+        Some(Err(_)) => policy::Verdict::Unavailable,
+    }
+}
+
+/// A refusal that is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    pub(crate) rejection: Rejection,
+    /// Whether authentik accepted the credential before. Then it is not counted as a guess.
+    pub(crate) was_good: bool,
+}
+
+impl Weigh for Refusal {
+    fn weight(&self) -> usize {
+        0
     }
 }
 

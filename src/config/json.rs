@@ -9,27 +9,27 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::authn::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Looks a variable of the VM's environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// All that is wrong with a configuration, in the order it was found.
 #[derive(Default)]
-pub(super) struct Faults(RefCell<Vec<String>>);
+pub(crate) struct Faults(RefCell<Vec<String>>);
 
 impl Faults {
-    pub(super) fn add(&self, path: &str, what: impl AsRef<str>) {
+    pub(crate) fn add(&self, path: &str, what: impl AsRef<str>) {
         self.0.borrow_mut().push(format!("{path}: {}", what.as_ref()));
     }
 
-    pub(super) fn into_list(self) -> Vec<String> {
+    pub(crate) fn into_list(self) -> Vec<String> {
         self.0.into_inner()
     }
 }
 
 /// One JSON object that is being read.
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     path: String,
     fields: Option<&'a Map<String, Value>>,
     known: BTreeSet<&'static str>,
@@ -39,7 +39,7 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn root(value: &'a Value, faults: &'a Faults, environment: Environment<'a>) -> Self {
+    pub(crate) fn root(value: &'a Value, faults: &'a Faults, environment: Environment<'a>) -> Self {
         Self::at(String::new(), Some(value), faults, environment)
     }
 
@@ -52,11 +52,11 @@ impl<'a> Object<'a> {
     }
 
     /// The full path of a field, for a fault that the caller finds.
-    pub(super) fn path_of(&self, key: &str) -> String {
+    pub(crate) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(super) fn fault(&self, key: &str, what: impl AsRef<str>) {
+    pub(crate) fn fault(&self, key: &str, what: impl AsRef<str>) {
         self.faults.add(&self.path_of(key), what);
     }
 
@@ -67,36 +67,36 @@ impl<'a> Object<'a> {
     }
 
     /// A field that is accepted and not used.
-    pub(super) fn accept(&mut self, key: &'static str) {
+    pub(crate) fn accept(&mut self, key: &'static str) {
         self.known.insert(key);
     }
 
     /// A foreign object: what is not read of it is none of our business.
-    pub(super) fn accept_rest(&mut self) {
+    pub(crate) fn accept_rest(&mut self) {
         self.is_foreign = true;
     }
 
     /// An object that may be left out; its fields then all have their defaults.
-    pub(super) fn object(&mut self, key: &'static str) -> Object<'a> {
+    pub(crate) fn object(&mut self, key: &'static str) -> Object<'a> {
         let value = self.get(key);
         Object::at(self.path_of(key), value, self.faults, self.environment)
     }
 
     /// An object that may be left out, and then means that there is no such thing.
-    pub(super) fn optional_object(&mut self, key: &'static str) -> Option<Object<'a>> {
+    pub(crate) fn optional_object(&mut self, key: &'static str) -> Option<Object<'a>> {
         self.get(key)?;
         Some(self.object(key))
     }
 
     /// An object that must be there.
-    pub(super) fn required_object(&mut self, key: &'static str) -> Object<'a> {
+    pub(crate) fn required_object(&mut self, key: &'static str) -> Object<'a> {
         if self.get(key).is_none() {
             self.fault(key, "is required");
         }
         self.object(key)
     }
 
-    pub(super) fn required_objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
+    pub(crate) fn required_objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
         let Some(value) = self.get(key) else {
             self.fault(key, "is required");
             return Vec::new();
@@ -114,7 +114,7 @@ impl<'a> Object<'a> {
         items.iter().enumerate().map(at).collect()
     }
 
-    pub(super) fn string(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
         let string = self.lines(key)?;
         // It may end up in a header or a log line.
         if string.chars().any(char::is_control) {
@@ -124,7 +124,7 @@ impl<'a> Object<'a> {
     }
 
     /// A string of any number of lines.
-    pub(super) fn lines(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(crate) fn lines(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.get(key)?;
         let string = value.as_str();
         if string.is_none() {
@@ -134,7 +134,7 @@ impl<'a> Object<'a> {
     }
 
     /// A string that must be there and not be empty; "" after a fault.
-    pub(super) fn required_string(&mut self, key: &'static str) -> &'a str {
+    pub(crate) fn required_string(&mut self, key: &'static str) -> &'a str {
         match self.get(key) {
             None => {
                 self.fault(key, "is required");
@@ -150,7 +150,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn bool_or(&mut self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn bool_or(&mut self, key: &'static str, default: bool) -> bool {
         match self.get(key) {
             None => default,
             Some(value) => value.as_bool().unwrap_or_else(|| {
@@ -161,7 +161,7 @@ impl<'a> Object<'a> {
     }
 
     /// A whole number within `range`. Istio hands numbers over as doubles, so `60.0` is 60.
-    pub(super) fn integer_or(
+    pub(crate) fn integer_or(
         &mut self,
         key: &'static str,
         default: u64,
@@ -179,7 +179,7 @@ impl<'a> Object<'a> {
     }
 
     /// One of a fixed set of words.
-    pub(super) fn word_or<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
+    pub(crate) fn word_or<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
         if self.get(key).is_none() {
             return default;
         }
@@ -195,7 +195,7 @@ impl<'a> Object<'a> {
     }
 
     /// A list of non-empty strings; `None` when the field is absent.
-    pub(super) fn strings(&mut self, key: &'static str) -> Option<Vec<&'a str>> {
+    pub(crate) fn strings(&mut self, key: &'static str) -> Option<Vec<&'a str>> {
         let value = self.get(key)?;
         let strings = value.as_array().and_then(|items| {
             items.iter().map(|item| item.as_str().filter(|string| !string.is_empty())).collect()
@@ -207,13 +207,13 @@ impl<'a> Object<'a> {
     }
 
     /// Whether a field of a foreign object is just this list. What else it may be is none of our business.
-    pub(super) fn is_list_of(&mut self, key: &'static str, words: &[&str]) -> bool {
+    pub(crate) fn is_list_of(&mut self, key: &'static str, words: &[&str]) -> bool {
         let items = self.get(key).and_then(Value::as_array);
         items.is_some_and(|items| items.iter().map(Value::as_str).eq(words.iter().copied().map(Some)))
     }
 
     /// A secret: a string, or `{"env": "NAME"}`. Missing or empty is a fault.
-    pub(super) fn required_secret(&mut self, key: &'static str) -> Secret<String> {
+    pub(crate) fn required_secret(&mut self, key: &'static str) -> Secret<String> {
         match self.get(key) {
             Some(value) => self.secret_value(&self.path_of(key), value),
             None => {
@@ -224,7 +224,7 @@ impl<'a> Object<'a> {
     }
 
     /// One secret or a list of them; empty when the field is absent.
-    pub(super) fn secrets(&mut self, key: &'static str) -> Vec<Secret<String>> {
+    pub(crate) fn secrets(&mut self, key: &'static str) -> Vec<Secret<String>> {
         let path = self.path_of(key);
         match self.get(key) {
             None => Vec::new(),

@@ -2,12 +2,12 @@
 //! request. Without the filter no request has it, and the policy refuses them all.
 //!
 //! Owns: the names and values that are allowed.
-//! Must not: show a value, or know where the seal is written ([`crate::authn::decision::Forward`] does).
+//! Must not: show a value, or know where the seal is written ([`crate::authn::edits::Forward`] does).
 
 use super::json::Object;
-use crate::authn::headers::{self, HeaderValue};
-use crate::authn::secret::Secret;
-use crate::authn::token::Token;
+use crate::base::header::{self, HeaderValue};
+use crate::base::secret::Secret;
+use crate::base::token::Token;
 
 /// The header's name where the configuration has none.
 const DEFAULT_HEADER: &str = "x-authentik-seal";
@@ -29,7 +29,7 @@ pub struct Seal {
 
 impl Seal {
     /// Reads the setting. `None` only where a fault was found.
-    pub(super) fn read(mut object: Object<'_>) -> Option<Self> {
+    pub(crate) fn read(mut object: Object<'_>) -> Option<Self> {
         let header = read_header(&mut object);
         let mut values = read_values(&mut object).into_iter();
         let value = values.next()?;
@@ -42,7 +42,7 @@ impl Seal {
     }
 
     /// All values, for what depends on them.
-    pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
         let retired = self.retired.iter().map(|value| value.expose().as_bytes());
         core::iter::once(self.value.as_bytes()).chain(retired)
     }
@@ -51,7 +51,7 @@ impl Seal {
 fn read_header(object: &mut Object<'_>) -> Option<String> {
     let key = "header";
     let name = object.lines(key).unwrap_or(DEFAULT_HEADER);
-    match headers::check_seal_name(name) {
+    match header::check_seal_name(name) {
         Ok(()) => Some(name.to_ascii_lowercase()),
         Err(what) => {
             object.fault(key, what);

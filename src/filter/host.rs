@@ -1,11 +1,13 @@
-//! Every word that is spoken with Envoy (Proxy-Wasm ABI 0.2.1), on bytes, as `Result`.
+//! All host calls (Proxy-Wasm ABI 0.2.1), on bytes, as `Result`.
 //!
 //! Owns: the raw host calls. The SDK's own wrappers panic on a header byte of 0x80 or above, on an absent header map
 //! and on unknown status codes; a panic takes the worker. Only what the SDK must know of goes through it: calls to
 //! authentik (it routes their answers) and the log.
 //! Must not: decide anything.
 
-#![expect(unsafe_code, reason = "the one file that speaks the host's ABI")]
+#![expect(unsafe_code, reason = "the one file, with `abi` below it, that speaks the host's ABI")]
+
+mod abi;
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -13,32 +15,27 @@ use core::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
-use crate::authn::decision::{self, Forward, Reply};
-use crate::authn::headers::HeaderValue;
+use self::abi::{
+    HostError, NOT_FOUND, OK, check, proxy_add_header_map_value, proxy_call_foreign_function,
+    proxy_continue_stream, proxy_get_current_time_nanoseconds, proxy_get_header_map_pairs,
+    proxy_get_header_map_value, proxy_get_shared_data, proxy_remove_header_map_value,
+    proxy_replace_header_map_value, proxy_send_local_response, proxy_set_effective_context,
+    proxy_set_property, proxy_set_shared_data,
+};
+use crate::authn::authentik::{Call, NotSent};
+use crate::authn::edits::Forward;
+use crate::authn::env::{Host, Shared};
 use crate::authn::identity::Identity;
-use crate::authn::provider::{Call, NotSent};
-use crate::authn::request::HeaderBlock;
-use crate::authn::secret::Secret;
-use crate::authn::time::Timestamp;
-use crate::authn::{Shared, Surroundings};
+use crate::authn::reply::{self, Reply};
+use crate::authn::request::view::HeaderBlock;
+use crate::base::header::HeaderValue;
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 
 /// Filter state with the user name, read back as `wasm.authentik_username`.
 const USERNAME_PROPERTY: &str = "authentik_username";
 /// Filter state with `ak_proxy.backend_override`, read back as `wasm.authentik_backend_override`.
 const BACKEND_PROPERTY: &str = "authentik_backend_override";
-
-/// A host call that did not do what it should; the ABI's status code.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HostError(u32);
-
-impl core::fmt::Display for HostError {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "host status {}", self.0)
-    }
-}
-
-const OK: u32 = 0;
-const NOT_FOUND: u32 = 1;
 
 const REQUEST_HEADERS: u32 = 0;
 const REQUEST_TRAILERS: u32 = 1;
@@ -48,69 +45,6 @@ const REQUEST_STREAM: u32 = 0;
 /// The host derives the gRPC status itself, or there is none.
 const NO_GRPC_STATUS: i32 = -1;
 
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
-    fn proxy_add_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
-    fn proxy_continue_stream(stream: u32) -> u32;
-    fn proxy_set_effective_context(context: u32) -> u32;
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
-    fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-        cas: *mut u32,
-    ) -> u32;
-    fn proxy_set_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-        cas: u32,
-    ) -> u32;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
-}
-
 // The SDK's own export. See `as_root`.
 unsafe extern "C" {
     fn proxy_on_queue_ready(context: u32, queue: u32);
@@ -119,14 +53,10 @@ unsafe extern "C" {
 /// Runs [`proxy_wasm::traits::RootContext::on_queue_ready`] of this root now, so that the SDK takes a call that is sent
 /// there for the root's. Sent in a stream's callback, the call would be the stream's, and its answer would be dropped
 /// when that client leaves.
-pub(super) fn as_root(root_id: u32) {
+pub(crate) fn as_root(root_id: u32) {
     // SAFETY: the function is the SDK's, takes plain numbers and borrows only the table of root contexts, which no
     // HTTP callback holds.
     unsafe { proxy_on_queue_ready(root_id, 0) }
-}
-
-const fn check(status: u32) -> Result<(), HostError> {
-    if status == OK { Ok(()) } else { Err(HostError(status)) }
 }
 
 /// Takes over memory that the host allocated in this module through `proxy_on_memory_allocate`.
@@ -140,17 +70,17 @@ fn take(data: *mut u8, size: usize) -> Vec<u8> {
 }
 
 /// The request's headers, as they are on the wire.
-pub(super) fn request_headers() -> Result<HeaderBlock, HostError> {
+pub(crate) fn request_headers() -> Result<HeaderBlock, HostError> {
     header_map(REQUEST_HEADERS)
 }
 
 /// The request's trailers.
-pub(super) fn request_trailers() -> Result<HeaderBlock, HostError> {
+pub(crate) fn request_trailers() -> Result<HeaderBlock, HostError> {
     header_map(REQUEST_TRAILERS)
 }
 
 /// Takes trailers away.
-pub(super) fn remove_trailers(names: &[Vec<u8>]) -> Result<(), HostError> {
+pub(crate) fn remove_trailers(names: &[Vec<u8>]) -> Result<(), HostError> {
     names.iter().try_for_each(|name| remove(REQUEST_TRAILERS, name))
 }
 
@@ -163,15 +93,14 @@ fn header_map(map: u32) -> Result<HeaderBlock, HostError> {
 
 /// Adds `Set-Cookie` lines to the response, unless shared caches may keep it. A client that gets none authenticates
 /// with its next request again.
-pub(super) fn add_cookies(set_cookies: &[HeaderValue], has_authorization: bool) {
+pub(crate) fn add_cookies(set_cookies: &[HeaderValue], has_authorization: bool) {
     // Without an answer it is not read at all, as it costs ten times as much; with one, all fields count.
     let names = ["cache-control", "cdn-cache-control", "surrogate-control"];
     let is_absent = |name: &&str| matches!(header(RESPONSE_HEADERS, name), Ok(None));
     let may_be_shared = if names.iter().all(is_absent) {
         !has_authorization
     } else {
-        header_map(RESPONSE_HEADERS)
-            .map_or(true, |headers| decision::may_be_shared(&headers, has_authorization))
+        header_map(RESPONSE_HEADERS).map_or(true, |headers| reply::may_be_shared(&headers, has_authorization))
     };
     if may_be_shared {
         return;
@@ -184,7 +113,7 @@ pub(super) fn add_cookies(set_cookies: &[HeaderValue], has_authorization: bool) 
 }
 
 /// One header of authentik's answer.
-pub(super) fn call_response_header(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn call_response_header(name: &str) -> Option<Vec<u8>> {
     header(CALL_RESPONSE_HEADERS, name).ok()?
 }
 
@@ -201,24 +130,24 @@ fn header(map: u32, name: &str) -> Result<Option<Vec<u8>>, HostError> {
 }
 
 /// The body of authentik's answer.
-pub(super) fn call_response_body(size: usize) -> Option<Secret<Vec<u8>>> {
+pub(crate) fn call_response_body(size: usize) -> Option<Secret<Vec<u8>>> {
     // The SDK's `get_buffer` is total for an offset of 0.
     hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok()?.map(Secret::new)
 }
 
 /// The plugin configuration.
-pub(super) fn plugin_configuration(size: usize) -> Vec<u8> {
+pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default()
 }
 
 /// A variable of the VM's environment.
 #[expect(clippy::disallowed_methods, reason = "the environment's one reader")]
-pub(super) fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// The host's wall clock. An error instead of a moment in 1970: `exp` is judged by it.
-pub(super) fn now() -> Result<Timestamp, HostError> {
+pub(crate) fn now() -> Result<Timestamp, HostError> {
     let mut nanoseconds = 0_u64;
     // SAFETY: the pointer is to a local that lives through the call.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
@@ -229,19 +158,19 @@ pub(super) fn now() -> Result<Timestamp, HostError> {
 }
 
 /// Makes `context` the one that header and stream calls are about. An error when it is gone.
-pub(super) fn speak_for(context: u32) -> Result<(), HostError> {
+pub(crate) fn set_effective_context(context: u32) -> Result<(), HostError> {
     // SAFETY: a plain number.
     check(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Lets a paused request go on.
-pub(super) fn resume_request() -> Result<(), HostError> {
+pub(crate) fn resume_request() -> Result<(), HostError> {
     // SAFETY: a plain number.
     check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
 }
 
 /// Changes the request as decided. After an error the request must not go on: it may be half changed.
-pub(super) fn edit_request(forward: &Forward) -> Result<(), HostError> {
+pub(crate) fn edit_request(forward: &Forward) -> Result<(), HostError> {
     for name in &forward.remove {
         remove(REQUEST_HEADERS, name)?;
     }
@@ -295,7 +224,7 @@ fn set_property(path: &str, value: &str) {
 }
 
 /// Answers the request.
-pub(super) fn reply(reply: &Reply) -> Result<(), HostError> {
+pub(crate) fn reply(reply: &Reply) -> Result<(), HostError> {
     let headers = serialise(&reply.headers);
     let grpc_status =
         reply.grpc_status.map_or(NO_GRPC_STATUS, |code| i32::try_from(code).unwrap_or(NO_GRPC_STATUS));
@@ -320,7 +249,7 @@ fn serialise(headers: &[(&'static str, HeaderValue)]) -> Vec<u8> {
 }
 
 /// Sends a call to authentik; its answer comes to `on_http_call_response` of the root context.
-pub(super) fn dispatch(call: &Call) -> Result<u32, NotSent> {
+pub(crate) fn dispatch(call: &Call) -> Result<u32, NotSent> {
     // The SDK takes text, and the core writes nothing else into a call.
     let pairs = call.headers.iter().map(|(name, value)| Ok((*name, core::str::from_utf8(value.as_bytes())?)));
     let headers = pairs.collect::<Result<_, core::str::Utf8Error>>().map_err(|_| NotSent::Unencodable)?;
@@ -331,16 +260,16 @@ pub(super) fn dispatch(call: &Call) -> Result<u32, NotSent> {
 }
 
 /// Asks for `on_tick` at this interval.
-pub(super) fn tick_every(period: Duration) {
+pub(crate) fn tick_every(period: Duration) {
     if let Err(status) = hostcalls::set_tick_period(period) {
         log::warn!("no timer: {status:?}; keys are fetched on demand only");
     }
 }
 
 /// Envoy, as the core sees it.
-pub(super) struct Envoy;
+pub(crate) struct Envoy;
 
-impl Surroundings for Envoy {
+impl Host for Envoy {
     /// Envoy's foreign function `verify_signature` (BoringSSL). It binds no algorithm to the key; the core does.
     fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
         const NAME: &str = "verify_signature";

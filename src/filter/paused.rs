@@ -12,9 +12,9 @@ use std::panic::{self, PanicHookInfo};
 use std::rc::Rc;
 
 use super::host;
-use super::http::Stream;
+use super::stream::Stream;
 use crate::authn::RequestId;
-use crate::authn::decision;
+use crate::authn::reply;
 
 thread_local! {
     /// The paused requests of this VM, whatever root context they belong to: Envoy numbers them by VM, and the panic hook
@@ -22,22 +22,22 @@ thread_local! {
     static PAUSED: RefCell<HashMap<RequestId, Rc<Stream>>> = RefCell::default();
 }
 
-pub(super) fn add(id: RequestId, stream: &Rc<Stream>) {
+pub(crate) fn add(id: RequestId, stream: &Rc<Stream>) {
     PAUSED.with_borrow_mut(|paused| paused.insert(id, Rc::clone(stream)));
 }
 
 /// The request, if it is still there. It stays on the list: should its decision end in a panic, it is answered too.
-pub(super) fn get(id: RequestId) -> Option<Rc<Stream>> {
+pub(crate) fn get(id: RequestId) -> Option<Rc<Stream>> {
     PAUSED.with_borrow(|paused| paused.get(&id).cloned())
 }
 
 /// The same, and it is no longer paused: it is decided, or its client has left.
-pub(super) fn take(id: RequestId) -> Option<Rc<Stream>> {
+pub(crate) fn take(id: RequestId) -> Option<Rc<Stream>> {
     PAUSED.with_borrow_mut(|paused| paused.remove(&id))
 }
 
 /// From now on a panic answers all paused requests with `503` before it takes the VM.
-pub(super) fn answer_all_on_panic() {
+pub(crate) fn answer_all_on_panic() {
     panic::set_hook(Box::new(answer_all));
 }
 
@@ -47,9 +47,9 @@ fn answer_all(panic: &PanicHookInfo<'_>) {
         Some(place) => log::error!("panicked at {place}; all waiting requests are answered"),
         None => log::error!("panicked; all waiting requests are answered"),
     }
-    let reply = decision::broken_reply();
+    let reply = reply::broken_reply();
     let answer = |id: &RequestId| {
-        if let Err(error) = host::speak_for(*id).and_then(|()| host::reply(&reply)) {
+        if let Err(error) = host::set_effective_context(*id).and_then(|()| host::reply(&reply)) {
             log::error!("a waiting request could not be answered: {error}");
         }
     };
@@ -59,8 +59,8 @@ fn answer_all(panic: &PanicHookInfo<'_>) {
 
 /// Panics when a test wants it: a request with this header, or an answer of authentik with this status.
 #[cfg(feature = "test-panic")]
-pub(super) mod trigger {
-    use crate::authn::request::HeaderBlock;
+pub(crate) mod trigger {
+    use crate::authn::request::view::HeaderBlock;
 
     const HEADER: &[u8] = b"x-test-panic";
     const STATUS: u16 = 418;

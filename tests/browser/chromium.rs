@@ -1,11 +1,11 @@
 //! The login flow as a person sees it: a real browser, its own idea of cookies, redirects and what a navigation is.
 
+use local_envoy::EnvoyOptions;
+use loopback::header_values;
 use serde_json::{Value, json};
 
 use super::chromium_driver::Chromium;
 use super::place::{LOGIN, Place, SESSION, provider};
-use crate::support::app::header_values;
-use crate::support::envoy::EnvoyOptions;
 
 /// authentik and the application on hosts of their own, as in life: a browser keeps cookies by host, not by port.
 fn place(provider: impl FnOnce(u16) -> Value) -> Place {
@@ -79,7 +79,7 @@ fn a_person_signs_in_and_out_and_in_again() {
 }
 
 #[test]
-fn who_is_logged_in_at_authentik_never_sees_a_login_page() {
+fn user_with_authentik_session_sees_no_login_page() {
     let Some(chromium) = Chromium::start() else { return };
     let place = place(|port| provider("demo", &format!("http://app.localhost:{port}"), json!({})));
     chromium.open(&place.url("/"));

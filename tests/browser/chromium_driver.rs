@@ -13,10 +13,9 @@ use std::time::Duration;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use local_envoy::Folder;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-
-use crate::support::envoy::Folder;
 
 /// How long a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

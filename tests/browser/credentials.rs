@@ -1,11 +1,11 @@
 //! Sessions of clients that send a credential with every request and keep the cookie that they get for it.
 
+use fake_authentik::TOKEN;
+use loopback::header_values;
 use reqwest::Method;
 
 use super::navigator::{Answer, Navigator};
 use super::place::{Place, SESSION, alice_basic};
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
 
 /// `curl -u alice:app-password -c jar -b jar`
 fn curl(place: &Place, jar: &mut Navigator, target: &str) -> Answer {

@@ -1,11 +1,11 @@
 //! One login for all hosts below a cookie domain: the callback is on the provider's own host, and the browser comes
 //! back to the host that it asked.
 
+use loopback::header_values;
 use serde_json::json;
 
 use super::navigator::Navigator;
 use super::place::{Place, provider};
-use crate::support::app::header_values;
 
 fn place() -> Place {
     let settings = json!({"mode": "forward_domain", "cookie_domain": "apps.test"});
@@ -15,7 +15,7 @@ fn place() -> Place {
 }
 
 #[test]
-fn one_login_is_good_for_every_host_of_the_domain() {
+fn login_is_valid_on_every_host_of_the_cookie_domain() {
     let place = place();
     let port = place.envoy.port();
     let mut browser = Navigator::default();

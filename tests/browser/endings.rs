@@ -1,10 +1,11 @@
 //! How a session ends before its time: its token is revoked, its user is disabled or logs out at authentik, and
 //! `revalidate_seconds` finds out.
 
+use fake_authentik::{Fault, INTROSPECT};
+use loopback::header_values;
+
 use super::navigator::Navigator;
 use super::place::{Place, eventually};
-use crate::support::app::header_values;
-use crate::support::authentik::{Fault, INTROSPECT};
 
 /// Asks authentik every second whether sessions still stand.
 fn place() -> Place {
@@ -47,7 +48,7 @@ fn a_session_ends_when_its_user_logs_out_at_authentik() {
 }
 
 #[test]
-fn nobody_is_turned_away_or_let_in_on_authentiks_silence() {
+fn unconfirmed_session_gets_503_while_authentik_fails() {
     let place = place();
     let mut browser = place.alice();
     place.authentik.fault(INTROSPECT, Fault::Html(502));

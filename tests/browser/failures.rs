@@ -1,10 +1,11 @@
 //! Logins that do not end well: authentik refuses, the browser keeps no cookies, a callback comes twice or to the
 //! wrong browser. The person sees a page and never a loop.
 
+use fake_authentik::{Fault, TOKEN};
+use loopback::client;
+
 use super::navigator::{Answer, Navigator};
 use super::place::{LOGIN, Place};
-use crate::support::authentik::{Fault, TOKEN};
-use crate::support::client::client;
 
 #[track_caller]
 fn assert_page(answer: &Answer, status: u16, part: &str) {
@@ -28,7 +29,7 @@ fn authentiks_error_becomes_a_page_that_a_person_can_read() {
 }
 
 #[test]
-fn whom_a_policy_denies_stays_at_authentik() {
+fn user_denied_by_policy_stays_at_authentik() {
     let place = Place::new(|options| options);
     let authorize = place.sends_to_login(&mut Navigator::default(), "/");
     let session = place.authentik.log_in_directly("bob");
@@ -127,7 +128,7 @@ fn all_tabs_of_a_browser_can_log_in_at_the_same_time() {
 }
 
 #[test]
-fn authentik_out_of_order_is_nobodys_refusal() {
+fn failing_authentik_refuses_no_login() {
     let place = Place::new(|options| options);
     let mut browser = Navigator::default();
     let authorize = place.sends_to_login(&mut browser, "/");

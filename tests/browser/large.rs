@@ -1,12 +1,12 @@
 //! Users with more claims than one cookie holds.
 
+use fake_authentik::TOKEN;
+use loopback::header_values;
 use reqwest::Method;
 use serde_json::json;
 
 use super::navigator::Navigator;
 use super::place::{LOGIN, Place, SESSION};
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
 
 /// alice in so many groups more.
 fn groups(place: &Place, count: usize) -> String {
@@ -61,7 +61,7 @@ fn a_session_that_became_small_leaves_no_parts_behind() {
 }
 
 #[test]
-fn what_is_too_large_for_cookies_is_said_and_credentials_work_without() {
+fn oversized_session_is_logged_and_credentials_still_work() {
     let place = Place::new(|options| options);
     groups(&place, 700);
     let mut browser = Navigator::default();

@@ -1,11 +1,11 @@
 //! The login flow as it should go: one redirect to authentik, one back, and from then on no call.
 
+use fake_authentik::TOKEN;
+use loopback::header_values;
 use reqwest::Method;
 
 use super::navigator::Navigator;
 use super::place::{LOGIN, Place, SESSION, parameter, provider};
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
 
 #[test]
 fn a_browser_logs_in_and_comes_back_to_where_it_was() {
@@ -23,7 +23,7 @@ fn a_browser_logs_in_and_comes_back_to_where_it_was() {
 }
 
 #[test]
-fn whoever_has_a_session_costs_authentik_nothing() {
+fn session_costs_no_call() {
     let place = Place::new(|options| options);
     let mut browser = place.alice();
     assert_eq!(place.authentik.count(TOKEN), 1, "one code, one exchange");
@@ -111,7 +111,7 @@ fn a_session_ends_with_the_shortest_of_what_may_end_it() {
 }
 
 #[test]
-fn only_what_can_show_a_login_page_is_sent_to_one() {
+fn only_navigations_are_redirected_to_the_login() {
     let place = Place::new(|options| options);
     let port = place.envoy.port();
     let cases: [(Method, &[(&str, &str)]); 5] = [

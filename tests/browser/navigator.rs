@@ -1,11 +1,10 @@
 //! A browser without a screen: it keeps cookies as RFC 6265 has it, as far as the filter's need it, and follows no
 //! redirect by itself, so that a test sees every step. TLS ends before Envoy, so cookies that are `Secure` travel too.
 
+use loopback::client;
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::Value;
-
-use crate::support::client::client;
 
 /// One cookie, as it was set.
 #[derive(Clone, Debug)]

@@ -5,12 +5,12 @@
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::{ALICE, AUTHORIZE, Authentik};
+use local_envoy::{Envoy, EnvoyOptions};
+use loopback::{App, header_values};
 use serde_json::{Value, json};
 
 use super::navigator::{Answer, Navigator};
-use crate::support::app::{App, header_values};
-use crate::support::authentik::{ALICE, AUTHORIZE, Authentik};
-use crate::support::envoy::{Envoy, EnvoyOptions};
 
 /// How long something may take that is on its way.
 const PATIENCE: Duration = Duration::from_secs(30);

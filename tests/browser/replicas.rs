@@ -1,13 +1,13 @@
 //! Nothing is stored: any Envoy with the same configuration goes on where another left off, and secrets can be
 //! changed without logging anybody out.
 
+use fake_authentik::TOKEN;
+use local_envoy::Envoy;
+use loopback::header_values;
 use serde_json::json;
 
 use super::navigator::Navigator;
 use super::place::Place;
-use crate::support::app::header_values;
-use crate::support::authentik::TOKEN;
-use crate::support::envoy::Envoy;
 
 const OLD: &str = "the old cookie secret, of more than thirty-two bytes";
 const NEW: &str = "the new cookie secret, of more than thirty-two bytes";

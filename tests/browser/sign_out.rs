@@ -1,8 +1,9 @@
 //! Signing out: the session ends here, authentik is told whose it was, and the next request begins anew.
 
+use local_envoy::EnvoyOptions;
+
 use super::navigator::Navigator;
 use super::place::{LOGIN, Place, parameter};
-use crate::support::envoy::EnvoyOptions;
 
 #[test]
 fn signing_out_ends_the_session_and_the_next_request_logs_in_again() {

@@ -95,7 +95,7 @@ fn an_altered_state_or_code_begins_anew() {
 }
 
 #[test]
-fn boxes_do_not_open_where_others_belong() {
+fn sealed_values_do_not_open_in_each_others_place() {
     let place = Place::new(|options| options);
     let mut browser = Navigator::default();
     let authorize = place.sends_to_login(&mut browser, "/");

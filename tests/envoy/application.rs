@@ -1,11 +1,11 @@
 //! What the application gets beyond the identity headers, as authentik's settings of provider and user have it.
 
+use fake_authentik::ALICE;
+use loopback::header_values;
 use serde_json::json;
 
 use super::place::{Place, assert_without, one, provider, username};
 use super::wire::{basic, encoded};
-use crate::support::app::header_values;
-use crate::support::authentik::ALICE;
 
 const EVE: &str = "eve-app-password-0123456789abcdef";
 

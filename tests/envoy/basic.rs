@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use fake_authentik::{ALICE, TOKEN};
 use serde_json::Value;
 
 use super::place::{Place, assert_without, one};
 use super::wire::{Answer, basic, encoded};
-use crate::support::authentik::{ALICE, TOKEN};
 
 const PUBLIC: &str = "https://auth.example.test";
 

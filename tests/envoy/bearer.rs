@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
+use fake_authentik::{Authentik, Fault, Gate, Generation, Key, TOKEN, TokenSpec};
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::{BigUint, RsaPublicKey};
 use serde_json::json;
 
 use super::place::{Place, assert_without, eventually, jwks, one, provider, username};
 use super::wire::{basic, bearer};
-use crate::support::authentik::{Authentik, Fault, Gate, Generation, Key, TOKEN, TokenSpec};
 
 /// Every algorithm, HS256 twice: of a proxy provider and of an OAuth provider.
 const SLUGS: [&str; 6] = ["demo", "hs", "rs", "es", "es384", "es512"];

@@ -4,16 +4,16 @@ use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
 use reqwest::blocking::Client;
 
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, Request, basic};
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
 
 const BYTES: usize = 5 << 20;
 
 #[test]
-fn what_comes_while_authentik_is_asked_waits_and_then_goes_on_whole() {
+fn body_waits_for_the_verdict_and_is_forwarded_whole() {
     let place = Place::new(|options| options.configure("/authentik/timeout_seconds", 60));
     place.await_keys("demo");
     let upload = |name| place.request("POST", "/upload").authorization(place.newcomer(name));
@@ -101,7 +101,8 @@ fn streams_of_one_connection_do_not_mix(place: &Place) {
         eventually("all wait", || place.pending() == 20);
         let reset = get(&basic("alice", ALICE)).timeout(Duration::from_millis(200)).send();
         assert!(reset.is_err_and(|error| error.is_timeout()));
-        eventually("one has gone", || place.pending() == 20 && place.calls_to(TOKEN) == 21);
+        // A few calls are out, the others wait for a place.
+        eventually("one has gone", || place.pending() == 20 && place.calls_to(TOKEN) >= 4);
         gate.open();
         for (stream, user) in streams.into_iter().zip(&users) {
             assert_eq!(&username(&stream.join().unwrap().json().unwrap()), user);

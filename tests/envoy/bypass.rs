@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use fake_authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, Key, TokenSpec};
+use loopback::header_values;
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, eventually, one, provider, username};
 use super::wire::{Answer, basic, bearer};
-use crate::support::app::header_values;
-use crate::support::authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, Key, TokenSpec};
 
 const SECRET: &str = "secret.corp";
 const WIKI: &str = "wiki.corp";

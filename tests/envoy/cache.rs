@@ -2,9 +2,10 @@
 
 use std::thread;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
+
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, basic};
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
 
 /// Enough fresh connections for every worker to get some.
 const MANY: usize = 40;

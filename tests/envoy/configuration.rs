@@ -1,11 +1,11 @@
 //! A configuration that is wrong does not serve: Envoy does not start, and its log says everything that is wrong.
 
+use fake_authentik::Authentik;
+use local_envoy::{Envoy, EnvoyOptions};
+use loopback::App;
 use serde_json::json;
 
 use super::place::{Place, assert_secretless, options};
-use crate::support::app::App;
-use crate::support::authentik::Authentik;
-use crate::support::envoy::{Envoy, EnvoyOptions};
 
 /// The log of an Envoy that does not start with this.
 fn refused(change: impl FnOnce(EnvoyOptions) -> EnvoyOptions) -> String {

@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
+use fake_authentik::{Fault, Gate, Generation, Key, TOKEN, TokenSpec};
+use loopback::header_values;
 use serde_json::json;
 
 use self::known_user::{KnownUser, Waits};
@@ -19,8 +21,6 @@ use self::scene::Scene;
 use super::crowd::{Crowd, Get, Protocol};
 use super::place::{Place, eventually, jwks, provider};
 use super::wire::{Answer, basic, bearer};
-use crate::support::app::header_values;
-use crate::support::authentik::{Fault, Gate, Generation, Key, TOKEN, TokenSpec};
 
 const CROWD: usize = 1_000;
 
@@ -147,7 +147,7 @@ fn a_crowd_over_http2_is_answered_and_delays_nobody() {
 
 /// Under the policy that is shipped, a VM that fails is started again: nothing of the sort happens.
 #[test]
-fn a_crowd_starts_no_vm_again() {
+fn waiting_crowd_ends_no_vm() {
     let place = place("FAIL_RELOAD");
     for (scene, protocol) in
         Scene::ALL.into_iter().zip([Protocol::Http1, Protocol::Http2].into_iter().cycle())

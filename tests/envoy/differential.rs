@@ -1,7 +1,7 @@
-//! Two roads lead to a verdict on a signature: Envoy's own cryptography (BoringSSL), and RustCrypto where the host has
-//! none. Ten thousand tokens, of every algorithm and changed in every way that is told in [`kinds`], are judged on both:
-//! by the built module in the real Envoy, and by the core without a host. Both must decide as each other, and as is true
-//! by construction.
+//! Ten thousand tokens, of every algorithm and changed in every way of [`kinds`], before three judges: the built module in
+//! the real Envoy, whose BoringSSL checks signatures; the core, which checks RS256 and ES256 itself (feature `portable`) and
+//! asks a RustCrypto host for ES384 and ES512; and the crate `jsonwebtoken`, which has no ES512. All of them must decide as
+//! is true by construction.
 //!
 //! Nothing that was changed may pass, but for two changes that make other good tokens ([`Kind::WithoutKid`],
 //! [`Kind::NegatedS`]). The same seed makes the same changes at the same places; the times in the tokens, and so the
@@ -9,25 +9,25 @@
 
 mod changes;
 mod forgeries;
+mod implementations;
 mod kinds;
 mod numbers;
 mod public_key;
-mod roads;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
+use fake_authentik::Authentik;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
 
 use self::changes::Workshop;
+use self::implementations::{Core, Decision, Jsonwebtoken, Judged, Settings};
 use self::kinds::{Kind, PLAN};
-use self::roads::{Core, Decision, Judged, Settings};
 use self::tokens::Algorithm;
 use super::place::{Place, jwks, provider};
-use crate::support::authentik::Authentik;
 
 /// Another seed, other changes.
 const SEED: u64 = 20_261_124;
@@ -51,7 +51,7 @@ pub(super) struct Case {
 }
 
 #[test]
-fn host_and_wasm_decide_ten_thousand_tokens_alike_and_rightly() {
+fn ten_thousand_tokens_are_judged_rightly_by_the_host_s_cryptography_and_without_it() {
     let mut settings = Settings::default();
     let place = Place::new(|options| {
         let providers = Algorithm::ALL.map(|one| provider(one.slug(), &one.host(), json!({})));
@@ -70,9 +70,9 @@ fn host_and_wasm_decide_ten_thousand_tokens_alike_and_rightly() {
         place.await_keys(algorithm.slug());
     }
     let cases = make_all(&place.authentik);
-    let (in_envoy, in_core) = judge_all(&place, &settings, &cases);
-    compare(&cases, &in_envoy, &in_core);
-    count(&cases, &in_core);
+    let all = judge_all(&place, &settings, &cases);
+    compare(&cases, &all);
+    count(&cases, &all);
 
     // The application's word, and authentik's: who passed went on, and nobody but the keys was asked for.
     let passing = cases.iter().filter(|case| case.truth != Decision::Refused).count();
@@ -113,28 +113,37 @@ fn make(authentik: &Authentik, algorithm: Algorithm) -> Vec<Case> {
     cases
 }
 
-/// What became of each of them, on the one road and the other, at the same time.
-fn judge_all(place: &Place, settings: &Settings, cases: &[Case]) -> (Vec<Judged>, Vec<Judged>) {
+/// What became of each of them.
+struct Verdicts {
+    in_envoy: Vec<Decision>,
+    in_core: Vec<Judged>,
+    /// `None`: it cannot say.
+    by_jsonwebtoken: Vec<Option<Decision>>,
+}
+
+/// Before all judges, at the same time.
+fn judge_all(place: &Place, settings: &Settings, cases: &[Case]) -> Verdicts {
     thread::scope(|scope| {
-        let in_envoy = scope.spawn(|| {
-            each(cases, CONNECTIONS, || {
-                |case: &Case| Judged { decision: roads::of_envoy(place, case), checked: None }
-            })
-        });
+        let in_envoy =
+            scope.spawn(|| each(cases, CONNECTIONS, || |case: &Case| implementations::of_envoy(place, case)));
         let in_core = each(cases, CORES, || {
             let mut core = Core::new(settings, &place.authentik);
             move |case: &Case| core.judge(case)
         });
-        (in_envoy.join().expect("Envoy judges"), in_core)
+        let by_jsonwebtoken = each(cases, CORES, || {
+            let judge = Jsonwebtoken::new(&place.authentik);
+            move |case: &Case| judge.judge(case)
+        });
+        Verdicts { in_envoy: in_envoy.join().expect("Envoy judges"), in_core, by_jsonwebtoken }
     })
 }
 
 /// Spreads the cases over so many judges, each in a thread of its own.
-fn each<J: FnMut(&Case) -> Judged>(
+fn each<V: Send, J: FnMut(&Case) -> V>(
     cases: &[Case],
     judges: usize,
     judge: impl Fn() -> J + Sync,
-) -> Vec<Judged> {
+) -> Vec<V> {
     let judge = &judge;
     let mut all: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..judges)
@@ -153,14 +162,16 @@ fn each<J: FnMut(&Case) -> Judged>(
 }
 
 /// Of what is wrong, one of each kind is shown, and how many there are.
-fn compare(cases: &[Case], in_envoy: &[Judged], in_core: &[Judged]) {
-    assert_eq!((cases.len(), in_envoy.len(), in_core.len()), (TOKENS, TOKENS, TOKENS));
+fn compare(cases: &[Case], Verdicts { in_envoy, in_core, by_jsonwebtoken }: &Verdicts) {
+    let counts = [cases.len(), in_envoy.len(), in_core.len(), by_jsonwebtoken.len()];
+    assert_eq!(counts, [TOKENS; 4]);
     let mut wrong: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for (case, (host, wasm)) in cases.iter().zip(in_envoy.iter().zip(in_core)) {
-        let Case { algorithm, kind, place, truth, .. } = case;
-        if host.decision != *truth || wasm.decision != *truth {
-            let (host, wasm) = (&host.decision, &wasm.decision);
-            let line = format!("{place}: Envoy {host:?}, core {wasm:?}, true is {truth:?}");
+    for (index, Case { algorithm, kind, place, truth, .. }) in cases.iter().enumerate() {
+        let (envoy, core) = (&in_envoy[index], &in_core[index].decision);
+        let other = by_jsonwebtoken[index].as_ref();
+        if envoy != truth || core != truth || other.is_some_and(|other| other != truth) {
+            let line =
+                format!("{place}: Envoy {envoy:?}, core {core:?}, jsonwebtoken {other:?}, true is {truth:?}");
             wrong.entry((algorithm, kind)).or_default().push(line);
         }
     }
@@ -175,13 +186,15 @@ fn compare(cases: &[Case], in_envoy: &[Judged], in_core: &[Judged]) {
 }
 
 /// That these were the tokens that the test is about, whatever became of the generator.
-fn count(cases: &[Case], in_core: &[Judged]) {
+fn count(cases: &[Case], verdicts: &Verdicts) {
     let (mut kinds, mut algorithms, mut checked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut distinct = BTreeSet::new();
-    for (case, judged) in cases.iter().zip(in_core) {
+    let (mut distinct, mut by_jsonwebtoken) = (BTreeSet::new(), BTreeMap::new());
+    for (index, case) in cases.iter().enumerate() {
         *kinds.entry((case.algorithm, case.kind)).or_insert(0) += 1;
         *algorithms.entry(case.algorithm).or_insert(0) += 1;
-        *checked.entry(case.algorithm).or_insert(0) += usize::from(judged.checked == Some(true));
+        *checked.entry(case.algorithm).or_insert(0) += usize::from(verdicts.in_core[index].is_checked);
+        *by_jsonwebtoken.entry(case.algorithm).or_insert(0) +=
+            usize::from(verdicts.by_jsonwebtoken[index].is_some());
         distinct.insert((case.algorithm, &case.token));
     }
     assert_eq!(distinct.len(), TOKENS);
@@ -189,6 +202,9 @@ fn count(cases: &[Case], in_core: &[Judged]) {
         assert!(algorithms[&algorithm] >= MIN_OF_ALGORITHM, "{algorithm:?}: {}", algorithms[&algorithm]);
         let least = if algorithm == Algorithm::Hs256 { 0 } else { MIN_CHECKED };
         assert!(checked[&algorithm] >= least, "{algorithm:?}: {} were checked", checked[&algorithm]);
+        let of_other = by_jsonwebtoken[&algorithm];
+        let least = if algorithm == Algorithm::Es512 { 0 } else { MIN_OF_ALGORITHM };
+        assert!(of_other >= least, "{algorithm:?}: jsonwebtoken judged {of_other}");
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_done_to(algorithm)) {
             let count = kinds.get(&(algorithm, kind)).copied().unwrap_or(0);
             assert!(count >= MIN_OF_KIND, "{algorithm:?}, {kind:?}: {count}");

@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fake_authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, TOKEN};
 use serde_json::{Value, json};
 
 use super::place::{Place, eventually, provider, username};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{ALICE, Authentik, Fault, Gate, INTROSPECT, TOKEN};
 
 const JWKS: &str = "/application/o/demo/jwks/";
 
@@ -17,7 +17,7 @@ const JWKS: &str = "/application/o/demo/jwks/";
 const WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_failing_token_endpoint_lets_nobody_in_and_nobody_down() {
+fn failing_token_endpoint_is_503_and_known_users_pass() {
     let mut place = Place::new(|options| {
         options.configure("/authentik/timeout_seconds", 2).configure("/authentik/max_response_bytes", 65_536)
     });
@@ -79,7 +79,7 @@ fn failures() -> Vec<(Fault, &'static str)> {
 
 /// Nothing listens where the cluster leads to.
 #[test]
-fn a_call_that_fails_on_the_way_is_told_with_envoy_s_reason() {
+fn failed_call_is_logged_with_envoys_reason() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port");
     let place = Place::new(|mut options| {
         options.set_cluster("authentik", &closed.to_string());
@@ -183,21 +183,26 @@ fn a_cluster_that_envoy_does_not_know_lets_nobody_in() {
 }
 
 #[test]
-fn more_than_authentik_may_be_asked_at_one_time_is_not_asked() {
+fn concurrent_calls_stay_within_the_limit() {
     let place = Place::new(|options| {
-        options.configure("/authentik/max_pending_calls", 1).configure("/authentik/timeout_seconds", 60)
+        options
+            .configure("/authentik/max_concurrent_calls", 1)
+            .configure("/authentik/max_pending_calls", 1)
+            .configure("/authentik/timeout_seconds", 60)
     });
     place.await_keys("demo");
-    let (first, second) = (place.newcomer("first"), place.newcomer("second"));
+    let [first, waiting, second] = ["first", "waiting", "second"].map(|name| place.newcomer(name));
     let gate = Gate::closed();
     place.authentik.fault(TOKEN, Fault::Held(gate.clone()));
     thread::scope(|scope| {
         let first = scope.spawn(|| place.get_as(&first).send());
         eventually("the first is asked for", || place.calls_to(TOKEN) == 1);
+        let waiting = scope.spawn(|| place.get_as(&waiting).send());
+        eventually("another one waits", || place.pending() == 2);
         assert_unavailable(&place.turns_away(place.get_as(&second), 503), "1");
         assert_eq!(place.calls_to(TOKEN), 1);
         gate.open();
-        assert_eq!(first.join().unwrap().status, 200);
+        assert_eq!((first.join().unwrap().status, waiting.join().unwrap().status), (200, 200));
     });
     place.admits(place.get_as(&second));
 }

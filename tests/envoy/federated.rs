@@ -1,10 +1,10 @@
 //! JWTs of other issuers: authentik says whether it trusts them, by a token of its own that is remembered.
 
+use fake_authentik::{Authentik, Fault, Key, TOKEN};
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, eventually, one, provider, username};
 use super::wire::{Request, basic, bearer};
-use crate::support::authentik::{Authentik, Fault, Key, TOKEN};
 
 const DEMO: &str = "demo.test";
 const FED: &str = "fed.test";
@@ -15,7 +15,7 @@ const PAST: i64 = 1_000_000_000;
 const FUTURE: i64 = 9_000_000_000;
 
 #[test]
-fn a_foreign_token_is_exchanged_where_that_is_wanted() {
+fn foreign_token_is_exchanged_with_federated_bearer() {
     let on = json!({"federated_bearer": true});
     let place = Place::new(|options| {
         options

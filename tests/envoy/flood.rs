@@ -4,9 +4,10 @@
 use std::thread;
 use std::time::Instant;
 
+use fake_authentik::TokenSpec;
+
 use super::place::Place;
 use super::wire::{Connection, bearer};
-use crate::support::authentik::TokenSpec;
 
 const CONNECTIONS: usize = 16;
 const MEBIBYTE: u64 = 1 << 20;

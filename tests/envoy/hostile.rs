@@ -1,12 +1,13 @@
 //! Bytes and paths that no honest client sends: never a pass, never an error of the server, and the filter lives on.
 
+use fake_authentik::ALICE;
+use loopback::header_values;
+
 use super::place::{Place, one};
 use super::wire::{Request, basic};
-use crate::support::app::header_values;
-use crate::support::authentik::ALICE;
 
 #[test]
-fn no_bytes_pass_and_no_bytes_hurt() {
+fn hostile_bytes_neither_pass_nor_crash() {
     let place = Place::new(|options| options);
     bytes_beyond_ascii_are_no_credential(&place);
     a_credential_beyond_measure_is_none(&place);

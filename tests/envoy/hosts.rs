@@ -1,14 +1,14 @@
 //! Several providers in one Envoy: whose is a request, by its host alone, and nothing passes from one to another.
 
+use fake_authentik::{ALICE, TOKEN};
 use reqwest::blocking::Client;
 use serde_json::json;
 
 use super::place::{Place, one, provider, username};
 use super::wire::{basic, bearer};
-use crate::support::authentik::{ALICE, TOKEN};
 
 #[test]
-fn the_host_decides_whose_a_request_is() {
+fn host_selects_the_provider() {
     let domain = json!({"mode": "forward_domain", "cookie_domain": "domain.test"});
     let place = Place::of(&[
         provider("demo", "a.test", json!({})),

@@ -1,10 +1,10 @@
 //! Tokens that only authentik can judge: it is asked, and its word is remembered.
 
+use fake_authentik::{ALICE, Fault, INTROSPECT, Key, TOKEN, TokenSpec};
 use serde_json::json;
 
 use super::place::{Place, eventually, one, provider, username};
 use super::wire::{Request, basic, bearer};
-use crate::support::authentik::{ALICE, Fault, INTROSPECT, Key, TOKEN, TokenSpec};
 
 const ASKS: &str = "asks.test";
 const ASKS_IF_NEED_BE: &str = "either.test";

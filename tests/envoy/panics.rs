@@ -3,12 +3,13 @@
 
 use std::thread;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
+use local_envoy::module::panicking_module;
+
 use super::place::{Place, eventually, username};
 use super::wire::basic;
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
-use crate::support::module::panicking_module;
 
-const WAITING: usize = 50;
+const WAITING: u64 = 50;
 
 /// Far beyond the test's own patience: an answer that comes before is no timeout's.
 const NEVER: &str = "600s";
@@ -53,9 +54,10 @@ fn with_waiting_requests(place: &Place, name: &str, panic: impl FnOnce()) {
     place.authentik.fault(TOKEN, Fault::Held(gate.clone()));
     let seen = place.app.count();
     thread::scope(|scope| {
-        let get = |index| place.get_as(place.newcomer(&format!("{name}-{index}")));
+        // Of three users: a place among the calls is left for another.
+        let get = |index| place.get_as(place.newcomer(&format!("{name}-{}", index % 3)));
         let waiting: Vec<_> = (0..WAITING).map(|index| scope.spawn(move || get(index).send())).collect();
-        eventually("all wait", || place.calls_to(TOKEN) == WAITING);
+        eventually("all wait", || place.pending() == WAITING && place.calls_to(TOKEN) == 3);
         panic();
         for request in waiting {
             // Without a body or `Retry-After`: Envoy takes the response through the filter, whose VM is gone.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::Authentik;
+use local_envoy::{Envoy, EnvoyOptions};
+use loopback::{App, header_values};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::wire::{Answer, Request};
-use crate::support::app::{App, header_values};
-use crate::support::authentik::Authentik;
-use crate::support::envoy::{Envoy, EnvoyOptions};
 
 /// How long something may take that is on its way.
 const PATIENCE: Duration = Duration::from_secs(30);

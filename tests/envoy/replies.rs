@@ -1,16 +1,16 @@
 //! What the filter answers itself: to the login or `401`, in the client's own format, with interception and without.
 
+use fake_authentik::{ALICE, TokenSpec};
 use serde_json::json;
 
 use super::place::{Place, provider};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{ALICE, TokenSpec};
 
 /// The one intercepts `Authorization`, the other does not.
 const HOSTS: [&str; 2] = ["on.test", "off.test"];
 
 #[test]
-fn whoever_is_not_let_in_is_told_so_in_his_own_words() {
+fn replies_follow_the_accept_header() {
     let off = json!({"intercept_header_auth": false});
     let providers = [provider("demo", HOSTS[0], json!({})), provider("demo", HOSTS[1], off)];
     let mut place = Place::of(&providers);

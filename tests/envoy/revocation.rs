@@ -1,10 +1,10 @@
 //! With `revalidate_seconds`, what authentik has ended ends here too: tokens, credentials and sessions.
 
+use fake_authentik::{INTROSPECT, TOKEN};
 use serde_json::json;
 
 use super::place::{Place, eventually, one, provider, username};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::authentik::{INTROSPECT, TOKEN};
 
 const MODES: [(&str, &str); 3] = [
     ("local", "local.test"),
@@ -13,7 +13,7 @@ const MODES: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn what_authentik_has_ended_ends_within_the_interval() {
+fn revoked_token_passes_at_most_for_the_revalidation_interval() {
     let providers = MODES.map(|(mode, host)| {
         provider("demo", host, json!({"bearer_verification": mode, "revalidate_seconds": 1}))
     });

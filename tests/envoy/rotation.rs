@@ -3,9 +3,10 @@
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::{Fault, Generation, Key, TokenSpec};
+
 use super::place::{Place, eventually, username};
 use super::wire::{Connection, bearer};
-use crate::support::authentik::{Fault, Generation, Key, TokenSpec};
 
 const JWKS: &str = "/application/o/es/jwks/";
 
@@ -39,7 +40,7 @@ fn tokens(place: &Place, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_key_swap_under_load_is_nobody_s_loss() {
+fn key_rotation_under_load_rejects_no_valid_token() {
     let place = place(3600, 1);
     let port = place.envoy.port();
     let (seen, unseen) = (tokens(&place, 10), tokens(&place, 10));

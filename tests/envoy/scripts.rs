@@ -1,10 +1,10 @@
 //! What a script in a browser can make of the filter's replies.
 
+use fake_authentik::ALICE;
 use serde_json::json;
 
 use super::place::Place;
 use super::wire::{Answer, basic};
-use crate::support::authentik::ALICE;
 
 const ALLOWED: &str = "https://spa.example.test";
 

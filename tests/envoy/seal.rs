@@ -3,6 +3,10 @@
 
 use std::net::TcpStream;
 
+use fake_authentik::{ALICE, Authentik, Fault, TOKEN};
+use local_envoy::module::panicking_module;
+use local_envoy::{Envoy, EnvoyOptions, SEAL};
+use loopback::App;
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::HandshakeError;
@@ -11,10 +15,6 @@ use tungstenite::{Error, WebSocket};
 use super::http2::Exchange;
 use super::place::{Place, assert_secretless, eventually, one, options, username};
 use super::wire::{Request, basic, bearer};
-use crate::support::app::App;
-use crate::support::authentik::{ALICE, Authentik, Fault, TOKEN};
-use crate::support::envoy::{Envoy, EnvoyOptions, SEAL};
-use crate::support::module::panicking_module;
 
 const HEADER: &str = "x-authentik-seal";
 /// Two more; what looks for secrets finds them too.

@@ -1,10 +1,11 @@
 //! What Envoy says of itself, its log at debug level and its admin interface, has no secret. Every test's log is read
 //! for secrets when it ends; here is one that has something to say about everything.
 
+use fake_authentik::{ALICE, Fault, INTROSPECT, TOKEN, TokenSpec};
+use local_envoy::SEAL;
+
 use super::place::{Place, assert_secretless};
 use super::wire::{basic, bearer, encoded};
-use crate::support::authentik::{ALICE, Fault, INTROSPECT, TOKEN, TokenSpec};
-use crate::support::envoy::SEAL;
 
 #[test]
 fn no_secret_is_in_log_or_configuration_dump() {

@@ -4,9 +4,10 @@
 use std::net::TcpStream;
 use std::thread;
 
+use fake_authentik::{Fault, Gate, TOKEN};
+
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, basic};
-use crate::support::authentik::{Fault, Gate, TOKEN};
 
 const CROWD: u64 = 200;
 const WORKERS: usize = 2;

@@ -10,16 +10,16 @@
 //! how long a disabled user may still pass.
 
 mod browsers;
-mod carriage;
 mod client;
 mod credentials;
 mod crowds;
 mod events;
 mod expectation;
 mod ledger;
-mod people;
 mod report;
 mod site;
+mod transport;
+mod users;
 mod weather;
 
 use std::collections::BTreeMap;
@@ -29,12 +29,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use local_envoy::Envoy;
+
 use self::client::Client;
 use self::events::{Event, Programme, Stage};
 use self::report::{Figures, GROWTH};
 use self::site::Site;
 use super::place::{assert_secretless, eventually};
-use crate::support::envoy::Envoy;
 
 const CLIENTS: u64 = 10;
 

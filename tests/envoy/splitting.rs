@@ -2,13 +2,13 @@
 //! user's claims, a return URL, a host, the operator. None of it becomes a second header, in the real Envoy, which itself
 //! looks at what a filter writes into requests only.
 
+use fake_authentik::Authentik;
+use local_envoy::Envoy;
+use loopback::App;
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, one, username};
 use super::wire::{Answer, Request, basic, bearer};
-use crate::support::app::App;
-use crate::support::authentik::Authentik;
-use crate::support::envoy::Envoy;
 
 /// Each would end a header, or the head, if it were written as it is.
 const NASTY: [&str; 9] = [

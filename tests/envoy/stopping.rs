@@ -3,12 +3,12 @@
 
 use std::thread;
 
+use fake_authentik::{Fault, Gate, TOKEN};
 use serde_json::json;
 
 use super::http2::Exchange;
 use super::place::{Place, eventually, username};
 use super::wire::basic;
-use crate::support::authentik::{Fault, Gate, TOKEN};
 
 const BYTES: usize = 100 << 10;
 

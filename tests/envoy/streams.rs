@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::str::from_utf8;
 use std::thread;
 
+use fake_authentik::{ALICE, Fault, Gate, TOKEN};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::HandshakeError;
@@ -14,7 +15,6 @@ use tungstenite::{Error, Message, WebSocket};
 use super::http2::Exchange;
 use super::place::{Place, eventually, one, username};
 use super::wire::basic;
-use crate::support::authentik::{ALICE, Fault, Gate, TOKEN};
 
 const BYTES: usize = 5 << 20;
 

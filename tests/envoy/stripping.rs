@@ -1,10 +1,10 @@
 //! What a client says about identity never reaches the application, in whatever spelling and on whatever path.
 
+use fake_authentik::{ALICE, TOKEN, TokenSpec};
 use serde_json::{Value, json};
 
 use super::place::{Place, assert_without, one, username};
 use super::wire::{Request, basic, bearer};
-use crate::support::authentik::{ALICE, TOKEN, TokenSpec};
 
 /// The filter's own names, and two of the operator's.
 pub(super) const FORGED: [(&str, &str); 17] = [
@@ -28,7 +28,7 @@ pub(super) const FORGED: [(&str, &str); 17] = [
 ];
 
 #[test]
-fn no_client_speaks_for_authentik() {
+fn client_sent_identity_headers_are_removed() {
     let place = Place::new(|options| {
         options
             .configure("/owned_headers", json!(["X_Internal_User", "x-tenant"]))

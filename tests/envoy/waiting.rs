@@ -7,12 +7,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use fake_authentik::{Authentik, Fault, Gate, TOKEN};
+use local_envoy::{Envoy, Folder};
+use loopback::App;
+
 use super::crowd::{Crowd, Get, Protocol};
 use super::place::{Place, eventually, options};
 use super::wire::basic;
-use crate::support::app::App;
-use crate::support::authentik::{Authentik, Fault, Gate, TOKEN};
-use crate::support::envoy::{Envoy, Folder};
 
 const CROWD: usize = 3_000;
 /// Headers of one request, in bytes: forty of 1 KiB. Envoy takes 60 KiB.

@@ -15,10 +15,10 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use local_envoy::module::root;
+use local_envoy::{Envoy, measured};
+
 use self::site::{Asking, Input, Site, Stage};
-use crate::support::envoy::Envoy;
-use crate::support::measured;
-use crate::support::module::root;
 
 /// No single request of a stranger may take more.
 const LIMIT: Duration = Duration::from_millis(15);
@@ -34,7 +34,7 @@ fn inputs() -> Vec<Input> {
 }
 
 #[test]
-fn a_strangers_worst_requests_are_answered_as_they_should_be() {
+fn expensive_unauthenticated_requests_get_their_status() {
     let mut wrong = Vec::new();
     for site in Site::ALL {
         let stage = Stage::new(site);
@@ -53,7 +53,7 @@ fn a_strangers_worst_requests_are_answered_as_they_should_be() {
 
 #[test]
 #[ignore = "a minute: make worst"]
-fn no_single_request_of_a_stranger_takes_long() {
+fn no_unauthenticated_request_takes_above_15_ms() {
     let mut rows = Vec::new();
     for site in Site::ALL {
         let stage = Stage::new(site);
@@ -118,14 +118,14 @@ impl Row {
 
 fn page(rows: &[Row]) -> String {
     let mut text = format!(
-        "# The most expensive requests of a stranger\n\n\
+        "# The most expensive unauthenticated requests\n\n\
          CPU time of Envoy for one request, in milliseconds, as `make worst` measured it: commit {}, {}, {}, {}.\n\
          No median may be above {} ms.\n\n\
-         One worker. Each input is sent {TIMES} times after {WARM_UP} that do not count, and is another one each time, so that no cache answers it. All threads of Envoy count.\n\
-         *First* is the very first of them. *Without* is the median of the same requests to the same Envoy without the filter, which answers them itself.\n\
-         Envoy takes 60 KiB of headers by default, and 100 of them; here it takes 4,000 (`max_headers_count`).\n\n\
-         The patterns of `skip_path_regex` are the operator's. At most 4,096 bytes of a path are matched;\n\
-         the time grows with the number of patterns, and with counted repetitions such as `{{1,100}}`.\n\n\
+         Envoy has one worker. Each input is sent {TIMES} times, after {WARM_UP} times that do not count. It differs each time, so that no cache answers it. The time is that of all threads of Envoy.\n\
+         *First* is the first of all. *Without* is the median of the same requests to the same Envoy without the filter; Envoy answers them itself.\n\
+         Envoy accepts 60 KiB of headers by default, and 100 headers; here it accepts 4,000 (`max_headers_count`).\n\n\
+         The operator chooses the patterns of `skip_path_regex`. The filter matches at most 4,096 bytes of a path.\n\
+         The time grows with the number of patterns, and with counted repetitions such as `{{1,100}}`.\n\n\
          | input | status | median | longest | first | without |\n|---|--:|--:|--:|--:|--:|\n",
         measured::commit(),
         measured::envoy_version(),

@@ -1,15 +1,15 @@
 //! authentik's answers when it is not itself: each fault is a `503` with `Retry-After` for the request at hand, is
 //! never taken for a refusal and never remembered.
 
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::CallAnswer;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, TOKEN_PATH, Told, basic, bearer, configuration, get, granted, only_call, passed_as, path_of,
-    refused, replied, seconds, send, send_and_answer, token, token_with, told, verdict_slots, with_provider,
-    worker, world,
+    AUTHENTIK, Observed, TOKEN_PATH, basic, bearer, configuration, get, granted, observed, only_call,
+    passed_as, path_of, refused, replied, seconds, send, send_and_answer, token, token_with, verdict_slots,
+    with_provider, worker, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::CallAnswer;
 
 fn html(status: u16) -> CallAnswer {
     let body = b"<!DOCTYPE html><html><body><h1>authentik</h1></body></html>".to_vec();
@@ -114,11 +114,11 @@ fn every_failure_of_the_token_endpoint_is_a_503_and_not_remembered() {
     let strange = strange_tokens().into_iter().map(|(name, token)| (name.to_owned(), granted(token)));
     for (name, answer) in no_grants().into_iter().chain(strange) {
         let stream = vm.send(request());
-        assert_eq!(told(&vm, stream), Told::Waits, "{name}: remembered what came before");
+        assert_eq!(observed(&vm, stream), Observed::Waits, "{name}: remembered what came before");
         let call = only_call(&vm);
         assert_eq!(path_of(&call), TOKEN_PATH);
         vm.answer(call.id, answer);
-        assert_eq!(told(&vm, stream), Told::Status(503), "{name}");
+        assert_eq!(observed(&vm, stream), Observed::Status(503), "{name}");
         let retry = replied(&vm, stream).0.get("retry-after").map(<[u8]>::to_vec);
         assert_eq!(retry, Some(b"5".to_vec()), "{name}");
         vm.forget_finished();
@@ -148,7 +148,7 @@ fn every_failure_of_introspection_is_a_503_and_not_remembered() {
         cases.push((format!("{status}, inactive"), CallAnswer::json(status, r#"{"active":false}"#)));
     }
     for (name, answer) in cases {
-        assert_eq!(send_and_answer(&mut vm, request(), answer), Told::Status(503), "{name}");
+        assert_eq!(send_and_answer(&mut vm, request(), answer), Observed::Status(503), "{name}");
         vm.forget_finished();
     }
     assert!(verdict_slots(&world).is_empty(), "no fault is shared");
@@ -179,7 +179,7 @@ fn an_active_token_whose_claims_do_not_stand_is_not_let_in() {
         claims["client_id"] = json!("hs-client-id");
         let request = get(bearer(format!("opaque-{number}")));
         let became = send_and_answer(&mut vm, request, CallAnswer::json(200, claims.to_string()));
-        assert_eq!(became, Told::Status(status), "{name}");
+        assert_eq!(became, Observed::Status(status), "{name}");
     }
 }
 
@@ -213,8 +213,8 @@ fn a_refusal_is_not_a_fault_and_is_remembered_for_ten_seconds() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let request = || get(basic("alice", "wrong"));
-    assert_eq!(send_and_answer(&mut vm, request(), refused()), Told::Status(401));
-    assert_eq!(send(&mut vm, request()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut vm, request(), refused()), Observed::Status(401));
+    assert_eq!(send(&mut vm, request()), Observed::Status(401));
     world.advance(seconds(10));
     assert_eq!(send_and_answer(&mut vm, request(), granted(token("hs"))), passed_as("alice"));
 }

@@ -1,7 +1,8 @@
 //! What the artefact asks of its host and offers to it.
 
+use local_envoy::module::module;
+
 use super::fixture::artefact;
-use crate::support::module::module;
 
 /// What Envoy looks up and calls. Without one of these the filter would be loaded and not be asked; with another one it
 /// would be called for nothing, for every request.
@@ -32,14 +33,14 @@ fn every_import_is_one_that_envoy_offers() {
 }
 
 #[test]
-fn what_envoy_needs_is_exported_and_nothing_else() {
+fn module_exports_exactly_what_envoy_needs() {
     let mut exports = artefact().exports();
     exports.sort_unstable();
     assert_eq!(exports, EXPORTS);
 }
 
 #[test]
-fn of_the_system_interface_only_harmless_parts_are_asked_for() {
+fn module_imports_only_harmless_wasi_functions() {
     let imports = artefact().imports();
     let beyond: Vec<_> = imports
         .iter()
@@ -50,7 +51,7 @@ fn of_the_system_interface_only_harmless_parts_are_asked_for() {
 
 /// The feature `test-panic` is for a test of its own.
 #[test]
-fn nobody_can_make_it_panic() {
+fn release_module_has_no_panic_trigger() {
     let module = std::fs::read(module()).unwrap();
     let trigger = b"x-test-panic";
     assert!(!module.windows(trigger.len()).any(|window| window == trigger));

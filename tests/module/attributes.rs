@@ -1,11 +1,11 @@
 //! What the log says of headers that a user's attributes set.
 
+use proxy_wasm_testkit::{LogLevel, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    basic, configuration, get, granted, passed_as, send_and_answer, token_with, told, worker, world,
+    basic, configuration, get, granted, observed, passed_as, send_and_answer, token_with, worker, world,
 };
-use crate::support::proxy_host::{LogLevel, World};
 
 #[test]
 fn a_name_that_a_client_can_send_too_is_warned_of_once() {
@@ -23,7 +23,7 @@ fn a_name_that_a_client_can_send_too_is_warned_of_once() {
     for name in ["alice", "bob"] {
         for _ in 0..2 {
             let stream = vm.send(get(format!("Bearer {}", user(name, additional.clone()))));
-            assert_eq!(told(&vm, stream), passed_as(name));
+            assert_eq!(observed(&vm, stream), passed_as(name));
         }
     }
     let password = basic("carol", "password");

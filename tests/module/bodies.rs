@@ -1,13 +1,13 @@
 //! Body and trailers of a request: nothing of them goes on before the decision, nothing at all of one that is
 //! refused or that Envoy does not let us change; also where Envoy is told to stop at the headers only.
 
+use proxy_wasm_testkit::{CallAnswer, Outcome, Plugin, Request, Vm, World};
 use serde_json::json;
 
 use super::fixture::{
-    Told, answer_key_calls, artefact, basic, bearer, get, granted, only_call, passed_as, refused, send,
-    token, told, with_provider, world,
+    Observed, answer_key_calls, artefact, basic, bearer, get, granted, observed, only_call, passed_as,
+    refused, send, token, with_provider, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, Plugin, Request, Vm, World};
 
 /// Workers with the flag and without.
 fn workers(world: &World) -> [Vm; 2] {
@@ -71,16 +71,16 @@ fn nothing_of_a_refused_request_goes_on() {
     let world = world();
     for mut vm in workers(&world) {
         let answers = [
-            (refused(), Told::Status(401)),
-            (CallAnswer::Timeout, Told::Status(503)),
-            (CallAnswer::Reset, Told::Status(503)),
+            (refused(), Observed::Status(401)),
+            (CallAnswer::Timeout, Observed::Status(503)),
+            (CallAnswer::Reset, Observed::Status(503)),
         ];
         for (number, (answer, expected)) in answers.into_iter().enumerate() {
             let stream = vm.send(upload(&basic("alice", &format!("wrong-{number}"))));
             assert_eq!(vm.outcome(stream), Outcome::Pending);
             let call = only_call(&vm);
             vm.answer(call.id, answer);
-            assert_eq!(told(&vm, stream), expected);
+            assert_eq!(observed(&vm, stream), expected);
         }
         assert_eq!(vm.open_streams(), 0);
     }
@@ -90,13 +90,13 @@ fn nothing_of_a_refused_request_goes_on() {
 fn a_body_does_not_carry_a_request_past_an_answer_at_once() {
     let world = world();
     for mut vm in workers(&world) {
-        assert_eq!(send(&mut vm, upload("Bearer forged")), Told::Status(401));
-        assert_eq!(send(&mut vm, upload("Digest x")), Told::Status(401));
+        assert_eq!(send(&mut vm, upload("Bearer forged")), Observed::Status(401));
+        assert_eq!(send(&mut vm, upload("Digest x")), Observed::Status(401));
         let anonymous =
             Request::get("/").replace(":method", "POST").with_body("x").with_trailers(&[("t", "1")]);
-        assert_eq!(send(&mut vm, anonymous), Told::Status(401));
+        assert_eq!(send(&mut vm, anonymous), Observed::Status(401));
         world.set_endpoints("authentik", false);
-        assert_eq!(send(&mut vm, upload(&basic("alice", "password"))), Told::Status(503));
+        assert_eq!(send(&mut vm, upload(&basic("alice", "password"))), Observed::Status(503));
         world.set_endpoints("authentik", true);
     }
 }
@@ -106,7 +106,7 @@ fn a_body_with_a_credential_that_is_known_passes_at_once() {
     let world = world();
     for mut vm in workers(&world) {
         let stream = vm.send(upload(&bearer(token("hs"))));
-        assert_eq!(told(&vm, stream), passed_as("alice"));
+        assert_eq!(observed(&vm, stream), passed_as("alice"));
         match vm.outcome(stream) {
             Outcome::Forwarded { body, .. } => assert_eq!(body, b"first second third"),
             other => panic!("not forwarded but {other:?}"),
@@ -123,7 +123,7 @@ fn trailers_alone_wait_for_the_decision_too() {
         assert_eq!(vm.outcome(stream), Outcome::Pending);
         let call = only_call(&vm);
         vm.answer(call.id, granted(token("hs")));
-        assert_eq!(told(&vm, stream), passed_as("alice"));
+        assert_eq!(observed(&vm, stream), passed_as("alice"));
     }
 }
 
@@ -139,7 +139,7 @@ fn trailers_say_nothing_that_headers_may_not() {
         let without_body = vm.send(get(bearer(token("hs"))).with_trailers(&TRAILERS));
         let open = vm.send(Request::get("/public").with_body("x").with_trailers(&TRAILERS));
         for (stream, user) in [(waiting, "alice"), (known, "alice"), (without_body, "alice"), (open, "")] {
-            assert_eq!(told(&vm, stream), passed_as(user));
+            assert_eq!(observed(&vm, stream), passed_as(user));
             let trailers = vm.trailers(stream).expect("the trailers went on");
             let left: Vec<_> = trailers.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
             assert_eq!(left, ["x-checksum", "x-authentik"]);
@@ -160,17 +160,21 @@ fn a_request_whose_headers_cannot_be_changed_does_not_go_on() {
             assert_eq!(vm.outcome(waiting), Outcome::Pending);
             let exchange = only_call(&vm);
             vm.answer(exchange.id, granted(token("hs")));
-            assert_eq!(told(&vm, waiting), Told::Status(503), "{call}, after a call");
+            assert_eq!(observed(&vm, waiting), Observed::Status(503), "{call}, after a call");
             assert_eq!(
                 send(&mut vm, upload(&basic("alice", "password"))),
-                Told::Status(503),
+                Observed::Status(503),
                 "{call}, known"
             );
-            assert_eq!(send(&mut vm, upload(&bearer(token("hs")))), Told::Status(503), "{call}, verified");
+            assert_eq!(
+                send(&mut vm, upload(&bearer(token("hs")))),
+                Observed::Status(503),
+                "{call}, verified"
+            );
             // Nobody's request gets no headers: there is nothing to add.
             if call != "proxy_add_header_map_value" {
                 let forged = Request::get("/public").header("x-authentik-username", "admin").with_body("x");
-                assert_eq!(send(&mut vm, forged), Told::Status(503), "{call}, on an open path");
+                assert_eq!(send(&mut vm, forged), Observed::Status(503), "{call}, on an open path");
             }
             assert_eq!((vm.open_streams(), vm.death()), (0, None));
             world.set_failing(call, false);

@@ -1,12 +1,12 @@
 //! What very many distinct credentials cost: memory of the worker and shared data reach a level and stay there.
 
+use proxy_wasm_testkit::CallAnswer;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    Told, basic, bearer, configuration, get, granted, only_call, passed_as, refused, send, token, token_with,
-    told, verdict_slots, worker, world,
+    Observed, basic, bearer, configuration, get, granted, observed, only_call, passed_as, refused, send,
+    token, token_with, verdict_slots, worker, world,
 };
-use crate::support::proxy_host::CallAnswer;
 
 #[test]
 fn shared_data_has_no_more_keys_than_slots_after_ten_thousand_credentials() {
@@ -20,7 +20,7 @@ fn shared_data_has_no_more_keys_than_slots_after_ten_thousand_credentials() {
         let stream = vm.send(get(basic("alice", &format!("guess-{number}"))));
         let call = only_call(&vm);
         vm.answer(call.id, refused());
-        assert_eq!(told(&vm, stream), Told::Status(401));
+        assert_eq!(observed(&vm, stream), Observed::Status(401));
         vm.forget_finished();
         if number == 2_000 {
             size = vm.memory_size();
@@ -42,7 +42,7 @@ fn a_workers_memory_is_flat_under_many_distinct_tokens() {
             // A forged signature costs the most work and memory, a word next to none.
             let shown =
                 if number % 200 == 0 { format!("{message}.{number:043}") } else { format!("word-{number}") };
-            assert_eq!(send(&mut vm, get(bearer(shown))), Told::Status(401));
+            assert_eq!(send(&mut vm, get(bearer(shown))), Observed::Status(401));
             vm.forget_finished();
         }
         vm.memory_size()
@@ -64,7 +64,7 @@ fn a_workers_memory_is_flat_under_many_users() {
             let stream = vm.send(get(basic(&name, "password")));
             let call = only_call(&vm);
             vm.answer(call.id, granted(token));
-            assert_eq!(told(&vm, stream), passed_as(&name));
+            assert_eq!(observed(&vm, stream), passed_as(&name));
             vm.respond(stream, &[(":status", "200")], "");
             vm.forget_finished();
         }
@@ -97,7 +97,7 @@ fn what_a_worker_remembers_takes_no_more_memory_than_it_may() {
                 let mut claims = claims.clone();
                 claims["jti"] = json!(format!("{number:040}"));
                 let stream = vm.send(get(bearer(token_with("hs", claims))));
-                assert_eq!(told(&vm, stream), passed_as("alice"));
+                assert_eq!(observed(&vm, stream), passed_as("alice"));
                 vm.respond(stream, &[(":status", "200")], "");
                 vm.forget_finished();
             }
@@ -112,7 +112,7 @@ fn what_a_worker_remembers_takes_no_more_memory_than_it_may() {
 }
 
 #[test]
-fn requests_that_wait_in_vain_leave_nothing_behind() {
+fn abandoned_requests_leave_no_memory() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let mut flood = |from: u32, to: u32| {

@@ -1,12 +1,12 @@
 //! One configuration after the other, and several at one time, in one VM and its shared data.
 
+use proxy_wasm_testkit::Request;
 use serde_json::json;
 
 use super::fixture::{
-    Told, answer_key_calls, basic, configuration, get, granted, only_call, passed_as, refused, send,
+    Observed, answer_key_calls, basic, configuration, get, granted, only_call, passed_as, refused, send,
     send_and_answer, token, worker, world,
 };
-use crate::support::proxy_host::Request;
 
 /// Envoy's shared data forgets nothing: what a configuration takes there, the next one must take again.
 #[test]
@@ -20,7 +20,7 @@ fn a_new_configuration_takes_no_further_room_in_shared_data() {
         let mut vm = worker(&world, &configuration);
         for number in 0..40 {
             let request = get(basic("alice", &format!("guess-{number}")));
-            assert_eq!(send_and_answer(&mut vm, request, refused()), Told::Status(401));
+            assert_eq!(send_and_answer(&mut vm, request, refused()), Observed::Status(401));
         }
         let names = world.shared_keys("").len();
         assert!(names <= SLOTS + 2, "{names} names after {generation} more configurations");
@@ -43,7 +43,7 @@ fn two_configurations_at_one_time_do_not_disturb_each_other() {
     assert_eq!(send_and_answer(&mut first, alice(), granted(token("es"))), passed_as("alice"));
     assert_eq!(
         send_and_answer(&mut second, alice(), refused()),
-        Told::Status(401),
+        Observed::Status(401),
         "a verdict is not shared"
     );
     assert_eq!(send(&mut first, alice()), passed_as("alice"));
@@ -60,14 +60,14 @@ fn a_configuration_that_is_replaced_while_it_fetches_delays_the_next_one_by_its_
     changed["outpost_name"] = json!("changed");
     let mut new = super::fixture::worker_without_keys(&world, &changed);
     let stream = new.send(get(super::fixture::bearer(token("es"))));
-    assert_eq!(super::fixture::told(&new, stream), Told::Waits);
+    assert_eq!(super::fixture::observed(&new, stream), Observed::Waits);
     drop(old);
     for _ in 0..3 {
         world.advance(super::fixture::seconds(1));
         new.tick();
     }
     answer_key_calls(&mut new);
-    assert_eq!(super::fixture::told(&new, stream), passed_as("alice"));
+    assert_eq!(super::fixture::observed(&new, stream), passed_as("alice"));
 }
 
 /// A client could say there again what the filter has said in the headers.
@@ -94,7 +94,7 @@ fn trailers_say_nothing_that_the_filter_has_set() {
     vm.answer(call.id, issued);
     let known = vm.send(request());
     for stream in [waited, known] {
-        assert_eq!(super::fixture::told(&vm, stream), passed_as("alice"));
+        assert_eq!(super::fixture::observed(&vm, stream), passed_as("alice"));
         let left = vm.trailers(stream).unwrap();
         let names: Vec<_> = left.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
         assert_eq!(names, ["x-checksum"]);

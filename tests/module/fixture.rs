@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
-
-use crate::support::authentik::{Authentik, TokenSpec};
-use crate::support::module;
-use crate::support::proxy_host::{
+use fake_authentik::{Authentik, TokenSpec};
+use local_envoy::module;
+use proxy_wasm_testkit::{
     CallAnswer, HeaderMap, HttpCall, LogLevel, Module, Outcome, Request, StreamId, Vm, World,
 };
+use serde_json::{Value, json};
+
+use crate::support::host;
 
 /// authentik as browsers see it: in every `iss`.
 pub(super) const BASE: &str = "https://auth.example.test";
@@ -32,9 +33,14 @@ pub(super) fn artefact() -> Module {
     Module::load(module::module()).unwrap()
 }
 
+/// The artefact as it is built for hosts that check no signatures.
+pub(super) fn portable() -> Module {
+    Module::load(module::portable_module()).unwrap()
+}
+
 /// An Envoy that knows authentik's cluster, at the real time, with every log line recorded.
 pub(super) fn world() -> World {
-    let world = World::new();
+    let world = host::world();
     world.add_cluster("authentik");
     world.set_log_level(LogLevel::Trace);
     world.set_now(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
@@ -88,7 +94,12 @@ pub(super) fn worker_without_keys(world: &World, configuration: &Value) -> Vm {
 
 /// A worker that has the keys of all its providers.
 pub(super) fn worker(world: &World, configuration: &Value) -> Vm {
-    let mut vm = worker_without_keys(world, configuration);
+    worker_of(&artefact(), world, configuration)
+}
+
+/// A worker of another build of the module, with the keys of all its providers.
+pub(super) fn worker_of(module: &Module, world: &World, configuration: &Value) -> Vm {
+    let mut vm = Vm::start(world, module, configuration.to_string()).unwrap();
     give_keys(&mut vm);
     vm
 }
@@ -168,7 +179,7 @@ pub(super) fn url_encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// What became of a request, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Observed {
     /// The application has it, as a request of this user (empty: of nobody).
     Passed(String),
     /// It was answered with this status.
@@ -179,35 +190,35 @@ pub(super) enum Told {
     Dead,
 }
 
-pub(super) fn passed_as(username: &str) -> Told {
-    Told::Passed(username.to_owned())
+pub(super) fn passed_as(username: &str) -> Observed {
+    Observed::Passed(username.to_owned())
 }
 
-pub(super) fn told(vm: &Vm, stream: StreamId) -> Told {
+pub(super) fn observed(vm: &Vm, stream: StreamId) -> Observed {
     match vm.outcome(stream) {
         Outcome::Forwarded { headers, .. } => {
             let username = headers.get("x-authentik-username").unwrap_or_default();
-            Told::Passed(String::from_utf8_lossy(username).into_owned())
+            Observed::Passed(String::from_utf8_lossy(username).into_owned())
         }
-        Outcome::Replied { status, .. } => Told::Status(status),
-        Outcome::Pending => Told::Waits,
-        Outcome::Failed => Told::Dead,
+        Outcome::Replied { status, .. } => Observed::Status(status),
+        Outcome::Pending => Observed::Waits,
+        Outcome::Failed => Observed::Dead,
     }
 }
 
 /// Sends a request and says what became of it at once.
-pub(super) fn send(vm: &mut Vm, request: Request) -> Told {
+pub(super) fn send(vm: &mut Vm, request: Request) -> Observed {
     let stream = vm.send(request);
-    told(vm, stream)
+    observed(vm, stream)
 }
 
 /// Sends a request, answers the one call that it causes, and says what became of it then.
-pub(super) fn send_and_answer(vm: &mut Vm, request: Request, answer: CallAnswer) -> Told {
+pub(super) fn send_and_answer(vm: &mut Vm, request: Request, answer: CallAnswer) -> Observed {
     let stream = vm.send(request);
-    assert_eq!(told(vm, stream), Told::Waits);
+    assert_eq!(observed(vm, stream), Observed::Waits);
     let call = only_call(vm);
     vm.answer(call.id, answer);
-    told(vm, stream)
+    observed(vm, stream)
 }
 
 /// The headers that the application has.

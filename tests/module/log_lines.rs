@@ -1,14 +1,14 @@
 //! What the log tells an operator: which setting, which slug, whose refusal.
 
+use fake_authentik::{Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, LogLevel, Request, World};
 use serde_json::json;
 
 use super::fixture::{
-    AUTHENTIK, BASE, Told, answer_key_calls, basic, bearer, configuration, get, granted, only_call,
+    AUTHENTIK, BASE, Observed, answer_key_calls, basic, bearer, configuration, get, granted, only_call,
     passed_as, refused, seconds, send, send_and_answer, token, token_with, with_provider, worker,
     worker_without_keys, world,
 };
-use crate::support::authentik::{Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, LogLevel, Request, World};
 
 /// The lines of this level with this text in them.
 fn lines(world: &World, level: LogLevel, text: &str) -> usize {
@@ -26,7 +26,7 @@ fn a_refused_foreign_token_is_not_called_an_app_password() {
     let world = world();
     let mut vm = worker(&world, &with_provider("hs", "federated_bearer", true));
     let foreign = token_with("hs", json!({"iss": "https://ci.example.test"}));
-    assert_eq!(send_and_answer(&mut vm, get(bearer(&foreign)), refused()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut vm, get(bearer(&foreign)), refused()), Observed::Status(401));
     assert_told(
         &world,
         LogLevel::Info,
@@ -36,9 +36,9 @@ fn a_refused_foreign_token_is_not_called_an_app_password() {
     // Another worker reads it in shared data, and says the same.
     world.clear_log();
     let mut second = worker(&world, &with_provider("hs", "federated_bearer", true));
-    assert_eq!(send(&mut second, get(bearer(&foreign))), Told::Status(401));
+    assert_eq!(send(&mut second, get(bearer(&foreign))), Observed::Status(401));
     assert_told(&world, LogLevel::Info, "the token of another issuer");
-    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "wrong")), refused()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "wrong")), refused()), Observed::Status(401));
     assert_told(&world, LogLevel::Info, "it must be an app password");
 }
 
@@ -72,7 +72,7 @@ fn a_request_does_not_wait_for_a_key_set_that_has_just_failed() {
     vm.tick();
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::json(404, "<html>"));
-    assert_eq!(send(&mut vm, get(bearer(token("hs")))), Told::Status(503));
+    assert_eq!(send(&mut vm, get(bearer(token("hs")))), Observed::Status(503));
     assert_told(
         &world,
         LogLevel::Warn,
@@ -80,7 +80,7 @@ fn a_request_does_not_wait_for_a_key_set_that_has_just_failed() {
     );
     // Another worker of this Envoy neither asks nor waits.
     let mut second = worker_without_keys(&world, &configuration("hs"));
-    assert_eq!(send(&mut second, get(bearer(token("hs")))), Told::Status(503));
+    assert_eq!(send(&mut second, get(bearer(token("hs")))), Observed::Status(503));
     assert_eq!(second.calls_sent(), 0);
     world.advance(seconds(2));
     vm.tick();
@@ -94,7 +94,7 @@ fn a_wrong_client_secret_at_a_login_is_not_called_an_unknown_client() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let invalid = || CallAnswer::json(400, json!({"error": "invalid_client"}).to_string());
-    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), invalid()), Told::Status(503));
+    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), invalid()), Observed::Status(503));
     assert_told(&world, LogLevel::Warn, "authentik does not know the client_id");
     world.clear_log();
     let begun = vm.send(Request::get("/"));
@@ -104,7 +104,7 @@ fn a_wrong_client_secret_at_a_login_is_not_called_an_unknown_client() {
     let state = location.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     let cookie = text("set-cookie").split(';').next().unwrap().to_owned();
     let callback = Request::get(&format!("/outpost.goauthentik.io/callback?code=x&state={state}"));
-    assert_eq!(send_and_answer(&mut vm, callback.header("cookie", cookie), invalid()), Told::Status(503));
+    assert_eq!(send_and_answer(&mut vm, callback.header("cookie", cookie), invalid()), Observed::Status(503));
     assert_told(
         &world,
         LogLevel::Warn,
@@ -113,7 +113,7 @@ fn a_wrong_client_secret_at_a_login_is_not_called_an_unknown_client() {
 }
 
 #[test]
-fn the_end_of_a_session_is_told_at_info_with_its_likely_cause() {
+fn ended_session_is_logged_at_info_with_its_cause() {
     let world = world();
     let mut vm = worker(&world, &with_provider("hs", "revalidate_seconds", 30));
     let stream = vm.send(get(basic("alice", "password")));
@@ -124,24 +124,24 @@ fn the_end_of_a_session_is_told_at_info_with_its_likely_cause() {
     let cookie = cookie.split(';').next().unwrap().to_owned();
     world.advance(seconds(31));
     let ended = || CallAnswer::json(200, r#"{"active":false}"#);
-    let told = send_and_answer(&mut vm, Request::get("/").header("cookie", &cookie), ended());
-    assert_eq!(told, Told::Status(302));
+    let observed = send_and_answer(&mut vm, Request::get("/").header("cookie", &cookie), ended());
+    assert_eq!(observed, Observed::Status(302));
     let reason = "authentik has ended the session: it says that the session's token is not active (also said for a \
                   wrong client_secret)";
     assert_told(&world, LogLevel::Info, &format!("hs: 302: {reason}"));
 }
 
 #[test]
-fn claims_that_authentik_leaves_out_are_told_with_the_setting() {
+fn missing_claims_are_logged_with_the_setting() {
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let nameless = token_with("hs", json!({"preferred_username": null}));
-    assert_eq!(send(&mut vm, get(bearer(nameless))), Told::Status(403));
+    assert_eq!(send(&mut vm, get(bearer(nameless))), Observed::Status(403));
     assert_told(&world, LogLevel::Warn, "Include claims in ID token");
 }
 
 #[test]
-fn a_token_that_does_not_verify_is_told_with_the_setting_that_it_is_about() {
+fn unverifiable_issued_token_is_logged_with_the_setting() {
     for (claims, hint) in [
         (json!({"iss": format!("{BASE}/")}), "issuer_mode, or set oidc_configuration.issuer"),
         (
@@ -154,13 +154,13 @@ fn a_token_that_does_not_verify_is_told_with_the_setting_that_it_is_about() {
         let world = world();
         let mut vm = worker(&world, &configuration("hs"));
         let issued = granted(token_with("hs", claims));
-        assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), issued), Told::Status(503));
+        assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), issued), Observed::Status(503));
         assert_told(&world, LogLevel::Warn, hint);
     }
     let world = world();
     let mut vm = worker(&world, &configuration("hs"));
     let forged = AUTHENTIK.mint("hs", TokenSpec::new().signed_by(Key::Secret(b"another secret".to_vec())));
-    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), granted(forged)), Told::Status(503));
+    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), granted(forged)), Observed::Status(503));
     assert_told(&world, LogLevel::Warn, "check client_secret, and the provider's signing key");
 }
 
@@ -170,7 +170,7 @@ fn a_new_key_is_not_called_a_fault_of_the_configuration() {
     let world = world();
     let mut vm = worker(&world, &configuration("es"));
     let other = AUTHENTIK.mint("es", TokenSpec::new().header("kid", "new"));
-    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), granted(other)), Told::Status(503));
+    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), granted(other)), Observed::Status(503));
     assert_told(&world, LogLevel::Warn, "authentik may have a new key");
     assert_eq!(lines(&world, LogLevel::Warn, "check"), 0);
 }
@@ -199,13 +199,13 @@ fn a_call_that_failed_on_the_way_says_so_with_envoy_s_reason() {
         world.clear_log();
         let headers = vec![(b"content-type".to_vec(), b"text/plain".to_vec())];
         let answer = CallAnswer::Response { status, headers, body: text.into_bytes() };
-        assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Told::Status(503));
+        assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Observed::Status(503));
         assert_told(&world, LogLevel::Warn, &logged);
         assert!(world.log().iter().all(|line| line.text.len() < 400), "no more than 200 bytes of it");
     }
     // What has passed a cluster bears its mark: then it is authentik's own, or a proxy's before it.
     world.clear_log();
     let answer = CallAnswer::json(503, "starting");
-    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Told::Status(503));
+    assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Observed::Status(503));
     assert_told(&world, LogLevel::Warn, "authentik is unavailable: status 503");
 }

@@ -1,12 +1,12 @@
 //! The seal in the built module: not in trailers, and nowhere that anybody can read it but in the forwarded request.
 
+use proxy_wasm_testkit::{CallAnswer, Outcome, Request, StartError, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    Told, artefact, basic, configuration, forwarded, get, granted, only_call, refused, token, token_with,
-    told, worker, world,
+    Observed, artefact, basic, configuration, forwarded, get, granted, observed, only_call, refused, token,
+    token_with, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, Request, StartError, Vm, World};
 
 const SEAL: &str = "the-seal-of-the-module-tests";
 const RETIRED: &str = "the-seal-before-that-one";
@@ -52,7 +52,7 @@ fn no_trailer_says_the_seal_again() {
 }
 
 #[test]
-fn the_seal_is_told_to_the_application_s_side_only() {
+fn seal_is_sent_only_towards_the_application() {
     let world = world();
     let mut vm = worker(&world, &sealed());
     let mut outcomes = Vec::new();
@@ -153,7 +153,7 @@ fn a_request_that_cannot_be_sealed_does_not_go_on() {
     for request in [get(format!("Bearer {}", token("hs"))), Request::get("/public")] {
         world.set_failing("proxy_replace_header_map_value", true);
         let stream = vm.send(request.clone());
-        assert_eq!(told(&vm, stream), Told::Status(503));
+        assert_eq!(observed(&vm, stream), Observed::Status(503));
         world.set_failing("proxy_replace_header_map_value", false);
         let stream = vm.send(request);
         assert_eq!(forwarded(&vm, stream).get_all("x-authentik-seal"), [SEAL.as_bytes()]);

@@ -3,14 +3,14 @@
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use proxy_wasm_testkit::{CallAnswer, Outcome, StartError, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, COOKIE_SECRET, Told, artefact, basic, bearer, configuration, forwarded, get, granted,
-    only_call, passed_as, refused, send, send_and_answer, token, token_with, told, verdict_slots,
+    AUTHENTIK, COOKIE_SECRET, Observed, artefact, basic, bearer, configuration, forwarded, get, granted,
+    observed, only_call, passed_as, refused, send, send_and_answer, token, token_with, verdict_slots,
     with_provider, worker, worker_without_keys, world,
 };
-use crate::support::proxy_host::{CallAnswer, Outcome, StartError, Vm, World};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 const WRONG: &str = "incorrect-zebra-charger-paperclip";
@@ -73,12 +73,12 @@ fn run(vm: &mut Vm, authorization: &str, answers: Vec<CallAnswer>) -> Outcome {
         let call = only_call(vm);
         vm.answer(call.id, answer);
     }
-    assert_ne!(told(vm, stream), Told::Waits);
+    assert_ne!(observed(vm, stream), Observed::Waits);
     vm.outcome(stream)
 }
 
 #[test]
-fn no_secret_is_told_after_good_bad_and_failing_requests() {
+fn no_secret_leaks_after_valid_invalid_and_failing_requests() {
     for verification in ["local", "introspection", "local_then_introspection"] {
         let world = world();
         let mut vm = worker_without_keys(&world, &with_provider("hs", "bearer_verification", verification));
@@ -226,5 +226,5 @@ fn two_replies_to_different_failures_of_one_kind_are_the_same_to_the_last_byte()
     for claims in [json!({"aud": "other"}), json!({"iss": "x"}), json!({"exp": null})] {
         assert_eq!(token_reply(&mut vm, token_with("hs", claims.clone())), expired, "{claims}");
     }
-    assert_eq!(send(&mut vm, get(bearer("opaque"))), Told::Status(401));
+    assert_eq!(send(&mut vm, get(bearer("opaque"))), Observed::Status(401));
 }

@@ -1,12 +1,13 @@
 //! Key sets between workers: one fetches under a lease, the others take what it found; nobody waits for ever, and
 //! nobody believes what another filter wrote.
 
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, Vm, World};
+
 use super::fixture::{
-    AUTHENTIK, Told, answer_key_calls, basic, bearer, configuration, get, granted, only_call, passed_as,
-    path_of, refused, seconds, send, token, told, worker, worker_without_keys, world,
+    AUTHENTIK, Observed, answer_key_calls, basic, bearer, configuration, get, granted, observed, only_call,
+    passed_as, path_of, refused, seconds, send, token, worker, worker_without_keys, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Vm, World};
 
 fn key_calls(vm: &Vm) -> usize {
     vm.pending_calls().iter().filter(|call| path_of(call).ends_with("/jwks/")).count()
@@ -27,10 +28,10 @@ fn one_worker_fetches_and_the_others_take_what_it_found() {
     }
     assert_eq!([&first, &second, &third].map(key_calls), [1, 0, 0]);
     let waiting = second.send(get(bearer(token("rs"))));
-    assert_eq!(told(&second, waiting), Told::Waits);
+    assert_eq!(observed(&second, waiting), Observed::Waits);
     answer_key_calls(&mut first);
     second.tick();
-    assert_eq!(told(&second, waiting), passed_as("alice"));
+    assert_eq!(observed(&second, waiting), passed_as("alice"));
     third.tick();
     assert_eq!(send(&mut third, get(bearer(token("rs")))), passed_as("alice"));
     assert_eq!(send(&mut fourth, get(bearer(token("rs")))), passed_as("alice"), "without a tick as well");
@@ -38,7 +39,7 @@ fn one_worker_fetches_and_the_others_take_what_it_found() {
 }
 
 #[test]
-fn a_worker_that_waits_looks_often_and_else_rarely() {
+fn tick_interval_is_short_only_while_requests_wait_for_keys() {
     let world = world();
     let (mut first, mut second) = (
         worker_without_keys(&world, &configuration("rs")),
@@ -61,15 +62,15 @@ fn when_the_worker_that_fetches_is_gone_another_one_does() {
     drop(gone);
     let mut vm = worker_without_keys(&world, &configuration("rs"));
     let stream = vm.send(get(bearer(token("rs"))));
-    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 0));
+    assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 0));
     world.advance(seconds(2));
     vm.tick();
-    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 0), "the lease holds");
+    assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 0), "the lease holds");
     world.advance(seconds(1));
     vm.tick();
-    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "the lease has run out");
+    assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 1), "the lease has run out");
     answer_key_calls(&mut vm);
-    assert_eq!(told(&vm, stream), passed_as("alice"));
+    assert_eq!(observed(&vm, stream), passed_as("alice"));
 }
 
 #[test]
@@ -82,12 +83,12 @@ fn a_failed_fetch_frees_the_lease_and_is_told_to_all_that_wait() {
     let one = first.send(get(bearer(token("rs"))));
     let call = only_call(&first);
     first.answer(call.id, CallAnswer::ConnectFailure);
-    assert_eq!(told(&first, one), Told::Status(503));
+    assert_eq!(observed(&first, one), Observed::Status(503));
     world.advance(seconds(1));
     let two = second.send(get(bearer(token("rs"))));
-    assert_eq!((told(&second, two), key_calls(&second)), (Told::Waits, 1));
+    assert_eq!((observed(&second, two), key_calls(&second)), (Observed::Waits, 1));
     answer_key_calls(&mut second);
-    assert_eq!(told(&second, two), passed_as("alice"));
+    assert_eq!(observed(&second, two), passed_as("alice"));
     assert_eq!(send(&mut first, get(bearer(token("rs")))), passed_as("alice"));
 }
 
@@ -113,7 +114,7 @@ fn a_worker_that_pauses_takes_what_another_one_fetched() {
     assert_eq!(send(&mut second, get(bearer(token("rs")))), passed_as("alice"));
     assert_eq!(
         send(&mut first, get(bearer(token("rs")))),
-        Told::Status(503),
+        Observed::Status(503),
         "a pause of 8 seconds at least"
     );
     first.tick();
@@ -133,7 +134,7 @@ fn a_worker_that_starts_in_an_outage_takes_keys_that_are_overdue() {
     assert_eq!(second.calls_sent(), 0);
     let unknown = TokenSpec::new().signed_by(Key::Rs256(Generation::B)).header("kid", "new");
     let unknown = AUTHENTIK.mint("rs", unknown);
-    assert_eq!(send(&mut second, get(bearer(unknown))), Told::Status(503), "the key may be a new one");
+    assert_eq!(send(&mut second, get(bearer(unknown))), Observed::Status(503), "the key may be a new one");
 }
 
 #[test]
@@ -156,11 +157,15 @@ fn a_swapped_key_is_fetched_once_for_all_workers() {
     second.tick();
     third.tick();
     for (vm, stream) in [&first, &second, &third].into_iter().zip(streams) {
-        assert_eq!(told(vm, stream), passed_as("alice"));
+        assert_eq!(observed(vm, stream), passed_as("alice"));
     }
     let old =
         AUTHENTIK.mint("es", TokenSpec::new().signed_by(Key::Es256(Generation::A)).claim("jti", "unseen"));
-    assert_eq!(send(&mut second, get(bearer(&old))), Told::Status(401), "authentik has dropped the old key");
+    assert_eq!(
+        send(&mut second, get(bearer(&old))),
+        Observed::Status(401),
+        "authentik has dropped the old key"
+    );
     assert_eq!(second.calls_sent() + third.calls_sent(), 0);
 }
 
@@ -175,22 +180,22 @@ fn keys_that_are_overdue_are_taken_from_nobody_unless_authentik_gives_none() {
 
     let mut vm = start();
     let stream = vm.send(get(bearer(&withdrawn)));
-    assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "authentik is asked first");
+    assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 1), "authentik is asked first");
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::ConnectFailure);
-    assert_eq!(told(&vm, stream), passed_as("alice"), "as where they had been in use all the time");
+    assert_eq!(observed(&vm, stream), passed_as("alice"), "as where they had been in use all the time");
     let unknown = AUTHENTIK.mint("es", TokenSpec::new().header("kid", "of-nobody"));
-    assert_eq!(send(&mut vm, get(bearer(&unknown))), Told::Status(503), "and nobody can say");
+    assert_eq!(send(&mut vm, get(bearer(&unknown))), Observed::Status(503), "and nobody can say");
 
     world.advance(seconds(2));
     let mut vm = start();
     vm.tick();
     let stream = vm.send(get(bearer(&withdrawn)));
-    assert_eq!(told(&vm, stream), Told::Waits);
+    assert_eq!(observed(&vm, stream), Observed::Waits);
     let swapped = serde_json::json!({"keys": [Key::Es256(Generation::B).jwk().unwrap()]});
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::json(200, swapped.to_string()));
-    assert_eq!(told(&vm, stream), Told::Status(401), "authentik has dropped the key");
+    assert_eq!(observed(&vm, stream), Observed::Status(401), "authentik has dropped the key");
 
     world.advance(seconds(3600 + 301));
     let lasting = TokenSpec::new().signed_by(Key::Es256(Generation::B)).claim_in("exp", 10_000);
@@ -198,7 +203,7 @@ fn keys_that_are_overdue_are_taken_from_nobody_unless_authentik_gives_none() {
     let stream = vm.send(get(bearer(AUTHENTIK.mint("es", lasting))));
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::ConnectFailure);
-    assert_eq!(told(&vm, stream), Told::Status(503), "beyond their grace they are none");
+    assert_eq!(observed(&vm, stream), Observed::Status(503), "beyond their grace they are none");
 }
 
 #[test]
@@ -214,7 +219,10 @@ fn unknown_kids_on_all_workers_cause_one_fetch_an_interval() {
             for vm in &mut workers {
                 let stream = vm.send(get(bearer(unknown(round * 100 + number))));
                 answer_key_calls(vm);
-                assert!(matches!(told(vm, stream), Told::Waits | Told::Status(401)), "never passed");
+                assert!(
+                    matches!(observed(vm, stream), Observed::Waits | Observed::Status(401)),
+                    "never passed"
+                );
             }
         }
         workers.iter_mut().for_each(Vm::tick);
@@ -247,9 +255,9 @@ fn a_key_set_that_another_filter_wrote_or_changed_is_not_believed() {
         world.advance(seconds(11));
         let mut vm = worker_without_keys(&world, &configuration("es"));
         let stream = vm.send(get(bearer(&forged)));
-        assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1), "authentik is asked");
+        assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 1), "authentik is asked");
         answer_key_calls(&mut vm);
-        assert_eq!(told(&vm, stream), Told::Status(401));
+        assert_eq!(observed(&vm, stream), Observed::Status(401));
     }
 }
 
@@ -262,15 +270,15 @@ fn a_verdict_in_the_place_of_a_key_set_is_asked_for_again() {
         let stream = first.send(get(basic("alice", "password")));
         let call = only_call(&first);
         first.answer(call.id, answer);
-        assert_ne!(told(&first, stream), Told::Waits);
+        assert_ne!(observed(&first, stream), Observed::Waits);
         let verdict = world.shared_data("", shared_name(&world, "/verdict/")).unwrap();
         world.set_shared_data("", shared_name(&world, "/keys/"), &verdict);
         world.advance(seconds(11));
         let mut vm = worker_without_keys(&world, &configuration("es"));
         let stream = vm.send(get(bearer(token("es"))));
-        assert_eq!((told(&vm, stream), key_calls(&vm)), (Told::Waits, 1));
+        assert_eq!((observed(&vm, stream), key_calls(&vm)), (Observed::Waits, 1));
         answer_key_calls(&mut vm);
-        assert_eq!(told(&vm, stream), passed_as("alice"));
+        assert_eq!(observed(&vm, stream), passed_as("alice"));
     }
 }
 

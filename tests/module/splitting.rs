@@ -3,13 +3,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use proxy_wasm_testkit::{CallAnswer, HeaderMap, Request, Vm};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    Dice, TOKEN_PATH, Told, basic, bearer, configuration, forwarded, get, granted, only_call, path_of,
-    replied, send, token_with, told, with_provider, without_sessions, worker, world,
+    Dice, Observed, TOKEN_PATH, basic, bearer, configuration, forwarded, get, granted, observed, only_call,
+    path_of, replied, send, token_with, with_provider, without_sessions, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, HeaderMap, Request, Vm};
 
 /// What would end a header or a message if it were written as it is.
 const NASTY: &[&str] = &[
@@ -167,18 +167,18 @@ fn a_user_name_or_uid_with_a_control_character_is_forbidden_on_every_road() {
             let world = world();
             let mut vm = worker(&world, &configuration("hs"));
             let token = token_with("hs", json!({claim: text}));
-            assert_eq!(send(&mut vm, get(bearer(&token))), Told::Status(403), "{claim} {text:?}");
+            assert_eq!(send(&mut vm, get(bearer(&token))), Observed::Status(403), "{claim} {text:?}");
             for _ in 0..2 {
                 let stream = vm.send(get(basic("alice", "password")));
                 for call in vm.pending_calls() {
                     vm.answer(call.id, granted(&token));
                 }
-                assert_eq!(told(&vm, stream), Told::Status(403), "{claim} {text:?}");
+                assert_eq!(observed(&vm, stream), Observed::Status(403), "{claim} {text:?}");
             }
             let mut other = worker(&world, &configuration("hs"));
             assert_eq!(
                 send(&mut other, get(basic("alice", "password"))),
-                Told::Status(403),
+                Observed::Status(403),
                 "through the shared entry"
             );
         }
@@ -329,7 +329,7 @@ fn calls_to_authentik_carry_any_user_name_and_password_in_a_well_formed_form() {
         assert_eq!((form[2].1.as_str(), form[3].1.as_str()), (username, password));
         assert_eq!(form[1].1, "hs-client-id");
         vm.answer(call.id, CallAnswer::Reset);
-        assert_eq!(told(&vm, stream), Told::Status(503));
+        assert_eq!(observed(&vm, stream), Observed::Status(503));
     }
 }
 

@@ -1,28 +1,36 @@
-//! Forged and malformed tokens against the provider's keys. Every table is judged twice, with the host's
-//! `verify_signature` and with the filter's own cryptography: the verdicts must be the same.
+//! Forged and malformed tokens against the provider's keys. Every table is judged with the host's `verify_signature`, and
+//! those of RS256, ES256 and HS256 again by a module that checks them itself: the verdicts must be the same.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use fake_authentik::{Generation, Key, TokenSpec};
+use proxy_wasm_testkit::{CallAnswer, Module, Request, Vm, World};
 use rsa::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, BASE, Told, answer_key_calls, bearer, configuration, get, only_call, passed_as, path_of,
-    provider, seconds, send, token, token_with, told, url_encode, worker, worker_without_keys, world,
+    AUTHENTIK, BASE, Observed, answer_key_calls, artefact, basic, bearer, configuration, get, granted,
+    observed, only_call, passed_as, path_of, portable, provider, seconds, send, token, token_with,
+    url_encode, worker, worker_of, world,
 };
-use crate::support::authentik::{Generation, Key, TokenSpec};
-use crate::support::proxy_host::{CallAnswer, Request, Vm, World};
+use crate::support::host::VerifySignature as _;
 
-const REFUSED: Told = Told::Status(401);
+const REFUSED: Observed = Observed::Status(401);
+
+/// Who can check the signatures of this provider: a host, and the module where there is none.
+fn checks(slug: &str) -> impl Iterator<Item = (bool, Module)> {
+    let by_itself = !matches!(slug, "es384" | "es512");
+    [(true, artefact())].into_iter().chain(by_itself.then(|| (false, portable())))
+}
 
 /// Judges each token in a fresh worker of each kind; only the provider's keys may be asked for, and only once.
-fn judge(slug: &str, cases: &[(&str, String, Told)]) {
-    for verifies in [true, false] {
+fn judge(slug: &str, cases: &[(&str, String, Observed)]) {
+    for (verifies, module) in checks(slug) {
         let world = world();
         world.set_verify_signature(verifies);
-        let mut vm = worker(&world, &configuration(slug));
+        let mut vm = worker_of(&module, &world, &configuration(slug));
         for (name, token, expected) in cases {
             let became = send(&mut vm, get(bearer(token)));
             assert_eq!(became, *expected, "{name} (host verifies: {verifies})");
@@ -33,21 +41,21 @@ fn judge(slug: &str, cases: &[(&str, String, Told)]) {
     }
 }
 
-/// Judges each token as its own key set, with the host's cryptography and without.
-fn judge_with_keys(slug: &str, cases: &[(&str, Value, String, Told)]) {
-    for verifies in [true, false] {
+/// Judges each token as its own key set.
+fn judge_with_keys(slug: &str, cases: &[(&str, Value, String, Observed)]) {
+    for (verifies, module) in checks(slug) {
         for (name, keys, token, expected) in cases {
             let world = world();
             world.set_verify_signature(verifies);
-            let mut vm = worker_with_keys(&world, slug, keys);
+            let mut vm = worker_with_keys(&module, &world, slug, keys);
             let became = send(&mut vm, get(bearer(token)));
             assert_eq!(became, *expected, "{name} (host verifies: {verifies})");
         }
     }
 }
 
-fn worker_with_keys(world: &World, slug: &str, keys: &Value) -> Vm {
-    let mut vm = worker_without_keys(world, &configuration(slug));
+fn worker_with_keys(module: &Module, world: &World, slug: &str, keys: &Value) -> Vm {
+    let mut vm = Vm::start(world, module, configuration(slug).to_string()).unwrap();
     vm.tick();
     let call = only_call(&vm);
     vm.answer(call.id, CallAnswer::json(200, keys.to_string()));
@@ -372,6 +380,63 @@ fn elliptic_signatures_are_raw_and_of_the_keys_curve() {
     }
 }
 
+/// Such a token is neither good nor bad: it is not let in, and its client is not called a liar.
+#[test]
+fn a_signature_that_nobody_can_check_is_a_503_that_says_so() {
+    for (slug, by_itself) in [("rs", true), ("es", true), ("es384", false), ("es512", false)] {
+        for (module, checks) in [(artefact(), false), (portable(), by_itself)] {
+            let world = world();
+            world.set_verify_signature(false);
+            let mut vm = worker_of(&module, &world, &configuration(slug));
+            let (good, bad) = if checks {
+                (passed_as("alice"), REFUSED)
+            } else {
+                (Observed::Status(503), Observed::Status(503))
+            };
+            let forged = token_with(slug, json!({"sub": "x"})).rsplit_once('.').unwrap().1.to_owned();
+            let forged = format!("{}.{forged}", message_of(&token(slug)));
+            assert_eq!(send(&mut vm, get(bearer(forged))), bad, "{slug}");
+            assert_eq!(send(&mut vm, get(bearer(token(slug)))), good, "{slug}");
+            let says_so = world.log().iter().any(|line| {
+                line.text.contains("signatures by the provider's keys cannot be checked")
+                    && line.text.contains("503")
+            });
+            assert_eq!(says_so, !checks, "{slug}");
+            let expired = token_with(slug, json!({"exp": 1}));
+            assert_eq!(send(&mut vm, get(bearer(expired))), REFUSED, "{slug}: known without a check");
+            // What the token endpoint issues is checked as well.
+            let stream = vm.send(get(basic("alice", "x")));
+            vm.answer(only_call(&vm).id, granted(token(slug)));
+            assert_eq!(observed(&vm, stream), good, "{slug}, Basic");
+        }
+    }
+    for module in [artefact(), portable()] {
+        let world = world();
+        world.set_verify_signature(false);
+        let mut vm = worker_of(&module, &world, &configuration("hs"));
+        assert_eq!(send(&mut vm, get(bearer(token("hs")))), passed_as("alice"), "HS256 needs no host");
+    }
+}
+
+/// It is no outage: nothing that was known before is bridged.
+#[test]
+fn what_nobody_can_check_any_longer_is_over_with_its_verdict() {
+    let world = world();
+    let mut settings = configuration("rs");
+    settings["cache"] = json!({"ttl_seconds": 60, "stale_seconds": 3_600});
+    let mut vm = worker(&world, &settings);
+    let request = || get(bearer(token_with("rs", json!({"exp": world.now().as_secs() + 7_200}))));
+    let known = get(bearer(token_with("rs", json!({"exp": world.now().as_secs() + 7_200, "jti": "known"}))));
+    assert_eq!(send(&mut vm, known.clone()), passed_as("alice"));
+    world.set_verify_signature(false);
+    assert_eq!(send(&mut vm, known.clone()), passed_as("alice"), "its verdict is fresh");
+    assert_eq!(send(&mut vm, request()), Observed::Status(503));
+    world.advance(seconds(61));
+    assert_eq!(send(&mut vm, known.clone()), Observed::Status(503));
+    world.set_verify_signature(true);
+    assert_eq!(send(&mut vm, known), passed_as("alice"));
+}
+
 #[test]
 fn the_audience_must_be_ours_or_a_list_with_us_in_it() {
     let aud = |value: Value| token_with("rs", json!({"aud": value}));
@@ -463,7 +528,7 @@ fn the_times_of_a_token_are_checked_with_grace_for_the_past_ones_only() {
 
 /// A clock that stands at the epoch would make every token a good one.
 #[test]
-fn without_a_clock_nobody_is_judged() {
+fn missing_clock_is_503() {
     const IN_2001: u64 = 1_000_000_000;
     let expired = token_with("hs", json!({"exp": IN_2001, "iat": null, "nbf": null, "auth_time": null}));
     let world = world();
@@ -479,13 +544,13 @@ fn without_a_clock_nobody_is_judged() {
     for (name, set_broken) in broken {
         set_broken(true);
         for request in [get(bearer(&expired)), get(bearer(token("hs"))), Request::get("/")] {
-            assert_eq!(send(&mut vm, request), Told::Status(503), "{name}");
+            assert_eq!(send(&mut vm, request), Observed::Status(503), "{name}");
         }
         vm.tick();
         set_broken(false);
         assert_eq!(send(&mut vm, get(bearer(&expired))), REFUSED, "{name}, mended");
         let stream = vm.send(get(bearer(token("hs"))));
-        assert_eq!(told(&vm, stream), passed_as("alice"), "{name}, mended");
+        assert_eq!(observed(&vm, stream), passed_as("alice"), "{name}, mended");
         vm.disconnect(stream);
     }
     assert_eq!((vm.open_streams(), vm.death()), (0, None));
@@ -506,10 +571,10 @@ fn claims_of_the_wrong_types_are_refused_and_absent_names_are_forbidden() {
         "rs",
         &[
             ("sub a number", claims(json!({"sub": 1})), REFUSED),
-            ("sub absent", claims(json!({"sub": null})), Told::Status(403)),
-            ("sub empty", claims(json!({"sub": ""})), Told::Status(403)),
-            ("the user name absent", claims(json!({"preferred_username": null})), Told::Status(403)),
-            ("the user name empty", claims(json!({"preferred_username": ""})), Told::Status(403)),
+            ("sub absent", claims(json!({"sub": null})), Observed::Status(403)),
+            ("sub empty", claims(json!({"sub": ""})), Observed::Status(403)),
+            ("the user name absent", claims(json!({"preferred_username": null})), Observed::Status(403)),
+            ("the user name empty", claims(json!({"preferred_username": ""})), Observed::Status(403)),
             ("the user name a list", claims(json!({"preferred_username": ["alice"]})), REFUSED),
             ("groups a text", claims(json!({"groups": "staff"})), REFUSED),
             ("groups with a number", claims(json!({"groups": ["staff", 1]})), REFUSED),
@@ -526,7 +591,7 @@ fn claims_of_the_wrong_types_are_refused_and_absent_names_are_forbidden() {
 }
 
 #[test]
-fn what_is_no_jws_is_refused() {
+fn token_that_is_no_jws_is_refused() {
     let good = token("rs");
     let parts: Vec<_> = good.split('.').collect();
     let owned = str::to_owned;
@@ -587,11 +652,11 @@ fn a_swapped_key_ends_the_old_one_and_begins_the_new_one() {
     assert_eq!(send(&mut vm, of(&new, "2")), REFUSED, "the keys came a moment ago");
     world.advance(seconds(10));
     let stream = vm.send(of(&new, "3"));
-    assert_eq!(told(&vm, stream), Told::Waits);
+    assert_eq!(observed(&vm, stream), Observed::Waits);
     let call = only_call(&vm);
     assert_eq!(path_of(&call), "/application/o/rs/jwks/");
     vm.answer(call.id, CallAnswer::json(200, json!({"keys": [new.jwk().unwrap()]}).to_string()));
-    assert_eq!(told(&vm, stream), passed_as("alice"));
+    assert_eq!(observed(&vm, stream), passed_as("alice"));
     assert_eq!(send(&mut vm, of(&old, "4")), REFUSED);
     answer_key_calls(&mut vm);
 }

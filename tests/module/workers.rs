@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use proxy_wasm_testkit::{CallAnswer, Plugin, Request, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, Told, answer_key_calls, artefact, basic, bearer, configuration, forwarded, get, granted,
-    only_call, passed_as, provider, refused, seconds, send, send_and_answer, token, token_with, told,
+    AUTHENTIK, Observed, answer_key_calls, artefact, basic, bearer, configuration, forwarded, get, granted,
+    observed, only_call, passed_as, provider, refused, seconds, send, send_and_answer, token, token_with,
     verdict_slots, with_provider, worker, world,
 };
-use crate::support::proxy_host::{CallAnswer, Plugin, Request, Vm, World};
 
 fn two_workers(world: &World, configuration: &Value) -> (Vm, Vm) {
     (worker(world, configuration), worker(world, configuration))
@@ -33,10 +33,10 @@ fn entries(world: &World) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// The request is not known here: it asks authentik, gets no answer, and nothing is remembered of that.
 fn assert_misses(vm: &mut Vm, request: Request, why: &str) {
     let stream = vm.send(request);
-    assert_eq!(told(vm, stream), Told::Waits, "{why}");
+    assert_eq!(observed(vm, stream), Observed::Waits, "{why}");
     let call = only_call(vm);
     vm.answer(call.id, CallAnswer::Reset);
-    assert_eq!(told(vm, stream), Told::Status(503), "{why}");
+    assert_eq!(observed(vm, stream), Observed::Status(503), "{why}");
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn an_exchange_by_one_worker_serves_the_other_without_a_call() {
 fn a_refusal_by_authentik_is_shared_for_ten_seconds() {
     let world = world();
     let (mut one, mut two) = two_workers(&world, &configuration("hs"));
-    assert_eq!(send_and_answer(&mut one, alice(), refused()), Told::Status(401));
-    assert_eq!(send(&mut two, alice()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut one, alice(), refused()), Observed::Status(401));
+    assert_eq!(send(&mut two, alice()), Observed::Status(401));
     world.advance(seconds(10));
     assert_misses(&mut two, alice(), "ten seconds later");
     assert_misses(&mut one, alice(), "ten seconds later");
@@ -80,8 +80,8 @@ fn introspected_tokens_are_shared() {
     assert_eq!(send_and_answer(&mut one, opaque(), answer), passed_as("alice"));
     assert_eq!(send(&mut two, opaque()), passed_as("alice"));
     let answer = CallAnswer::json(200, r#"{"active": false}"#);
-    assert_eq!(send_and_answer(&mut one, get(bearer("stale")), answer), Told::Status(401));
-    assert_eq!(send(&mut two, get(bearer("stale"))), Told::Status(401));
+    assert_eq!(send_and_answer(&mut one, get(bearer("stale")), answer), Observed::Status(401));
+    assert_eq!(send(&mut two, get(bearer("stale"))), Observed::Status(401));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn two_configurations_with_one_vm_id_never_see_each_others_entries() {
         let world = world();
         let mut here = worker(&world, &base);
         grant(&mut here, alice());
-        assert_eq!(send_and_answer(&mut here, get(basic("bob", "x")), refused()), Told::Status(401));
+        assert_eq!(send_and_answer(&mut here, get(basic("bob", "x")), refused()), Observed::Status(401));
         let mut there = worker(&world, &other);
         for call in there.pending_calls() {
             there.answer(call.id, CallAnswer::json(200, "{}"));
@@ -216,7 +216,7 @@ fn an_entry_with_any_bit_flipped_is_a_miss() {
             two.forget_finished();
         }
         world.set_shared_data("", &key, &entry);
-        assert_ne!(send(&mut two, alice()), Told::Waits, "the entry itself is good");
+        assert_ne!(send(&mut two, alice()), Observed::Waits, "the entry itself is good");
     }
 }
 
@@ -248,7 +248,7 @@ fn an_entry_copied_to_another_credentials_slot_is_a_miss() {
     grant(&mut one, alice());
     let (_, alices) = entries(&world).pop_first().unwrap();
     let mallory = || get(basic("mallory", "x"));
-    assert_eq!(send_and_answer(&mut one, mallory(), refused()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut one, mallory(), refused()), Observed::Status(401));
     for key in verdict_slots(&world) {
         world.set_shared_data("", key, &alices);
     }
@@ -261,7 +261,7 @@ fn a_key_set_in_a_verdicts_slot_is_a_miss() {
     let world = world();
     // One that has keys: the entry of one that has none is too short for a verdict anyway.
     let (mut one, mut two) = two_workers(&world, &configuration("es"));
-    assert_eq!(send_and_answer(&mut one, alice(), refused()), Told::Status(401));
+    assert_eq!(send_and_answer(&mut one, alice(), refused()), Observed::Status(401));
     let is_key_set = |key: &Vec<u8>| String::from_utf8_lossy(key).contains("/keys/");
     let name = world.shared_keys("").into_iter().find(is_key_set).expect("the keys are shared");
     let key_set = world.shared_data("", &name).unwrap();
@@ -299,7 +299,7 @@ fn without_slots_every_worker_asks_for_itself() {
 }
 
 #[test]
-fn another_vm_id_is_another_world() {
+fn vm_ids_share_no_data() {
     let world = world();
     let start = |vm_id: &str| {
         let plugin = Plugin { vm_id: vm_id.to_owned(), ..Plugin::default() };

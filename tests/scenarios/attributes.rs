@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{PASSWORD, Told, ask, basic, configuration, granting, on_both};
+use super::{Observed, PASSWORD, ask, basic, configuration, granting, on_both};
 
 /// The identity headers, each in a spelling of its own.
 const TWELVE: [&str; 12] = [
@@ -21,7 +21,7 @@ const TWELVE: [&str; 12] = [
 ];
 
 /// What alice's request becomes with these `additionalHeaders`.
-fn told(start: super::Start<'_>, rest: &Value, additional: &Value, sent: &[(&str, &str)]) -> Told {
+fn observed(start: super::Start<'_>, rest: &Value, additional: &Value, sent: &[(&str, &str)]) -> Observed {
     let mut subject = start(&configuration(&json!({}), rest));
     let credential = basic("alice", PASSWORD);
     let changes = json!({"ak_proxy": {"user_attributes": {"additionalHeaders": additional}}});
@@ -37,15 +37,15 @@ fn additional_headers_may_have_owned_names_in_their_normal_form() {
             ("x_authentik_tier", "forged"),
             ("x.authentik.region", "forged"),
         ];
-        let told = told(start, &json!({}), &additional, &sent);
-        assert_eq!(told.headers("x-authentik-tier"), ["gold"]);
-        assert_eq!(told.headers("x-authentik-region"), ["eu"]);
-        let count = told
+        let observed = observed(start, &json!({}), &additional, &sent);
+        assert_eq!(observed.headers("x-authentik-tier"), ["gold"]);
+        assert_eq!(observed.headers("x-authentik-region"), ["eu"]);
+        let count = observed
             .names()
             .iter()
             .filter(|name| name.replace(['_', '.'], "-").starts_with("x-authentik-"))
             .count();
-        assert_eq!(count, 12 + 2, "{told:?}");
+        assert_eq!(count, 12 + 2, "{observed:?}");
     });
 }
 
@@ -55,9 +55,9 @@ fn no_additional_header_is_an_identity_header_sent_or_not() {
         let additional: Map<String, Value> =
             TWELVE.iter().map(|name| ((*name).to_owned(), json!("forged"))).collect();
         for rest in [json!({}), json!({"identity_headers": ["username"]})] {
-            let told = told(start, &rest, &json!(additional), &[]);
-            assert_eq!(told.header("x-authentik-username"), Some("alice"));
-            assert!(!format!("{told:?}").contains("forged"), "{told:?}");
+            let observed = observed(start, &rest, &json!(additional), &[]);
+            assert_eq!(observed.header("x-authentik-username"), Some("alice"));
+            assert!(!format!("{observed:?}").contains("forged"), "{observed:?}");
         }
     });
 }
@@ -68,9 +68,12 @@ fn of_names_with_one_normal_form_the_first_in_the_order_of_names_is_sent() {
         let additional =
             json!({"x_tenant": "4", "x-tenant": "3", "X_Tenant": "2", "X-Tenant": "1", "x.tenant": "5"});
         let sent = [("x-tenant", "forged"), ("x_tenant", "forged"), ("x.tenant", "forged")];
-        let told = told(start, &json!({}), &additional, &sent);
-        assert_eq!(told.headers("x-tenant"), ["1"], "{told:?}");
-        assert!(!told.names().contains(&"x_tenant") && !told.names().contains(&"x.tenant"), "{told:?}");
+        let observed = observed(start, &json!({}), &additional, &sent);
+        assert_eq!(observed.headers("x-tenant"), ["1"], "{observed:?}");
+        assert!(
+            !observed.names().contains(&"x_tenant") && !observed.names().contains(&"x.tenant"),
+            "{observed:?}"
+        );
     });
 }
 
@@ -82,11 +85,11 @@ fn at_most_a_hundred_additional_headers_are_sent_the_first_in_the_order_of_names
         for number in 0..20_000 {
             additional[format!("x-{number:05}")] = json!(number);
         }
-        let told = told(start, &json!({}), &additional, &[]);
-        let sent: Vec<_> = told.names().into_iter().filter(|name| name.starts_with("x-0")).collect();
+        let observed = observed(start, &json!({}), &additional, &[]);
+        let sent: Vec<_> = observed.names().into_iter().filter(|name| name.starts_with("x-0")).collect();
         let expected: Vec<_> = (0..100).map(|number| format!("x-{number:05}")).collect();
         assert_eq!(sent, expected);
-        assert!(!told.names().iter().any(|name| name.starts_with("x-1")));
+        assert!(!observed.names().iter().any(|name| name.starts_with("x-1")));
     });
 }
 
@@ -112,13 +115,13 @@ fn send_http_basic_sends_nothing_where_there_is_nothing_to_send() {
             });
             let mut subject = start(&configuration(&provider, &json!({})));
             let changes = json!({"email": email, "ak_proxy": {"user_attributes": attributes}});
-            let told = ask(
+            let observed = ask(
                 &mut *subject,
                 &[("authorization", &basic("alice", PASSWORD))],
                 &granting(changes.clone()),
             );
-            assert_eq!(told.status(), 200);
-            assert_eq!(told.header("authorization"), expected.as_deref(), "{empty_password} {changes}");
+            assert_eq!(observed.status(), 200);
+            assert_eq!(observed.header("authorization"), expected.as_deref(), "{empty_password} {changes}");
         }
     });
 }

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::core::Core;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 use super::module::BuiltModule;
 use super::{
-    NOW, PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, jar, log_in, refusing, request,
-    signed, token,
+    NOW, Observed, PASSWORD, Reply, Start, ask, basic, configuration, granting, jar, log_in, refusing,
+    request, signed, token,
 };
 
 /// Makes a test on the core and one on the module of each scenario.
@@ -21,7 +21,7 @@ macro_rules! on_both {
             use super::*;
             $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(Core::new(configuration))); })*
         }
-        #[cfg(not(feature = "mutants"))]
+        #[cfg(feature = "hosts")]
         mod on_the_module {
             use super::*;
             $(#[test] fn $name() { scenario::$name(&|configuration| Box::new(BuiltModule::new(configuration))); })*
@@ -39,11 +39,11 @@ const SPELLINGS: [(&str, &str); 7] = [
     ("x.tenant", "red"),
 ];
 
-fn assert_stripped(told: &Told) {
-    let values = told.headers("x-authentik-username");
+fn assert_stripped(observed: &Observed) {
+    let values = observed.headers("x-authentik-username");
     assert!(!values.contains(&"admin"), "{values:?}");
     for name in SPELLINGS.iter().map(|(name, _)| *name).skip(1).chain(["x_tenant", "x-tenant"]) {
-        assert!(!told.names().contains(&name), "{name}");
+        assert!(!observed.names().contains(&name), "{name}");
     }
 }
 
@@ -51,7 +51,7 @@ on_both! {
     /// §2.5: exactly the outpost's twelve.
     fn all_twelve_headers(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
-        let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
+        let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
         let jwt = token(&json!({}));
         for (name, value) in [
             ("x-authentik-username", "alice"),
@@ -67,18 +67,18 @@ on_both! {
             ("x-authentik-meta-app", "demo"),
             ("x-authentik-meta-version", concat!("goauthentik.io/outpost/", env!("CARGO_PKG_VERSION"))),
         ] {
-            assert_eq!(told.headers(name), [value], "{name}");
+            assert_eq!(observed.headers(name), [value], "{name}");
         }
-        assert_eq!(told.names().iter().filter(|name| name.starts_with("x-authentik-")).count(), 12);
+        assert_eq!(observed.names().iter().filter(|name| name.starts_with("x-authentik-")).count(), 12);
     }
 
     /// §2.5: absent claims are empty values, and all twelve are there.
     fn absent_claims_are_empty(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let bare = json!({"email": null, "name": null, "groups": null, "entitlements": null, "ak_proxy": null});
-        let told = ask(&mut *subject, &[("authorization", &format!("Bearer {}", token(&bare)))], &granting(json!({})));
+        let observed = ask(&mut *subject, &[("authorization", &format!("Bearer {}", token(&bare)))], &granting(json!({})));
         for name in ["x-authentik-groups", "x-authentik-entitlements", "x-authentik-email", "x-authentik-name"] {
-            assert_eq!(told.headers(name), [""], "{name}");
+            assert_eq!(observed.headers(name), [""], "{name}");
         }
     }
 
@@ -90,8 +90,8 @@ on_both! {
                 json!({"sub": ""}), json!({"preferred_username": "ali\nce"}), json!({"sub": "a\u{0}b"}),
             ] {
                 let mut subject = start(&configuration(&json!({"intercept_header_auth": intercept}), &json!({})));
-                let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
-                assert_eq!(told.status(), 403, "{changes}");
+                let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+                assert_eq!(observed.status(), 403, "{changes}");
             }
         }
     }
@@ -121,17 +121,17 @@ on_both! {
         for road in roads {
             let mut subject = start(&configuration);
             let headers = [road, &SPELLINGS, &[("x-tenant", "red"), ("x_tenant", "red")]].concat();
-            let told = ask(&mut *subject, &headers, &granting(json!({})));
-            assert!(matches!(told, Told::Forwarded(_)), "{told:?}");
-            assert_stripped(&told);
+            let observed = ask(&mut *subject, &headers, &granting(json!({})));
+            assert!(matches!(observed, Observed::Forwarded(_)), "{observed:?}");
+            assert_stripped(&observed);
             let is_somebody = road.iter().any(|(name, _)| ["authorization", "cookie"].contains(name));
-            assert_eq!(told.headers("x-authentik-username"), ["alice"][..usize::from(is_somebody)], "{road:?}");
+            assert_eq!(observed.headers("x-authentik-username"), ["alice"][..usize::from(is_somebody)], "{road:?}");
             let is_foreign = road.contains(&foreign);
-            assert_eq!(told.headers("authorization"), [foreign.1][..usize::from(is_foreign)], "{road:?}");
+            assert_eq!(observed.headers("authorization"), [foreign.1][..usize::from(is_foreign)], "{road:?}");
         }
     }
 
-    /// §2.4, last row: as C if that is known without a call, else as it came; authentik is never asked.
+    /// §2.4, open paths: as C if that is known without a call, else unchanged. authentik is never asked.
     fn unauthenticated_paths(start) {
         let provider = json!({"skip_path_regex": "^/public"});
         let mut subject = start(&configuration(&provider, &json!({})));
@@ -156,7 +156,7 @@ on_both! {
         assert_eq!((own.header("x-authentik-username"), own.header("authorization")), (None, Some("Bearer opaque")));
     }
 
-    /// §3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
+    /// §3.3: in domain mode a pattern is searched in scheme, host and path, and a host that is not the domain's opens nothing:
     /// the client chooses it.
     fn unauthenticated_paths_in_domain_mode(start) {
         let domain = json!({
@@ -207,27 +207,27 @@ on_both! {
         for changes in [other_application, expired] {
             let token = token(&changes);
             for value in [format!("Bearer {token}"), basic("goauthentik.io/token", &token), format!("Bearer {token},x")] {
-                let told = subject.send(&request(&[(":path", "/public"), ("authorization", &value)])).unwrap();
-                assert_eq!(told.headers("authorization"), [""; 0], "{value}");
-                assert_eq!(told.header("x-authentik-username"), None);
+                let observed = subject.send(&request(&[(":path", "/public"), ("authorization", &value)])).unwrap();
+                assert_eq!(observed.headers("authorization"), [""; 0], "{value}");
+                assert_eq!(observed.header("x-authentik-username"), None);
             }
         }
     }
 
-    /// §2.4 and §3: too odd a path is never unauthenticated, and the query is never matched.
+    /// §3.3: a path that is not in normal form is never open, and the query is never matched.
     fn odd_paths_need_authentication(start) {
         let mut subject = start(&configuration(&json!({"skip_path_regex": "public"}), &json!({})));
         for path in [
             "/x?/public", "/public/../secret", "/public/%2e%2e/secret", "//public", "/public;/secret", "/public%2fsecret",
             "/public\\..\\secret", "/public%00", "/public#/secret", "/public%25", "/public/./x",
         ] {
-            let told = subject.send(&request(&[(":path", path)])).unwrap();
-            assert_eq!(told.status(), 302, "{path}");
+            let observed = subject.send(&request(&[(":path", path)])).unwrap();
+            assert_eq!(observed.status(), 302, "{path}");
         }
         assert_eq!(subject.send(&request(&[(":path", "/a/public/b")])).unwrap().status(), 200, "searched, not anchored");
     }
 
-    /// §2.7: who can be redirected, and in which words the others are told.
+    /// §2.7: only navigations are redirected; the body of a reply follows `Accept`.
     fn replies_follow_accept(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let mut tell = |headers: &[(&str, &str)]| subject.send(&request(headers)).unwrap();
@@ -242,19 +242,19 @@ on_both! {
         ] {
             // Which challenges there are is `scripts`' subject.
             let is_script = ["x-requested-with", "sec-fetch-mode"].contains(&headers[0].0);
-            let told = tell(&headers);
-            assert_eq!(told.status(), 401, "{headers:?}");
-            assert_eq!(told.header("content-type"), Some(content_type), "{headers:?}");
+            let observed = tell(&headers);
+            assert_eq!(observed.status(), 401, "{headers:?}");
+            assert_eq!(observed.header("content-type"), Some(content_type), "{headers:?}");
             let challenges = ["Basic realm=\"demo\", charset=\"UTF-8\"", "Bearer realm=\"demo\""];
-            assert_eq!(told.headers("www-authenticate"), challenges[usize::from(is_script)..]);
+            assert_eq!(observed.headers("www-authenticate"), challenges[usize::from(is_script)..]);
         }
-        let Told::Replied { grpc_status, .. } = tell(&[(":method", "POST"), ("content-type", "application/grpc")]) else {
+        let Observed::Replied { grpc_status, .. } = tell(&[(":method", "POST"), ("content-type", "application/grpc")]) else {
             panic!("a reply")
         };
         assert_eq!(grpc_status, Some(16));
     }
 
-    /// §2.7: only a Bearer is told that its token is the problem, and nobody why.
+    /// §2.7: only the Bearer challenge has `error="invalid_token"`; no reply has the reason.
     fn challenges_tell_nothing_more(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let mut bodies = Vec::new();
@@ -264,9 +264,9 @@ on_both! {
             (basic("alice", "wrong"), ""),
             (basic("nobody", "wrong"), ""),
         ] {
-            let told = ask(&mut *subject, &[("authorization", &value)], &refusing);
-            assert_eq!(told.headers("www-authenticate")[1], format!("Bearer realm=\"demo\"{error}"));
-            let Told::Replied { body, .. } = told else { panic!("a reply") };
+            let observed = ask(&mut *subject, &[("authorization", &value)], &refusing);
+            assert_eq!(observed.headers("www-authenticate")[1], format!("Bearer realm=\"demo\"{error}"));
+            let Observed::Replied { body, .. } = observed else { panic!("a reply") };
             bodies.push(body);
         }
         bodies.dedup();
@@ -293,8 +293,8 @@ on_both! {
             ("omit", attributes(json!({"app_username": "al", "app_password": "s"})), Some(basic("al", "s"))),
         ] {
             let mut subject = start(&configuration(&provider(empty), &json!({})));
-            let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
-            assert_eq!(told.header("authorization"), expected.as_deref(), "{empty} {changes}");
+            let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+            assert_eq!(observed.header("authorization"), expected.as_deref(), "{empty} {changes}");
         }
     }
 
@@ -307,35 +307,35 @@ on_both! {
             "X-Forwarded-For": "1", "X_Forwarded_Host": "evil", "x-envoy-original-path": "/", "Content-Length": 0,
             "Connection": "x-tenant", "X-Split": "a\r\nx-authentik-username: admin", "bad name": "x",
         });
-        let told = ask(
+        let observed = ask(
             &mut *subject,
             &[("authorization", &basic("alice", PASSWORD)), ("x-tenant", "red"), ("x_tenant", "red")],
             &granting(json!({"ak_proxy": {"user_attributes": {"additionalHeaders": additional}}})),
         );
         for (name, value) in [("x-tenant", "blue"), ("x-number", "7"), ("x-flag", "true"), ("x-authentik-username", "alice"),
                               ("x-split", "a  x-authentik-username: admin"), (":path", "/"), (":authority", "app.example.test")] {
-            assert_eq!(told.headers(name), [value], "{name}");
+            assert_eq!(observed.headers(name), [value], "{name}");
         }
         for name in ["x_tenant", "x-list", "x-null", "x-object", "x_authentik_uid", "host", "cookie", "x-forwarded-for",
                      "x_forwarded_host", "x-envoy-original-path", "content-length", "connection", "bad name"] {
-            assert!(!told.names().contains(&name), "{name}");
+            assert!(!observed.names().contains(&name), "{name}");
         }
     }
 
     /// §2.5: host_header, the proxy mode's x-forwarded-host, and our own cookie.
     fn other_changes_to_the_request(start) {
         let mut subject = start(&configuration(&json!({"mode": "proxy"}), &json!({})));
-        let told = ask(
+        let observed = ask(
             &mut *subject,
             &[("authorization", &basic("alice", PASSWORD)), ("x-forwarded-host", "evil"), ("x_forwarded_host", "evil"),
               ("cookie", "a=1; __Host-authentik_proxy_72846b5b=x; b=2")],
             &granting(json!({"ak_proxy": {"host_header": "internal.test:8080"}})),
         );
-        assert_eq!(told.headers(":authority"), ["internal.test:8080"]);
-        assert_eq!(told.headers("x-forwarded-host"), ["app.example.test"]);
-        assert!(!told.names().contains(&"x_forwarded_host"));
-        assert_eq!(told.headers("cookie"), ["a=1; b=2"]);
-        assert!(!told.names().contains(&"authorization"));
+        assert_eq!(observed.headers(":authority"), ["internal.test:8080"]);
+        assert_eq!(observed.headers("x-forwarded-host"), ["app.example.test"]);
+        assert!(!observed.names().contains(&"x_forwarded_host"));
+        assert_eq!(observed.headers("cookie"), ["a=1; b=2"]);
+        assert!(!observed.names().contains(&"authorization"));
     }
 
     /// An upgrade keeps its `Connection`; the next hop is told to take nothing away (RFC 9110 §7.6.1).
@@ -349,13 +349,13 @@ on_both! {
                 let headers = [
                     (":path", path), ("authorization", &*credential), ("upgrade", "websocket"), ("connection", sent),
                 ];
-                let told = ask(&mut *subject, &headers, &granting(json!({})));
-                assert_eq!((told.header("x-authentik-username"), told.headers("connection")), (Some("alice"), vec![expected]));
+                let observed = ask(&mut *subject, &headers, &granting(json!({})));
+                assert_eq!((observed.header("x-authentik-username"), observed.headers("connection")), (Some("alice"), vec![expected]));
             }
         }
     }
 
-    /// §2.7: a preflight is nobody's, and takes no credential along that authentik vouched for.
+    /// §2.7: a preflight has no identity, and a credential known to be valid is removed from it.
     fn a_preflight_is_nobodys(start) {
         let rest = json!({"allow_cors_preflight": true});
         let mut subject = start(&configuration(&json!({}), &rest));
@@ -366,8 +366,8 @@ on_both! {
         assert_eq!(unknown.headers("authorization"), [&*credential], "untouched: it may be the application's own");
         ask(&mut *subject, &[("authorization", &credential)], &granting(json!({})));
         let known = subject.send(&preflight).expect("authentik is not asked");
-        for told in [unknown, known.clone()] {
-            assert_eq!((told.status(), told.header("x-authentik-username")), (200, None), "{told:?}");
+        for observed in [unknown, known.clone()] {
+            assert_eq!((observed.status(), observed.header("x-authentik-username")), (200, None), "{observed:?}");
         }
         assert_eq!(known.headers("authorization"), [""; 0]);
         assert_eq!(subject.calls(), [""; 0]);
@@ -376,17 +376,17 @@ on_both! {
     /// §2.5: only the headers that are wanted are sent; the others are stripped all the same.
     fn chosen_identity_headers(start) {
         let mut subject = start(&configuration(&json!({}), &json!({"identity_headers": ["username", "meta-app"]})));
-        let told = ask(
+        let observed = ask(
             &mut *subject,
             &[("authorization", &basic("alice", PASSWORD)), ("x-authentik-email", "admin@example.test")],
             &granting(json!({})),
         );
-        let mut names: Vec<_> = told.names().into_iter().filter(|name| name.starts_with("x-authentik-")).collect();
+        let mut names: Vec<_> = observed.names().into_iter().filter(|name| name.starts_with("x-authentik-")).collect();
         names.sort_unstable();
         assert_eq!(names, ["x-authentik-meta-app", "x-authentik-username"]);
     }
 
-    /// §3: several providers by host, and a host that is nobody's.
+    /// §3.2: the host selects the provider; an unknown host is 400.
     fn providers_by_host(start) {
         let provider = |slug: &str, host: &str| json!({
             "assigned_application_slug": slug, "client_id": format!("{slug}-id"), "client_secret": "s",
@@ -398,8 +398,8 @@ on_both! {
         let rest = json!({"providers": [provider("a", "https://a.test"), provider("b", "http://b.test:8080/"), domain]});
         let mut subject = start(&configuration(&json!({}), &rest));
         let mut realm = |authority: &str| {
-            let told = subject.send(&request(&[(":method", "POST"), (":authority", authority)])).unwrap();
-            told.header("www-authenticate").map_or(told.status().to_string(), |value| value.split('"').nth(1).unwrap().to_owned())
+            let observed = subject.send(&request(&[(":method", "POST"), (":authority", authority)])).unwrap();
+            observed.header("www-authenticate").map_or(observed.status().to_string(), |value| value.split('"').nth(1).unwrap().to_owned())
         };
         for (authority, expected) in [
             ("a.test", "a"), ("A.Test:443", "a"), ("a.test.", "a"), ("a.test:80", "400"), ("b.test:8080", "b"), ("b.test", "400"),
@@ -410,7 +410,7 @@ on_both! {
         }
     }
 
-    /// §4: a verdict lives for its TTL, a refusal for the shorter one, a fault not at all.
+    /// §4.3: a verdict lives for its TTL, a refusal for the shorter one, a fault not at all.
     fn verdicts_live_as_long_as_they_may(start) {
         let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 60, "negative_ttl_seconds": 10}})));
         let good = request(&[("authorization", &basic("alice", PASSWORD))]);
@@ -426,24 +426,24 @@ on_both! {
         assert_eq!(subject.send(&good).expect("still known").status(), 200);
         subject.advance(1);
         assert!(subject.send(&good).is_none(), "never past exp");
-        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(503));
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|observed| observed.status()), Some(503));
         assert!(subject.send(&good).is_none(), "a fault is not remembered");
         subject.answer(&refusing);
 
         assert!(subject.send(&bad).is_none());
-        assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401));
+        assert_eq!(subject.answer(&refusing).map(|observed| observed.status()), Some(401));
         subject.advance(9);
         assert_eq!(subject.send(&bad).expect("remembered").status(), 401);
         subject.advance(1);
         assert!(subject.send(&bad).is_none(), "asked again after the negative TTL");
     }
 
-    /// §2.3: a fault of the configuration is no client's fault.
+    /// §2.3: a wrong configuration is 503, not 401.
     fn an_issued_token_that_does_not_verify_is_a_fault(start) {
         for changes in [json!({"iss": "https://elsewhere.test/"}), json!({"aud": "other"}), json!({"exp": 1}), json!({"exp": null})] {
             let mut subject = start(&configuration(&json!({}), &json!({})));
-            let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
-            assert_eq!(told.status(), 503, "{changes}");
+            let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(changes.clone()));
+            assert_eq!(observed.status(), 503, "{changes}");
         }
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let unknown_client = |_: &str| Reply::Json(400, json!({"error": "invalid_client"}));
@@ -481,12 +481,12 @@ on_both! {
             let mut subject = start(&configuration(&provider, &json!({})));
             let bearer = request(&[("authorization", &format!("Bearer {}", token(&json!({}))))]);
             assert!(subject.send(&bearer).is_none(), "introspected on first sight");
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
             subject.advance(29);
             assert_eq!(subject.send(&bearer).expect("known").status(), 200);
             subject.advance(1);
             assert!(subject.send(&bearer).is_none(), "introspected again");
-            assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401), "{verification}");
+            assert_eq!(subject.answer(&refusing).map(|observed| observed.status()), Some(401), "{verification}");
         }
     }
 
@@ -497,12 +497,12 @@ on_both! {
             path => granting(json!({}))(path),
         };
         let mut subject = start(&configuration(&json!({}), &json!({})));
-        let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &jwe);
-        assert_eq!(told.header("x-authentik-username"), Some("alice"));
-        assert_eq!(told.header("x-authentik-jwt"), Some("a.b.c.d.e"));
+        let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &jwe);
+        assert_eq!(observed.header("x-authentik-username"), Some("alice"));
+        assert_eq!(observed.header("x-authentik-jwt"), Some("a.b.c.d.e"));
     }
 
-    /// §3: while authentik fails, a known good credential may go on for stale_seconds, and only then.
+    /// §4.3: while authentik fails, and only then, a known valid credential passes for stale_seconds.
     fn stale_verdicts_bridge_an_outage(start) {
         let mut subject = start(&configuration(&json!({}), &json!({"cache": {"ttl_seconds": 10, "stale_seconds": 50}})));
         let good = request(&[("authorization", &basic("alice", PASSWORD))]);
@@ -510,12 +510,12 @@ on_both! {
         subject.answer(&granting(json!({})));
         subject.advance(59);
         assert!(subject.send(&good).is_none(), "authentik is asked first");
-        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(200));
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|observed| observed.status()), Some(200));
         assert!(subject.send(&good).is_none());
-        assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401), "a no is a no");
+        assert_eq!(subject.answer(&refusing).map(|observed| observed.status()), Some(401), "a no is a no");
         subject.advance(11);
         assert!(subject.send(&good).is_none());
-        assert_eq!(subject.answer(&|_| Reply::Reset).map(|told| told.status()), Some(503));
+        assert_eq!(subject.answer(&|_| Reply::Reset).map(|observed| observed.status()), Some(503));
     }
 
     /// §2.4 without sessions: there is an outpost behind this filter, and its own paths do not go round in circles.
@@ -524,12 +524,12 @@ on_both! {
         for path in ["/outpost.goauthentik.io/start?rd=x", "/outpost.goauthentik.io", "/outpost.goauthentik.io/callback"] {
             assert_eq!(subject.send(&request(&[(":path", path)])).unwrap().status(), 401, "{path}");
         }
-        let told = subject.send(&request(&[(":path", "/outpost.goauthentik.iox?a=b")])).unwrap();
+        let observed = subject.send(&request(&[(":path", "/outpost.goauthentik.iox?a=b")])).unwrap();
         let start = "https://app.example.test/outpost.goauthentik.io/start?rd=\
                      https%3A%2F%2Fapp.example.test%2Foutpost.goauthentik.iox%3Fa%3Db";
-        assert_eq!((told.status(), told.header("location")), (302, Some(start)));
-        let told = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
-        assert_eq!(told.status(), 200);
+        assert_eq!((observed.status(), observed.header("location")), (302, Some(start)));
+        let observed = ask(&mut *subject, &[("authorization", &basic("alice", PASSWORD))], &granting(json!({})));
+        assert_eq!(observed.status(), 200);
         assert!(subject.respond(&[]).is_empty(), "no cookie");
     }
 
@@ -546,15 +546,15 @@ on_both! {
             let provider = json!({"federated_bearer": true, "bearer_verification": verification});
             let mut subject = start(&configuration(&provider, &json!({"cache": {"ttl_seconds": 60}})));
             assert!(subject.send(&foreign(json!({"exp": NOW + 30}))).is_none());
-            let told = subject.answer(&granting(json!({}))).unwrap();
-            assert_eq!(told.header("x-authentik-username"), Some("alice"));
-            assert_eq!(told.header("x-authentik-jwt"), Some(token(&json!({})).as_str()), "the provider's own token");
-            assert_eq!(told.header("authorization"), None);
+            let observed = subject.answer(&granting(json!({}))).unwrap();
+            assert_eq!(observed.header("x-authentik-username"), Some("alice"));
+            assert_eq!(observed.header("x-authentik-jwt"), Some(token(&json!({})).as_str()), "the provider's own token");
+            assert_eq!(observed.header("authorization"), None);
             assert!(subject.send(&foreign(json!({"exp": NOW + 30}))).is_some(), "remembered");
             subject.advance(30);
             assert_eq!(subject.send(&foreign(json!({"exp": NOW + 30}))).unwrap().status(), 401, "not past its own end");
             assert!(subject.send(&foreign(json!({"exp": null}))).is_none(), "without an end authentik decides");
-            assert_eq!(subject.answer(&refusing).map(|told| told.status()), Some(401));
+            assert_eq!(subject.answer(&refusing).map(|observed| observed.status()), Some(401));
         }
         let mut off = start(&configuration(&json!({}), &json!({})));
         off.send(&request(&[("authorization", &basic("a", "b"))]));
@@ -564,8 +564,8 @@ on_both! {
         assert_eq!(off.send(&foreign(json!({}))).expect("authentik is not asked").status(), 401);
     }
 
-    /// §2.7: after too many refusals, more guesses are not passed on; a good credential that is known is.
-    fn guessing_is_braked(start) {
+    /// §4.7: after too many refusals, unknown credentials are not passed on. A known valid one is accepted.
+    fn guessing_is_rate_limited(start) {
         for (intercept, braked) in [(true, 429), (false, 302)] {
             let provider = json!({"intercept_header_auth": intercept});
             let rest = json!({"throttle": {"failures": 3, "window_seconds": 60}, "cache": {"ttl_seconds": 5}});
@@ -573,25 +573,25 @@ on_both! {
             let guess = |username: &str, number: u32| request(&[("authorization", &basic(username, &format!("guess-{number}")))]);
             let good = request(&[("authorization", &basic("alice", PASSWORD))]);
             assert!(subject.send(&good).is_none());
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
             for number in 0..3 {
                 assert!(subject.send(&guess("alice", number)).is_none());
                 subject.answer(&refusing);
             }
-            let told = subject.send(&guess("alice", 3)).expect("authentik is not asked");
-            assert_eq!(told.status(), braked);
+            let observed = subject.send(&guess("alice", 3)).expect("authentik is not asked");
+            assert_eq!(observed.status(), braked);
             let mut not_a_navigation = guess("alice", 3);
             not_a_navigation.push(("accept".to_owned(), "application/json".to_owned()));
             let expected = if intercept { 429 } else { 401 };
-            assert_eq!(subject.send(&not_a_navigation).map(|told| told.status()), Some(expected));
+            assert_eq!(subject.send(&not_a_navigation).map(|observed| observed.status()), Some(expected));
             if intercept {
-                assert_eq!(told.header("retry-after"), Some("60"));
-                assert!(told.headers("www-authenticate").is_empty());
+                assert_eq!(observed.header("retry-after"), Some("60"));
+                assert!(observed.headers("www-authenticate").is_empty());
             }
             assert_eq!(subject.send(&good).expect("known").status(), 200);
             subject.advance(6);
             assert!(subject.send(&good).is_none(), "no longer fresh, and still no guess");
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
             assert!(subject.send(&guess("bob", 0)).is_none(), "another name is not braked");
             subject.answer(&refusing);
             subject.advance(54);
@@ -606,23 +606,23 @@ on_both! {
         let good = request(&[("authorization", &basic("alice", PASSWORD))]);
         for _ in 0..5 {
             assert!(subject.send(&good).is_none());
-            assert_eq!(subject.answer(&|_| Reply::Body(503, "")).map(|told| told.status()), Some(503));
+            assert_eq!(subject.answer(&|_| Reply::Body(503, "")).map(|observed| observed.status()), Some(503));
         }
         assert!(subject.send(&good).is_none());
-        assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+        assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
     }
 
     /// Where the source address is the client's own, many names from one address are braked as well.
     fn guessing_many_names_from_one_address_is_braked(start) {
         for (trusted, expected) in [(true, Some(429)), (false, None)] {
-            let rest = json!({"throttle": {"failures": 3, "trust_source_address": trusted}});
+            let rest = json!({"throttle": {"failures": 3, "failures_per_user": 3, "trust_source_address": trusted}});
             let mut subject = start(&configuration(&json!({}), &rest));
             for number in 0..3 {
                 assert!(subject.send(&request(&[("authorization", &basic(&format!("user-{number}"), "x"))])).is_none());
                 subject.answer(&refusing);
             }
-            let told = subject.send(&request(&[("authorization", &basic("user-3", "x"))]));
-            assert_eq!(told.map(|told| told.status()), expected, "trusted: {trusted}");
+            let observed = subject.send(&request(&[("authorization", &basic("user-3", "x"))]));
+            assert_eq!(observed.map(|observed| observed.status()), expected, "trusted: {trusted}");
         }
     }
 
@@ -632,7 +632,7 @@ on_both! {
         let mut page = |id: &str| {
             let headers = [(":method", "POST"), (":path", "/<b>"), ("accept", "text/html"), ("x-request-id", id), ("user-agent", "<b>")];
             match subject.send(&request(&headers)) {
-                Some(Told::Replied { status: 401, body, .. }) => body,
+                Some(Observed::Replied { status: 401, body, .. }) => body,
                 other => panic!("a page, not {other:?}"),
             }
         };

@@ -3,24 +3,32 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use authentik_proxy_wasm::authn::decision::{Decision, Forward, may_be_shared};
-use authentik_proxy_wasm::authn::provider::{Answer, Call};
-use authentik_proxy_wasm::authn::request::HeaderBlock;
-use authentik_proxy_wasm::authn::secret::Secret;
-use authentik_proxy_wasm::authn::time::Timestamp;
-use authentik_proxy_wasm::authn::{Authenticator, Env, Shared, Surroundings, Ticket};
+use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::edits::Forward;
+use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
+use authentik_proxy_wasm::authn::reply::{Decision, may_be_shared};
+use authentik_proxy_wasm::authn::request::view::HeaderBlock;
+use authentik_proxy_wasm::authn::{Authenticator, Ticket};
+use authentik_proxy_wasm::base::secret::Secret;
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 
-use super::{NOW, Reply, Subject, Told};
+use super::{NOW, Observed, Reply, Subject};
 
 /// No host cryptography, no shared data.
-struct Bare {
+pub(crate) struct Bare {
     /// Whether the request for randomness of this number is not met.
     denies: fn(u32) -> bool,
     asked: Cell<u32>,
 }
 
-impl Surroundings for Bare {
+impl Default for Bare {
+    fn default() -> Self {
+        Self { denies: |_| false, asked: Cell::default() }
+    }
+}
+
+impl Host for Bare {
     fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
@@ -42,7 +50,7 @@ impl Surroundings for Bare {
 
 pub(crate) struct Core {
     authenticator: Authenticator,
-    surroundings: Rc<Bare>,
+    host: Rc<Bare>,
     now: u64,
     next_id: u32,
     request: Vec<(String, String)>,
@@ -61,7 +69,7 @@ impl Core {
         let authenticator = Authenticator::new(config).unwrap();
         Self {
             authenticator,
-            surroundings: Rc::new(Bare { denies, asked: Cell::default() }),
+            host: Rc::new(Bare { denies, asked: Cell::default() }),
             now: NOW,
             next_id: 1,
             request: Vec::new(),
@@ -71,11 +79,11 @@ impl Core {
     }
 
     /// The host hands over this, whatever it is.
-    pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Told> {
+    pub(crate) fn send_block(&mut self, block: &HeaderBlock) -> Option<Observed> {
         self.next_id += 1;
-        let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*self.surroundings };
-        let decision = self.authenticator.authenticate(&env, self.next_id, block)?;
-        Some(self.told(decision))
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &*self.host };
+        let decision = self.authenticator.authenticate(&env, self.next_id, block).decided()?;
+        Some(self.observed(decision))
     }
 
     /// The client of the last request leaves.
@@ -83,14 +91,14 @@ impl Core {
         self.authenticator.forget(self.next_id);
     }
 
-    fn told(&mut self, decision: Decision) -> Told {
+    fn observed(&mut self, decision: Decision) -> Observed {
         self.set_cookies.clear();
         match decision {
             Decision::Forward(forward) => {
                 self.set_cookies = forward.set_cookies.iter().map(|value| text(value.as_bytes())).collect();
-                Told::Forwarded(edited(&self.request, &forward))
+                Observed::Forwarded(edited(&self.request, &forward))
             }
-            Decision::Reply(reply) => Told::Replied {
+            Decision::Reply(reply) => Observed::Replied {
                 status: reply.status,
                 headers: reply
                     .headers
@@ -105,18 +113,18 @@ impl Core {
 }
 
 impl Subject for Core {
-    fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Observed> {
         self.request = headers.to_vec();
         self.send_block(&block(headers))
     }
 
     fn calls(&mut self) -> Vec<String> {
-        self.pending.extend(self.authenticator.take_calls());
+        self.pending.extend(self.authenticator.take_calls(Timestamp::from_seconds(self.now)));
         self.pending.iter().map(|(_, call)| path_of(call)).collect()
     }
 
-    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told> {
-        let mut told = None;
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Observed> {
+        let mut observed = None;
         while !self.calls().is_empty() {
             let (ticket, call) = self.pending.remove(0);
             let answer = match authentik(&path_of(&call)) {
@@ -124,18 +132,18 @@ impl Subject for Core {
                 Reply::Body(status, body) => response(status, body),
                 Reply::Reset => Answer::Reset,
             };
-            let surroundings = Rc::clone(&self.surroundings);
-            let env = Env { now: Timestamp::from_seconds(self.now), surroundings: &*surroundings };
+            let host = Rc::clone(&self.host);
+            let env = Env { now: Timestamp::from_seconds(self.now), host: &*host };
             self.authenticator.answered(&env, ticket, &answer);
             while let Some(id) = self.authenticator.next_ready() {
                 // The host has the headers of the last request only; what became of the others nobody asks.
-                let decision = self.authenticator.resume(&env, id, &block(&self.request));
+                let decision = self.authenticator.resume(&env, id, &block(&self.request)).decided();
                 if id == self.next_id {
-                    told = decision.map(|decision| self.told(decision)).or(told);
+                    observed = decision.map(|decision| self.observed(decision)).or(observed);
                 }
             }
         }
-        told
+        observed
     }
 
     fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {

@@ -29,8 +29,8 @@ fn only_a_preflight_passes_and_only_where_it_may() {
             [(true, preflight, 200), (true, get, 302), (true, &[], 302), (false, preflight, 401)]
         {
             let rest = json!({"allow_cors_preflight": is_allowed});
-            let told = start(&configuration(&json!({}), &rest)).send(&request(headers)).unwrap();
-            assert_eq!(told.status(), status, "allowed: {is_allowed}, {headers:?}");
+            let observed = start(&configuration(&json!({}), &rest)).send(&request(headers)).unwrap();
+            assert_eq!(observed.status(), status, "allowed: {is_allowed}, {headers:?}");
         }
     });
 }
@@ -82,10 +82,10 @@ fn a_target_that_is_no_path_is_not_returned_to() {
     on_both(|start| {
         let mut subject = start(&configuration(&json!({}), &json!({"session": {"enabled": false}})));
         for target in [".evil.test/", "@evil.test/", "*", "https://evil.test/"] {
-            let told = subject.send(&request(&[(":path", target)])).unwrap();
+            let observed = subject.send(&request(&[(":path", target)])).unwrap();
             let location =
                 "https://app.example.test/outpost.goauthentik.io/start?rd=https%3A%2F%2Fapp.example.test";
-            assert_eq!((told.status(), told.header("location")), (302, Some(location)), "{target}");
+            assert_eq!((observed.status(), observed.header("location")), (302, Some(location)), "{target}");
         }
     });
 }
@@ -114,7 +114,7 @@ fn revalidation_does_not_prolong_what_was_introspected() {
             let rest = json!({"cache": {"ttl_seconds": 60}});
             let mut subject = start(&configuration(&provider, &rest));
             assert!(subject.send(&headers).is_none());
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
             subject.advance(seconds - 1);
             assert_eq!(subject.send(&headers).expect("known").status(), 200, "{verification}");
             subject.advance(1);
@@ -136,8 +136,8 @@ fn a_session_that_ends_while_a_request_waits_is_over() {
             let headers = request(&[("authorization", &basic("alice", "wrong")), ("cookie", &cookie)]);
             assert!(subject.send(&headers).is_none());
             subject.advance(seconds);
-            let told = subject.answer(&refusing);
-            assert_eq!(told.map(|told| told.status()), Some(status), "after {seconds} seconds");
+            let observed = subject.answer(&refusing);
+            assert_eq!(observed.map(|observed| observed.status()), Some(status), "after {seconds} seconds");
         }
     });
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    NOW, PASSWORD, Start, Told, ask, basic, callback_path, configuration, granting, jar, log_in, on_both,
+    NOW, Observed, PASSWORD, Start, ask, basic, callback_path, configuration, granting, jar, log_in, on_both,
     parameter, refusing, request,
 };
 
@@ -30,22 +30,22 @@ fn the_session_that_was_confirmed_is_the_one_that_is_used() {
         assert!(subject.send(&request(&[("cookie", &cookies)])).is_none(), "sam's is to be confirmed");
         subject.advance(1);
         let sam = granting(json!({"preferred_username": "sam"}));
-        let told = subject.answer(&sam).expect("it is over");
-        assert_eq!((told.status(), told.header("x-authentik-username")), (302, None), "{told:?}");
+        let observed = subject.answer(&sam).expect("it is over");
+        assert_eq!((observed.status(), observed.header("x-authentik-username")), (302, None), "{observed:?}");
         // In time, it is his.
         let mut subject = start(&confirmed());
         subject.advance(58);
         assert!(subject.send(&request(&[("cookie", &cookies)])).is_none());
         subject.advance(1);
-        let told = subject.answer(&sam).unwrap();
-        assert_eq!(told.header("x-authentik-username"), Some("sam"));
+        let observed = subject.answer(&sam).unwrap();
+        assert_eq!(observed.header("x-authentik-username"), Some("sam"));
     });
 }
 
-fn takes_the_cookie_back(told: &Told) -> bool {
+fn takes_the_cookie_back(observed: &Observed) -> bool {
     let cleared =
         |line: &&str| line.starts_with("__Host-authentik_proxy_72846b5b=;") && line.ends_with("Max-Age=0");
-    told.headers("set-cookie").iter().any(cleared)
+    observed.headers("set-cookie").iter().any(cleared)
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn a_session_that_authentik_has_ended_is_taken_back_with_the_answer() {
             let mut subject = start(&confirmed());
             subject.advance(30);
             let headers = [headers, vec![("cookie", &*cookie)]].concat();
-            let told = ask(&mut *subject, &headers, &refusing);
-            assert_eq!(told.status(), status, "{headers:?}");
-            assert!(takes_the_cookie_back(&told), "{headers:?}: {told:?}");
+            let observed = ask(&mut *subject, &headers, &refusing);
+            assert_eq!(observed.status(), status, "{headers:?}");
+            assert!(takes_the_cookie_back(&observed), "{headers:?}: {observed:?}");
         }
         // What is good beside it brings a session of its own.
         let mut subject = start(&confirmed());
@@ -73,11 +73,11 @@ fn a_session_that_authentik_has_ended_is_taken_back_with_the_answer() {
         subject.advance(30);
         let other = basic("alice", "another-app-password");
         let headers = [("cookie", &*old), ("authorization", &*other)];
-        let told = ask(&mut *subject, &headers, &|path| match path {
+        let observed = ask(&mut *subject, &headers, &|path| match path {
             "/application/o/introspect/" => refusing(path),
             path => granting(json!({}))(path),
         });
-        assert_eq!(told.status(), 200, "{told:?}");
+        assert_eq!(observed.status(), 200, "{observed:?}");
         let set = subject.respond(&[]);
         assert!(set.len() == 1 && !set[0].contains("Max-Age=0"), "{set:?}");
     });
@@ -90,10 +90,10 @@ fn a_user_whose_session_was_ended_can_log_in_again_at_once() {
         let mut subject = start(&confirmed());
         let old = log_in(&mut *subject, "alice");
         subject.advance(30);
-        let told = ask(&mut *subject, &[("cookie", &old)], &refusing);
-        assert_eq!(told.status(), 302, "authentik has ended it");
-        let location = told.header("location").unwrap().to_owned();
-        let set: Vec<_> = told.headers("set-cookie").into_iter().map(str::to_owned).collect();
+        let observed = ask(&mut *subject, &[("cookie", &old)], &refusing);
+        assert_eq!(observed.status(), 302, "authentik has ended it");
+        let location = observed.header("location").unwrap().to_owned();
+        let set: Vec<_> = observed.headers("set-cookie").into_iter().map(str::to_owned).collect();
         let (callback, login) = (callback_path(&parameter(&location, "state").unwrap()), jar(&set));
         let good = granting(json!({"nonce": parameter(&location, "nonce"), "exp": NOW + 3600}));
         for kept in ["", &*format!("{old}; ")] {
@@ -105,8 +105,8 @@ fn a_user_whose_session_was_ended_can_log_in_again_at_once() {
                 "kept {kept:?}"
             );
             let set: Vec<_> = ended.headers("set-cookie").into_iter().map(str::to_owned).collect();
-            let told = subject.send(&request(&[("cookie", &jar(&set))])).expect("a new session");
-            assert_eq!(told.header("x-authentik-username"), Some("alice"));
+            let observed = subject.send(&request(&[("cookie", &jar(&set))])).expect("a new session");
+            assert_eq!(observed.header("x-authentik-username"), Some("alice"));
         }
     });
 }
@@ -118,13 +118,13 @@ fn the_login_s_cookie_has_nothing_of_the_login_left_when_it_has_ended() {
         let cookies = log_in(&mut *subject, "alice");
         let login: Vec<_> = cookies.split("; ").filter(|cookie| cookie.contains("_login=")).collect();
         assert_eq!(login.len(), 1, "it counts the rounds for a minute: {cookies}");
-        let told = subject.send(&request(&[("cookie", login[0])])).unwrap();
-        let state = parameter(told.header("location").unwrap(), "state").unwrap();
-        let set: Vec<_> = told.headers("set-cookie").into_iter().map(str::to_owned).collect();
+        let observed = subject.send(&request(&[("cookie", login[0])])).unwrap();
+        let state = parameter(observed.header("location").unwrap(), "state").unwrap();
+        let set: Vec<_> = observed.headers("set-cookie").into_iter().map(str::to_owned).collect();
         assert_ne!(jar(&set), login[0], "a new login has a new cookie");
         let stale = [(":path", &*callback_path(&state)), ("cookie", login[0])];
-        let told = subject.send(&request(&stale)).expect("nothing is exchanged with it");
-        assert!(told.header("location").unwrap().contains("/application/o/authorize/"), "{told:?}");
+        let observed = subject.send(&request(&stale)).expect("nothing is exchanged with it");
+        assert!(observed.header("location").unwrap().contains("/application/o/authorize/"), "{observed:?}");
         // After a minute nothing is left to count.
         let set = jar_line(&mut *start(&configuration(&json!({}), &json!({}))));
         assert!(set.ends_with("Max-Age=60"), "{set}");
@@ -170,8 +170,8 @@ fn no_cookie_goes_where_a_shared_cache_may_keep_it() {
             let cookie = cookie_of(start, "alice", 3600);
             let mut subject = start(&confirmed());
             subject.advance(30);
-            let told = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({})));
-            assert_eq!(told.status(), 200);
+            let observed = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({})));
+            assert_eq!(observed.status(), 200);
             assert_eq!(!subject.respond(fields).is_empty(), with_cookie_only, "renewed: {fields:?}");
         }
     });
@@ -187,8 +187,8 @@ fn a_request_of_another_site_begins_no_session() {
         {
             let mut subject = start(&configuration(&json!({}), &json!({})));
             let headers = [("authorization", &*credential), ("sec-fetch-site", site)];
-            let told = ask(&mut *subject, &headers, &granting(json!({})));
-            assert_eq!(told.header("x-authentik-username"), Some("alice"), "{site}");
+            let observed = ask(&mut *subject, &headers, &granting(json!({})));
+            assert_eq!(observed.header("x-authentik-username"), Some("alice"), "{site}");
             assert_eq!(!subject.respond(&[]).is_empty(), is_set, "{site}");
         }
     });

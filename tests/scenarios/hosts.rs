@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Told, ask, basic, configuration, granting, on_both, request};
+use super::{Observed, ask, basic, configuration, granting, on_both, request};
 
 /// A single application beside the domain that it is in, whose public paths are open.
 fn single_beside_domain() -> String {
@@ -30,14 +30,14 @@ fn a_port_or_a_dot_in_the_host_chooses_no_other_provider() {
         let mut subject = start(&single_beside_domain());
         for host in ["secret.corp:1234", "secret.corp:80", "SECRET.corp:1234", "secret.corp.:1234"] {
             for path in ["/", "/public"] {
-                let told = subject.send(&request(&[(":authority", host), (":path", path)])).unwrap();
-                assert_eq!(told.status(), 400, "{host}{path}: {told:?}");
+                let observed = subject.send(&request(&[(":authority", host), (":path", path)])).unwrap();
+                assert_eq!(observed.status(), 400, "{host}{path}: {observed:?}");
             }
         }
         for host in ["secret.corp", "secret.corp.", "Secret.Corp", "secret.corp:443", "secret.corp.:443"] {
-            let told = subject.send(&request(&[(":authority", host), (":path", "/public")])).unwrap();
-            let location = told.header("location").unwrap_or_default();
-            assert!(location.contains("client_id=secret-id"), "{host}: {told:?}");
+            let observed = subject.send(&request(&[(":authority", host), (":path", "/public")])).unwrap();
+            let location = observed.header("location").unwrap_or_default();
+            assert!(location.contains("client_id=secret-id"), "{host}: {observed:?}");
         }
     });
 }
@@ -53,9 +53,9 @@ fn with_several_providers_the_host_that_was_judged_goes_on() {
             ("wiki.corp:443", "wiki.corp"),
             ("wiki.corp.:8443", "wiki.corp:8443"),
         ] {
-            let told = subject.send(&request(&[(":authority", host), (":path", "/public")])).unwrap();
-            let Told::Forwarded(_) = told else { panic!("an open path: {told:?}") };
-            assert_eq!(told.headers(":authority"), [judged], "{host}");
+            let observed = subject.send(&request(&[(":authority", host), (":path", "/public")])).unwrap();
+            let Observed::Forwarded(_) = observed else { panic!("an open path: {observed:?}") };
+            assert_eq!(observed.headers(":authority"), [judged], "{host}");
         }
     });
 }
@@ -65,7 +65,7 @@ fn the_only_provider_leaves_the_host_as_it_is() {
     on_both(|start| {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let headers = [(":authority", "APP.example.test."), ("authorization", &*basic("alice", "p"))];
-        let told = ask(&mut *subject, &headers, &granting(json!({})));
-        assert_eq!(told.headers(":authority"), ["APP.example.test."]);
+        let observed = ask(&mut *subject, &headers, &granting(json!({})));
+        assert_eq!(observed.headers(":authority"), ["APP.example.test."]);
     });
 }

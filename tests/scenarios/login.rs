@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::core::Core;
 use super::{
-    Reply, Subject, Told, ask, callback_path, configuration, granting, jar, log_in, on_both, parameter,
+    Observed, Reply, Subject, ask, callback_path, configuration, granting, jar, log_in, on_both, parameter,
     refusing, request,
 };
 
@@ -28,9 +28,9 @@ impl Begun {
     }
 
     fn with(subject: &mut dyn Subject, headers: &[(&str, &str)]) -> Self {
-        let told = subject.send(&request(headers)).expect("no call is needed to begin");
-        assert_eq!(told.status(), 302, "{told:?}");
-        Self { cookie: cookie_of(&told), location: told.header("location").unwrap().to_owned() }
+        let observed = subject.send(&request(headers)).expect("no call is needed to begin");
+        assert_eq!(observed.status(), 302, "{observed:?}");
+        Self { cookie: cookie_of(&observed), location: observed.header("location").unwrap().to_owned() }
     }
 
     fn state(&self) -> String {
@@ -42,19 +42,19 @@ impl Begun {
     }
 
     /// The browser comes back with this state and these cookies, and authentik grants what it is asked for.
-    fn come_back(&self, subject: &mut dyn Subject, state: &str, cookie: &str) -> Told {
+    fn come_back(&self, subject: &mut dyn Subject, state: &str, cookie: &str) -> Observed {
         let headers = [(":path", &*callback_path(state)), ("cookie", cookie)];
         ask(subject, &headers, &granting(json!({"nonce": self.nonce()})))
     }
 }
 
-fn cookie_of(told: &Told) -> String {
-    jar(&told.headers("set-cookie").into_iter().map(str::to_owned).collect::<Vec<_>>())
+fn cookie_of(observed: &Observed) -> String {
+    jar(&observed.headers("set-cookie").into_iter().map(str::to_owned).collect::<Vec<_>>())
 }
 
-fn has_session(told: &Told) -> bool {
+fn has_session(observed: &Observed) -> bool {
     let is_session = |line: &&str| !line.contains("_login=") && !line.contains("Max-Age=0");
-    told.headers("set-cookie").iter().any(is_session)
+    observed.headers("set-cookie").iter().any(is_session)
 }
 
 #[test]
@@ -78,8 +78,9 @@ fn a_browser_comes_back_to_where_it_was() {
         let ended = begun.come_back(&mut *subject, &begun.state(), &begun.cookie);
         assert_eq!(ended.header("location"), Some("https://app.example.test/a/b?c=d&e=%20f"));
         assert!(has_session(&ended));
-        let told = subject.send(&request(&[("cookie", &cookie_of(&ended))])).expect("no call for a session");
-        assert_eq!(told.header("x-authentik-username"), Some("alice"));
+        let observed =
+            subject.send(&request(&[("cookie", &cookie_of(&ended))])).expect("no call for a session");
+        assert_eq!(observed.header("x-authentik-username"), Some("alice"));
     });
 }
 
@@ -108,8 +109,9 @@ fn another_replica_takes_over_in_mid_flow_and_after_it() {
     on_both(|start| {
         let begun = Begun::at(&mut *start(&default_configuration()), "/");
         let ended = begun.come_back(&mut *start(&default_configuration()), &begun.state(), &begun.cookie);
-        let told = start(&default_configuration()).send(&request(&[("cookie", &cookie_of(&ended))])).unwrap();
-        assert_eq!(told.header("x-authentik-username"), Some("alice"));
+        let observed =
+            start(&default_configuration()).send(&request(&[("cookie", &cookie_of(&ended))])).unwrap();
+        assert_eq!(observed.header("x-authentik-username"), Some("alice"));
     });
 }
 
@@ -143,19 +145,19 @@ fn a_marked_path_is_the_callback_too_and_authentik_s_second_question_mark_is_rea
             "/outpost.goauthentik.io/callback?X-authentik-auth-callback=true?error=login_required&error_description=x&state={}",
             begun.state()
         );
-        let told = subject.send(&request(&[
+        let observed = subject.send(&request(&[
             (":path", &malformed),
             ("accept", "text/html"),
             ("cookie", &begun.cookie),
         ]));
-        let Some(Told::Replied { status, body, .. }) = told else { panic!("a page") };
+        let Some(Observed::Replied { status, body, .. }) = observed else { panic!("a page") };
         assert_eq!(status, 400);
         assert!(body.contains("The sign-in did not work") && !body.contains("login_required"), "{body}");
     });
 }
 
 #[test]
-fn what_comes_back_wrong_gives_no_session() {
+fn invalid_callback_gives_no_session() {
     on_both(|start| {
         let mut subject = start(&default_configuration());
         let begun = Begun::at(&mut *subject, "/");
@@ -176,12 +178,12 @@ fn what_comes_back_wrong_gives_no_session() {
             ("a cookie as state", callback(begun.cookie.split('=').nth(1).unwrap()), &*begun.cookie, 302),
             ("no code", callback(&begun.state()).replace("code=a-code", "code="), &*begun.cookie, 400),
         ] {
-            let told = subject.send(&request(&[(":path", &path), ("cookie", cookie)])).expect(why);
-            assert_eq!(told.status(), status, "{why}");
-            assert!(!has_session(&told), "{why}");
+            let observed = subject.send(&request(&[(":path", &path), ("cookie", cookie)])).expect(why);
+            assert_eq!(observed.status(), status, "{why}");
+            assert!(!has_session(&observed), "{why}");
             if status == 302 {
                 let authorize = "https://auth.example.test/application/o/authorize/?";
-                assert!(told.header("location").unwrap().starts_with(authorize), "{why}: a fresh login");
+                assert!(observed.header("location").unwrap().starts_with(authorize), "{why}: a fresh login");
             }
         }
         subject.advance(600);
@@ -204,26 +206,26 @@ fn a_state_or_cookie_with_any_byte_changed_gives_no_session() {
         };
         let state = begun.state();
         for position in 0..state.len() {
-            let told = begun.come_back(&mut *subject, &altered(&state, position), &begun.cookie);
-            assert!(!has_session(&told) && told.status() == 302, "state at {position}");
+            let observed = begun.come_back(&mut *subject, &altered(&state, position), &begun.cookie);
+            assert!(!has_session(&observed) && observed.status() == 302, "state at {position}");
         }
         let value = begun.cookie.find('=').unwrap() + 1;
         for position in value..begun.cookie.len() {
-            let told = begun.come_back(&mut *subject, &state, &altered(&begun.cookie, position));
-            assert!(!has_session(&told) && told.status() == 400, "cookie at {position}");
+            let observed = begun.come_back(&mut *subject, &state, &altered(&begun.cookie, position));
+            assert!(!has_session(&observed) && observed.status() == 400, "cookie at {position}");
         }
     });
 }
 
 #[test]
-fn the_token_must_be_the_answer_to_this_login() {
+fn token_needs_the_nonce_of_its_login() {
     on_both(|start| {
         for nonce in [json!(null), json!(""), json!("another")] {
             let mut subject = start(&default_configuration());
             let begun = Begun::at(&mut *subject, "/");
             let headers = [(":path", &*callback_path(&begun.state())), ("cookie", &*begun.cookie)];
-            let told = ask(&mut *subject, &headers, &granting(json!({"nonce": nonce})));
-            assert_eq!((told.status(), has_session(&told)), (400, false), "{nonce}");
+            let observed = ask(&mut *subject, &headers, &granting(json!({"nonce": nonce})));
+            assert_eq!((observed.status(), has_session(&observed)), (400, false), "{nonce}");
         }
     });
 }
@@ -234,11 +236,11 @@ fn a_code_that_authentik_refuses_is_a_fresh_login_and_a_fault_is_a_fault() {
         let mut subject = start(&default_configuration());
         let begun = Begun::at(&mut *subject, "/");
         let headers = [(":path", &*callback_path(&begun.state())), ("cookie", &*begun.cookie)];
-        let told = ask(&mut *subject, &headers, &refusing);
-        assert_eq!((told.status(), has_session(&told)), (302, false));
+        let observed = ask(&mut *subject, &headers, &refusing);
+        assert_eq!((observed.status(), has_session(&observed)), (302, false));
         for answer in [405, 500, 503] {
-            let told = ask(&mut *subject, &headers, &|_| Reply::Body(answer, ""));
-            assert_eq!((told.status(), has_session(&told)), (503, false));
+            let observed = ask(&mut *subject, &headers, &|_| Reply::Body(answer, ""));
+            assert_eq!((observed.status(), has_session(&observed)), (503, false));
         }
         let nameless = granting(json!({"nonce": begun.nonce(), "preferred_username": null}));
         assert_eq!(ask(&mut *subject, &headers, &nameless).status(), 403);
@@ -259,8 +261,8 @@ fn three_fruitless_rounds_end_in_a_page() {
                 ended.headers("set-cookie").into_iter().filter(|line| line.contains("_login=")).collect();
             cookie = jar(&lines.into_iter().map(str::to_owned).collect::<Vec<_>>());
         }
-        let told = subject.send(&request(&[("cookie", &cookie)])).unwrap();
-        assert_eq!(told.status(), 400, "{told:?}");
+        let observed = subject.send(&request(&[("cookie", &cookie)])).unwrap();
+        assert_eq!(observed.status(), 400, "{observed:?}");
         subject.advance(60);
         assert_eq!(subject.send(&request(&[("cookie", &cookie)])).unwrap().status(), 302, "a minute later");
     });
@@ -272,10 +274,10 @@ fn signing_out_clears_the_session_and_tells_authentik() {
         for path in ["/outpost.goauthentik.io/sign_out", "/any/path?a=b&X-authentik-logout=true"] {
             let mut subject = start(&default_configuration());
             let cookie = log_in(&mut *subject, "alice");
-            let told = subject.send(&request(&[(":path", path), ("cookie", &cookie)])).unwrap();
+            let observed = subject.send(&request(&[(":path", path), ("cookie", &cookie)])).unwrap();
             let end_session = "https://auth.example.test/application/o/demo/end-session/?id_token_hint=x";
-            assert_eq!(told.header("location"), Some(end_session));
-            let cleared = told.headers("set-cookie");
+            assert_eq!(observed.header("location"), Some(end_session));
+            let cleared = observed.headers("set-cookie");
             assert_eq!(cleared.len(), 2, "{cleared:?}");
             for line in cleared {
                 assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"), "{line}");

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{NOW, Reply, Subject, Told};
-use crate::support::module;
-use crate::support::proxy_host::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+use local_envoy::module;
+use proxy_wasm_testkit::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+
+use super::{NOW, Observed, Reply, Subject};
+use crate::support::host;
 
 pub(crate) struct BuiltModule {
     world: World,
@@ -15,18 +17,18 @@ pub(crate) struct BuiltModule {
 impl BuiltModule {
     pub(crate) fn new(configuration: &str) -> Self {
         let module = Module::load(module::module()).unwrap();
-        let world = World::new();
+        let world = host::world();
         world.set_now(Duration::from_secs(NOW));
         world.add_cluster("authentik");
         let vm = Vm::start(&world, &module, configuration.as_bytes()).unwrap();
         Self { world, vm, stream: None }
     }
 
-    fn told(&self) -> Option<Told> {
+    fn observed(&self) -> Option<Observed> {
         match self.vm.outcome(self.stream?) {
             Outcome::Pending => None,
-            Outcome::Forwarded { headers, .. } => Some(Told::Forwarded(pairs(&headers))),
-            Outcome::Replied { status, headers, body, grpc_status, .. } => Some(Told::Replied {
+            Outcome::Forwarded { headers, .. } => Some(Observed::Forwarded(pairs(&headers))),
+            Outcome::Replied { status, headers, body, grpc_status, .. } => Some(Observed::Replied {
                 status,
                 headers: pairs(&headers),
                 body: String::from_utf8(body).unwrap(),
@@ -38,10 +40,10 @@ impl BuiltModule {
 }
 
 impl Subject for BuiltModule {
-    fn send(&mut self, headers: &[(String, String)]) -> Option<Told> {
+    fn send(&mut self, headers: &[(String, String)]) -> Option<Observed> {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.stream = Some(self.vm.request(&headers));
-        self.told()
+        self.observed()
     }
 
     fn calls(&mut self) -> Vec<String> {
@@ -52,7 +54,7 @@ impl Subject for BuiltModule {
             .collect()
     }
 
-    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Told> {
+    fn answer(&mut self, authentik: &dyn Fn(&str) -> Reply) -> Option<Observed> {
         while let Some(call) = self.vm.pending_calls().into_iter().next() {
             let path = String::from_utf8(call.headers.get(":path").unwrap().to_vec()).unwrap();
             let answer = match authentik(&path) {
@@ -62,7 +64,7 @@ impl Subject for BuiltModule {
             };
             self.vm.answer(call.id, answer);
         }
-        self.told()
+        self.observed()
     }
 
     fn respond(&mut self, headers: &[(&str, &str)]) -> Vec<String> {

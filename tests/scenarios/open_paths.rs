@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{NOW, PASSWORD, Told, ask, basic, configuration, granting, jar, on_both, request, signed, token};
+use super::{
+    NOW, Observed, PASSWORD, ask, basic, configuration, granting, jar, on_both, request, signed, token,
+};
 
 const OPEN: (&str, &str) = (":path", "/public/a");
 
@@ -32,9 +34,9 @@ fn a_session_s_own_credential_never_reaches_the_application() {
                     let mut replica = start(&configuration);
                     replica.advance(seconds);
                     let headers = request(&[OPEN, ("authorization", &credential), ("cookie", &cookie)]);
-                    let told = replica.send(&headers).expect("nothing is asked on an open path");
-                    let Told::Forwarded(_) = told else { panic!("{told:?}") };
-                    assert_eq!(told.header("authorization"), None, "{provider} after {seconds} seconds");
+                    let observed = replica.send(&headers).expect("nothing is asked on an open path");
+                    let Observed::Forwarded(_) = observed else { panic!("{observed:?}") };
+                    assert_eq!(observed.header("authorization"), None, "{provider} after {seconds} seconds");
                 }
             }
         }
@@ -51,21 +53,21 @@ fn a_credential_without_a_user_name_never_reaches_the_application() {
         for has_login in [false, true] {
             let mut subject = start(&configuration);
             let cookie = if has_login { super::log_in(&mut *subject, "sam") } else { String::new() };
-            let told = ask(&mut *subject, &[("authorization", &credential)], &nameless);
-            assert_eq!(told.status(), 403);
+            let observed = ask(&mut *subject, &[("authorization", &credential)], &nameless);
+            assert_eq!(observed.status(), 403);
             for path in ["/public/a", "/"].into_iter().filter(|path| has_login || *path != "/") {
                 let headers = [(":path", path), ("authorization", &*credential), ("cookie", &*cookie)];
-                let told = subject.send(&request(&headers)).expect("nothing is asked");
-                let name = told.header("x-authentik-username");
-                assert_eq!((told.status(), name), (200, has_login.then_some("sam")), "{path}");
-                assert_eq!(told.header("authorization"), None, "{path}");
+                let observed = subject.send(&request(&headers)).expect("nothing is asked");
+                let name = observed.header("x-authentik-username");
+                assert_eq!((observed.status(), name), (200, has_login.then_some("sam")), "{path}");
+                assert_eq!(observed.header("authorization"), None, "{path}");
             }
         }
     });
 }
 
 #[test]
-fn a_credential_of_nobody_s_is_the_application_s_own() {
+fn unknown_credential_on_an_open_path_reaches_the_application() {
     on_both(|start| {
         let configuration = open(json!({}));
         let mut first = start(&configuration);
@@ -74,8 +76,8 @@ fn a_credential_of_nobody_s_is_the_application_s_own() {
         for other in [basic("alice", "another"), basic("app", "own"), "Digest username=\"x\"".to_owned()] {
             for cookie in ["", &*cookie] {
                 let headers = request(&[OPEN, ("authorization", &other), ("cookie", cookie)]);
-                let told = start(&configuration).send(&headers).unwrap();
-                assert_eq!(told.header("authorization"), Some(&*other), "{other}, {cookie}");
+                let observed = start(&configuration).send(&headers).unwrap();
+                assert_eq!(observed.header("authorization"), Some(&*other), "{other}, {cookie}");
             }
         }
     });
@@ -97,21 +99,25 @@ fn a_token_of_this_authentik_never_reaches_the_application() {
             for exp in [NOW - 1, NOW + 60] {
                 let spent = signed(&json!({"iss": issuer, "exp": exp}), "whoever signed it");
                 for credential in [format!("Bearer {spent}"), basic("goauthentik.io/token", &spent)] {
-                    let told = start(&configuration)
+                    let observed = start(&configuration)
                         .send(&request(&[OPEN, ("authorization", &credential)]))
                         .unwrap();
-                    assert_eq!((told.status(), told.header("authorization")), (200, None), "{issuer} {exp}");
+                    assert_eq!(
+                        (observed.status(), observed.header("authorization")),
+                        (200, None),
+                        "{issuer} {exp}"
+                    );
                 }
             }
         }
         let foreign = format!("Bearer {}", signed(&json!({"iss": "https://elsewhere.test/"}), "x"));
-        let told = start(&configuration).send(&request(&[OPEN, ("authorization", &foreign)])).unwrap();
-        assert_eq!(told.header("authorization"), Some(&*foreign), "of another issuer");
+        let observed = start(&configuration).send(&request(&[OPEN, ("authorization", &foreign)])).unwrap();
+        assert_eq!(observed.header("authorization"), Some(&*foreign), "of another issuer");
     });
 }
 
 #[test]
-fn an_escape_opens_no_path() {
+fn path_with_special_escape_is_not_open() {
     on_both(|start| {
         let mut subject = start(&open(json!({})));
         let mut status = |path: &str| subject.send(&request(&[(":path", path)])).unwrap().status();

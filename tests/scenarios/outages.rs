@@ -19,27 +19,34 @@ fn down(_: &str) -> Reply {
 #[test]
 fn only_a_failure_of_authentik_is_bridged() {
     on_both(|start| {
-        let rest = json!({"authentik": {"cluster": "authentik", "host": "https://auth.example.test", "max_pending_calls": 1}});
-        let known = [("authorization", &*basic("alice", PASSWORD))];
+        let rest = json!({"authentik": {"cluster": "authentik", "host": "https://auth.example.test", "max_concurrent_calls": 1, "max_pending_calls": 1}});
+        let alice = basic("alice", PASSWORD);
+        let known = [("authorization", &*alice)];
+        let also_known = request(&[("authorization", &basic("eve", PASSWORD))]);
         let mut subject = start(&stale(&json!({}), &rest));
         ask(&mut *subject, &known, &granting(json!({})));
+        assert!(subject.send(&also_known).is_none());
+        subject.answer(&granting(json!({"preferred_username": "eve"})));
         subject.advance(61);
         assert_eq!(ask(&mut *subject, &known, &down).status(), 200, "authentik fails");
-        // Somebody else takes the only place: that is no failure of authentik's, and anybody can do it.
-        let guess = request(&[("authorization", &basic("bob", "guess"))]);
-        assert!(subject.send(&guess).is_none());
-        assert_eq!(subject.send(&request(&known)).map(|told| told.status()), Some(503), "too many calls");
+        // One call is out, one known credential waits for its place, and there is no room for another: that is no failure of
+        // authentik's, and anybody can bring it about.
+        assert!(subject.send(&request(&[("authorization", &basic("bob", "guess"))])).is_none());
+        assert!(subject.send(&request(&known)).is_none());
+        assert_eq!(subject.send(&also_known).map(|observed| observed.status()), Some(503), "too many calls");
         subject.answer(&refusing);
+        ask(&mut *subject, &known, &granting(json!({})));
+        subject.advance(61);
         for wrong in ["invalid_client", "invalid_request"] {
-            let told = ask(&mut *subject, &known, &|_| Reply::Json(400, json!({"error": wrong})));
-            assert_eq!(told.status(), 503, "{wrong} is the configuration's fault");
+            let observed = ask(&mut *subject, &known, &|_| Reply::Json(400, json!({"error": wrong})));
+            assert_eq!(observed.status(), 503, "{wrong} is the configuration's fault");
         }
     });
 }
 
 /// What the interval ends is bridged like the rest; what authentik has ended is not.
 #[test]
-fn a_session_that_cannot_be_confirmed_goes_on_for_as_long_as_every_verdict() {
+fn unconfirmed_session_is_stale_as_long_as_any_verdict() {
     on_both(|start| {
         let configuration = stale(&json!({"revalidate_seconds": 30}), &json!({}));
         let mut first = start(&configuration);
@@ -49,8 +56,8 @@ fn a_session_that_cannot_be_confirmed_goes_on_for_as_long_as_every_verdict() {
         for (seconds, status) in [(29, 200), (30, 200), (629, 200), (630, 503)] {
             let mut replica = start(&configuration);
             replica.advance(seconds);
-            let told = ask(&mut *replica, &headers, &down);
-            assert_eq!(told.status(), status, "after {seconds} seconds, its first confirmation");
+            let observed = ask(&mut *replica, &headers, &down);
+            assert_eq!(observed.status(), status, "after {seconds} seconds, its first confirmation");
         }
         let mut replica = start(&configuration);
         replica.advance(30);
@@ -78,11 +85,11 @@ fn a_provider_that_says_that_it_has_no_key_needs_no_key_set_first() {
             configuration(&json!({"oidc_configuration": oidc}), &json!({}))
         };
         let mut subject = start(&with(json!(["HS256"])));
-        assert_eq!(subject.send(&headers).map(|told| told.status()), Some(200), "nobody is asked");
+        assert_eq!(subject.send(&headers).map(|observed| observed.status()), Some(200), "nobody is asked");
         for other in [json!(["RS256"]), json!(["HS256", "RS256"]), json!([]), json!("HS256"), json!(null)] {
             let mut subject = start(&with(other.clone()));
             assert!(subject.send(&headers).is_none(), "{other}: the key set decides");
-            assert_eq!(subject.answer(&down).map(|told| told.status()), Some(503), "{other}");
+            assert_eq!(subject.answer(&down).map(|observed| observed.status()), Some(503), "{other}");
         }
         // A token of a key that the entry did not speak of: the key set is fetched.
         let mut subject = start(&with(json!(["HS256"])));
@@ -105,8 +112,8 @@ fn an_object_that_is_no_key_set_never_means_the_client_secret() {
         for body in [json!({"error": "x"}), json!({"detail": "Not found."}), json!({"keys": "x"})] {
             let mut subject = start(&configuration(&json!({}), &json!({})));
             assert!(subject.send(&request(&[("authorization", &bearer)])).is_none());
-            let told = subject.answer(&|_| Reply::Json(200, body.clone())).unwrap();
-            assert_eq!(told.status(), 503, "{body}");
+            let observed = subject.answer(&|_| Reply::Json(200, body.clone())).unwrap();
+            assert_eq!(observed.status(), 503, "{body}");
         }
     });
 }

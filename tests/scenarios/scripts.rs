@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, on_both, refusing};
+use super::{Observed, PASSWORD, Reply, Start, ask, basic, configuration, granting, on_both, refusing};
 
 const ALLOWED: &str = "https://spa.example.test";
 
@@ -13,15 +13,16 @@ fn with_origins(rest: &Value) -> String {
 }
 
 /// The headers by which a browser lets a script read a reply.
-fn cors(told: &Told) -> [Vec<&str>; 3] {
-    ["access-control-allow-origin", "access-control-allow-credentials", "vary"].map(|name| told.headers(name))
+fn cors(observed: &Observed) -> [Vec<&str>; 3] {
+    ["access-control-allow-origin", "access-control-allow-credentials", "vary"]
+        .map(|name| observed.headers(name))
 }
 
 /// What a request says, what authentik answers, and the status that comes of it.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a dyn Fn(&str) -> Reply, u16);
 
 /// A request of this origin, of each kind that the filter answers itself, and what it is answered with.
-fn replies(start: Start<'_>, configuration: &str, origin: &[(&str, &str)]) -> Vec<Told> {
+fn replies(start: Start<'_>, configuration: &str, origin: &[(&str, &str)]) -> Vec<Observed> {
     let credential = basic("alice", PASSWORD);
     let good: [(&str, &str); 1] = [("authorization", &credential)];
     let reset: &dyn Fn(&str) -> Reply = &|_| Reply::Reset;
@@ -40,28 +41,28 @@ fn replies(start: Start<'_>, configuration: &str, origin: &[(&str, &str)]) -> Ve
     ];
     let mut replies = Vec::new();
     for (headers, authentik, status) in cases {
-        let told = ask(&mut *start(configuration), &[headers, origin].concat(), authentik);
-        assert_eq!(told.status(), status, "{told:?}");
-        replies.push(told);
+        let observed = ask(&mut *start(configuration), &[headers, origin].concat(), authentik);
+        assert_eq!(observed.status(), status, "{observed:?}");
+        replies.push(observed);
     }
     replies.push(too_many_guesses(&mut *start(configuration), origin));
     replies
 }
 
-fn too_many_guesses(subject: &mut dyn super::Subject, origin: &[(&str, &str)]) -> Told {
+fn too_many_guesses(subject: &mut dyn super::Subject, origin: &[(&str, &str)]) -> Observed {
     ask(subject, &[("authorization", &basic("alice", "one"))], &refusing);
     let two = basic("alice", "two");
-    let told = ask(subject, &[&[("authorization", &*two)], origin].concat(), &refusing);
-    assert_eq!(told.status(), 429);
-    told
+    let observed = ask(subject, &[&[("authorization", &*two)], origin].concat(), &refusing);
+    assert_eq!(observed.status(), 429);
+    observed
 }
 
 #[test]
 fn every_reply_lets_scripts_of_an_allowed_origin_read_it() {
     on_both(|start| {
         let configuration = with_origins(&json!({"throttle": {"failures": 1}}));
-        for told in replies(start, &configuration, &[("origin", ALLOWED)]) {
-            assert_eq!(cors(&told), [vec![ALLOWED], vec!["true"], vec!["Origin"]], "{told:?}");
+        for observed in replies(start, &configuration, &[("origin", ALLOWED)]) {
+            assert_eq!(cors(&observed), [vec![ALLOWED], vec!["true"], vec!["Origin"]], "{observed:?}");
         }
     });
 }
@@ -92,8 +93,8 @@ fn no_reply_lets_scripts_of_another_origin_read_it() {
             (configuration(&json!({}), &rest), &[vec![("origin", ALLOWED)]]),
         ] {
             for origin in origins {
-                for told in replies(start, &configuration, origin) {
-                    assert_eq!(cors(&told), [[""; 0]; 3], "{origin:?}: {told:?}");
+                for observed in replies(start, &configuration, origin) {
+                    assert_eq!(cors(&observed), [[""; 0]; 3], "{origin:?}: {observed:?}");
                 }
             }
         }
@@ -106,9 +107,12 @@ fn a_request_that_goes_on_gets_no_cors_headers() {
     on_both(|start| {
         let credential = basic("alice", PASSWORD);
         let headers = [("authorization", &*credential), ("origin", ALLOWED)];
-        let told = ask(&mut *start(&with_origins(&json!({}))), &headers, &granting(json!({})));
-        assert!(matches!(told, Told::Forwarded(_)) && told.header("origin") == Some(ALLOWED), "{told:?}");
-        assert_eq!(cors(&told), [[""; 0]; 3]);
+        let observed = ask(&mut *start(&with_origins(&json!({}))), &headers, &granting(json!({})));
+        assert!(
+            matches!(observed, Observed::Forwarded(_)) && observed.header("origin") == Some(ALLOWED),
+            "{observed:?}"
+        );
+        assert_eq!(cors(&observed), [[""; 0]; 3]);
     });
 }
 
@@ -124,8 +128,8 @@ fn a_host_without_a_provider_is_answered_readably_too() {
         };
         let configuration = with_origins(&json!({"providers": [provider("a"), provider("b")]}));
         let headers = [(":authority", "c.test"), ("origin", ALLOWED), ("sec-fetch-mode", "cors")];
-        let told = ask(&mut *start(&configuration), &headers, &refusing);
-        assert_eq!((told.status(), cors(&told)[0].as_slice()), (400, &[ALLOWED][..]));
+        let observed = ask(&mut *start(&configuration), &headers, &refusing);
+        assert_eq!((observed.status(), cors(&observed)[0].as_slice()), (400, &[ALLOWED][..]));
     });
 }
 
@@ -148,12 +152,12 @@ fn a_script_is_not_challenged_for_a_password() {
             for authorization in [None, Some(bearer)] {
                 let authorization = authorization.map(|value| ("authorization", value));
                 let headers: Vec<_> = headers.iter().copied().chain(authorization).collect();
-                let told = ask(&mut *start(&configuration(&json!({}), &json!({}))), &headers, &refusing);
-                assert_eq!(told.status(), 401, "{headers:?}: {told:?}");
+                let observed = ask(&mut *start(&configuration(&json!({}), &json!({}))), &headers, &refusing);
+                assert_eq!(observed.status(), 401, "{headers:?}: {observed:?}");
                 let error = if authorization.is_some() { ", error=\"invalid_token\"" } else { "" };
                 let bearer = format!("Bearer realm=\"demo\"{error}");
                 let all = ["Basic realm=\"demo\", charset=\"UTF-8\"", &*bearer];
-                assert_eq!(told.headers("www-authenticate"), all[2 - challenges..], "{headers:?}");
+                assert_eq!(observed.headers("www-authenticate"), all[2 - challenges..], "{headers:?}");
             }
         }
     });

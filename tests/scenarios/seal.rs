@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    PASSWORD, Reply, Start, Told, ask, basic, configuration, granting, jar, log_in, on_both, refusing,
+    Observed, PASSWORD, Reply, Start, ask, basic, configuration, granting, jar, log_in, on_both, refusing,
     request, token,
 };
 
@@ -28,12 +28,12 @@ fn sealed(provider: &Value, rest: &Value) -> String {
 
 /// It went on, with the seal once and under its own name.
 #[track_caller]
-fn assert_sealed(told: &Told) {
-    assert!(matches!(told, Told::Forwarded(_)), "{told:?}");
-    assert_eq!(told.headers("x-authentik-seal"), [SEAL], "{told:?}");
+fn assert_sealed(observed: &Observed) {
+    assert!(matches!(observed, Observed::Forwarded(_)), "{observed:?}");
+    assert_eq!(observed.headers("x-authentik-seal"), [SEAL], "{observed:?}");
     let others = SENT.iter().map(|(name, _)| *name).filter(|name| *name != "x-authentik-seal");
     for name in others {
-        assert!(!told.names().contains(&name), "{name}: {told:?}");
+        assert!(!observed.names().contains(&name), "{name}: {observed:?}");
     }
 }
 
@@ -119,12 +119,12 @@ fn no_reply_carries_the_seal() {
             (&[("authorization", &bad)], 401),
         ];
         for (headers, status) in requests {
-            let told = ask(&mut *subject, &[headers, &SENT].concat(), &refusing);
-            assert_eq!(told.status(), status, "{told:?}");
-            assert!(!format!("{told:?}").contains(SEAL), "{told:?}");
+            let observed = ask(&mut *subject, &[headers, &SENT].concat(), &refusing);
+            assert_eq!(observed.status(), status, "{observed:?}");
+            assert!(!format!("{observed:?}").contains(SEAL), "{observed:?}");
         }
-        let told = ask(&mut *subject, &[("authorization", &basic("bob", "x"))], &|_| Reply::Reset);
-        assert!(told.status() == 503 && !format!("{told:?}").contains(SEAL), "{told:?}");
+        let observed = ask(&mut *subject, &[("authorization", &basic("bob", "x"))], &|_| Reply::Reset);
+        assert!(observed.status() == 503 && !format!("{observed:?}").contains(SEAL), "{observed:?}");
     });
 }
 
@@ -139,9 +139,12 @@ fn a_seal_of_another_name_is_taken_from_clients_too() {
             let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
             let sent = [("x-gate", "a-guess"), ("x-gate", SEAL), ("x_gate", SEAL), ("x.gate", "a-guess")];
             let headers: Vec<_> = headers.chain(sent).collect();
-            let told = ask(&mut *start(&configuration), &headers, &granting(json!({})));
-            assert_eq!(told.headers("x-gate"), [SEAL], "{told:?}");
-            assert!(!told.names().contains(&"x_gate") && !told.names().contains(&"x.gate"), "{told:?}");
+            let observed = ask(&mut *start(&configuration), &headers, &granting(json!({})));
+            assert_eq!(observed.headers("x-gate"), [SEAL], "{observed:?}");
+            assert!(
+                !observed.names().contains(&"x_gate") && !observed.names().contains(&"x.gate"),
+                "{observed:?}"
+            );
         }
     });
 }
@@ -150,9 +153,9 @@ fn a_seal_of_another_name_is_taken_from_clients_too() {
 fn without_the_setting_there_is_no_seal_and_a_client_s_own_goes() {
     on_both(|start| {
         let mut subject = start(&configuration(&json!({"skip_path_regex": "^/public"}), &json!({})));
-        let told = subject.send(&request(&[&[(":path", "/public")], &SENT[..]].concat())).unwrap();
-        assert_eq!(told.status(), 200);
-        assert!(!told.names().iter().any(|name| name.contains("seal")), "{told:?}");
+        let observed = subject.send(&request(&[&[(":path", "/public")], &SENT[..]].concat())).unwrap();
+        assert_eq!(observed.status(), 200);
+        assert!(!observed.names().iter().any(|name| name.contains("seal")), "{observed:?}");
     });
 }
 
@@ -170,10 +173,13 @@ fn no_claim_sets_the_seal() {
                 let mut subject = start(&configuration(&json!({}), &rest));
                 let credential = basic("alice", PASSWORD);
                 let changes = json!({"ak_proxy": proxy, header: "forged"});
-                let told = ask(&mut *subject, &[("authorization", &credential)], &granting(changes));
-                assert_eq!(told.headers(header), [SEAL], "{told:?}");
-                assert!(!told.headers(&name).contains(&"forged"), "{name}: {told:?}");
-                assert!(told.header(":authority") == Some("forged.test"), "the claims were read: {told:?}");
+                let observed = ask(&mut *subject, &[("authorization", &credential)], &granting(changes));
+                assert_eq!(observed.headers(header), [SEAL], "{observed:?}");
+                assert!(!observed.headers(&name).contains(&"forged"), "{name}: {observed:?}");
+                assert!(
+                    observed.header(":authority") == Some("forged.test"),
+                    "the claims were read: {observed:?}"
+                );
             }
         }
     });

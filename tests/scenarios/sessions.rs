@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::{
-    NOW, PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, on_both,
-    refusing, request, signed, token,
+    NOW, Observed, PASSWORD, Reply, Start, Subject, ask, basic, configuration, granting, jar, log_in,
+    on_both, refusing, request, signed, token,
 };
 
 /// A response of the application's to a request without `Authorization` that may bring a cookie.
@@ -19,8 +19,8 @@ fn plain() -> String {
 
 /// Alice authenticates with her app password, and authentik says this of her; the response's cookies.
 fn cookies(subject: &mut dyn Subject, claims: Value) -> Vec<String> {
-    let told = ask(subject, &[("authorization", &basic("alice", PASSWORD))], &granting(claims));
-    assert_eq!(told.status(), 200, "{told:?}");
+    let observed = ask(subject, &[("authorization", &basic("alice", PASSWORD))], &granting(claims));
+    assert_eq!(observed.status(), 200, "{observed:?}");
     subject.respond(&[])
 }
 
@@ -29,10 +29,10 @@ fn is_session(start: Start<'_>, configuration: &str, cookie: &str, seconds_later
     let mut replica = start(configuration);
     replica.advance(seconds_later);
     match replica.send(&request(&[("cookie", cookie)])) {
-        Some(Told::Forwarded(headers)) => {
+        Some(Observed::Forwarded(headers)) => {
             headers.iter().any(|header| *header == ("x-authentik-username".to_owned(), "alice".to_owned()))
         }
-        Some(Told::Replied { status: 302, .. }) => false,
+        Some(Observed::Replied { status: 302, .. }) => false,
         other => panic!("neither a session nor none: {other:?}"),
     }
 }
@@ -91,9 +91,9 @@ fn a_client_that_returns_it_is_not_authenticated_again() {
         for _ in 0..100 {
             subject.advance(10);
             let headers = request(&[("authorization", &basic("alice", PASSWORD)), ("cookie", &cookie)]);
-            let told = subject.send(&headers).expect("no call for a session");
+            let observed = subject.send(&headers).expect("no call for a session");
             assert_eq!(
-                (told.header("x-authentik-username"), told.header("authorization")),
+                (observed.header("x-authentik-username"), observed.header("authorization")),
                 (Some("alice"), None)
             );
             assert!(subject.respond(&[]).is_empty(), "and gets no new cookie");
@@ -143,7 +143,7 @@ fn only_the_same_provider_with_the_same_secret_opens_it() {
 
 /// On the core, whose randomness is real: two workers of the in-process host would have the same.
 #[test]
-fn two_replicas_seal_one_session_in_two_ways() {
+fn replicas_seal_the_same_session_with_different_nonces() {
     let sealed = [(); 2].map(|()| jar(&cookies(&mut Core::new(&plain()), json!({}))));
     let [one, two] = sealed.each_ref().map(|cookie| &cookie.split_once('=').unwrap().1[..32]);
     assert_ne!(one, two, "a box begins with its nonce");
@@ -227,7 +227,7 @@ fn revalidation_ends_a_session_whose_token_was_revoked() {
             subject.advance(1);
             assert!(subject.send(&headers).is_none(), "authentik is asked");
             assert_eq!(subject.calls(), ["/application/o/introspect/"]);
-            assert_eq!(subject.answer(&granting(json!({}))).map(|told| told.status()), Some(200));
+            assert_eq!(subject.answer(&granting(json!({}))).map(|observed| observed.status()), Some(200));
             let renewed = jar(&subject.respond(&PRIVATE));
             assert!(!renewed.is_empty(), "a cookie that says so");
             let mut other = start(&configuration);
@@ -239,12 +239,16 @@ fn revalidation_ends_a_session_whose_token_was_revoked() {
             other.advance(1);
             assert!(other.send(&request(&[("cookie", &renewed)])).is_none());
             assert_eq!(
-                other.answer(&|_| Reply::Reset).map(|told| told.status()),
+                other.answer(&|_| Reply::Reset).map(|observed| observed.status()),
                 Some(503),
                 "nobody can say"
             );
             assert!(other.send(&request(&[("cookie", &renewed)])).is_none());
-            assert_eq!(other.answer(&refusing).map(|told| told.status()), Some(302), "revoked: login");
+            assert_eq!(
+                other.answer(&refusing).map(|observed| observed.status()),
+                Some(302),
+                "revoked: login"
+            );
             assert_eq!(
                 other.send(&request(&[("cookie", &renewed)])).expect("a no is remembered").status(),
                 302
@@ -265,8 +269,8 @@ fn a_confirmed_session_ends_when_it_would_have() {
         ] {
             let mut subject = start(&configuration);
             subject.advance(30);
-            let told = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({"exp": NOW + 7200})));
-            assert_eq!(told.status(), 200, "confirmed");
+            let observed = ask(&mut *subject, &[("cookie", &cookie)], &granting(json!({"exp": NOW + 7200})));
+            assert_eq!(observed.status(), 200, "confirmed");
             let set = subject.respond(&PRIVATE);
             assert!(set.len() == 1 && set[0].ends_with("; Max-Age=30"), "{set:?}");
             let renewed = jar(&set);
@@ -274,8 +278,8 @@ fn a_confirmed_session_ends_when_it_would_have() {
             assert!(!is_session(start, &configuration, &renewed, 60), "nor is authentik asked");
             subject.advance(30);
             for cookie in [&cookie, &renewed] {
-                let told = subject.send(&request(&[("cookie", cookie)])).expect("nobody is asked");
-                assert_eq!(told.status(), 302, "nor where it was confirmed: {told:?}");
+                let observed = subject.send(&request(&[("cookie", cookie)])).expect("nobody is asked");
+                assert_eq!(observed.status(), 302, "nor where it was confirmed: {observed:?}");
             }
         }
     });
@@ -285,17 +289,17 @@ fn a_confirmed_session_ends_when_it_would_have() {
 #[test]
 fn a_session_is_of_one_credential_only() {
     on_both(|start| {
-        let told = |cookie: &str, credential: &str| {
+        let observed = |cookie: &str, credential: &str| {
             let headers = request(&[("cookie", cookie), ("authorization", credential)]);
-            start(&plain()).send(&headers).map(|told| told.status())
+            start(&plain()).send(&headers).map(|observed| observed.status())
         };
         let mut replica = start(&plain());
         let own = basic("alice", "pass");
         ask(&mut *replica, &[("authorization", &own)], &granting(json!({})));
         let cookie = jar(&replica.respond(&[]));
-        assert_eq!(told(&cookie, &own), Some(200), "its own credential: nobody is asked");
+        assert_eq!(observed(&cookie, &own), Some(200), "its own credential: nobody is asked");
         for other in [basic("alicep", "ass"), basic("alicepass", ""), "Bearer alicepass".to_owned()] {
-            assert_eq!(told(&cookie, &other), None, "{other}: authentik, or its keys, are asked");
+            assert_eq!(observed(&cookie, &other), None, "{other}: authentik, or its keys, are asked");
         }
     });
 }
@@ -305,10 +309,10 @@ fn a_session_is_of_one_credential_only() {
 fn a_session_of_a_token_is_of_the_token_that_the_client_brought() {
     on_both(|start| {
         let configuration = configuration(&json!({"federated_bearer": true}), &json!({}));
-        let told = |cookie: &str, credential: &str| {
+        let observed = |cookie: &str, credential: &str| {
             let headers = request(&[("cookie", cookie), ("authorization", credential)]);
-            let told = start(&configuration).send(&headers)?;
-            assert_eq!((told.status(), told.header("authorization")), (200, None));
+            let observed = start(&configuration).send(&headers)?;
+            assert_eq!((observed.status(), observed.header("authorization")), (200, None));
             Some(())
         };
         let issued = token(&json!({}));
@@ -322,29 +326,33 @@ fn a_session_of_a_token_is_of_the_token_that_the_client_brought() {
         };
         for (own, other) in [(&issued, &foreign), (&foreign, &issued)] {
             let cookie = cookie_for(own);
-            assert_eq!(told(&cookie, &format!("Bearer {own}")), Some(()), "nobody is asked");
+            assert_eq!(observed(&cookie, &format!("Bearer {own}")), Some(()), "nobody is asked");
             assert_eq!(
-                told(&cookie, &basic("goauthentik.io/token", own)),
+                observed(&cookie, &basic("goauthentik.io/token", own)),
                 Some(()),
                 "nor for the token user"
             );
-            assert_eq!(told(&cookie, &format!("Bearer {other}")), None, "authentik, or its keys, are asked");
-            assert_eq!(told(&cookie, &basic("alice", own)), None, "nor is it a password");
+            assert_eq!(
+                observed(&cookie, &format!("Bearer {other}")),
+                None,
+                "authentik, or its keys, are asked"
+            );
+            assert_eq!(observed(&cookie, &basic("alice", own)), None, "nor is it a password");
         }
     });
 }
 
 /// What is remembered may be as old as the interval: a cookie never says that it is younger.
 #[test]
-fn a_cookie_is_no_younger_than_authentik_s_word() {
+fn cookie_keeps_the_time_of_authentiks_confirmation() {
     on_both(|start| {
         let configuration = configuration(&json!({"revalidate_seconds": 30}), &json!({}));
         let mut subject = start(&configuration);
         cookies(&mut *subject, json!({}));
         subject.advance(29);
-        let told =
+        let observed =
             subject.send(&request(&[("authorization", &basic("alice", PASSWORD))])).expect("remembered");
-        assert_eq!(told.status(), 200);
+        assert_eq!(observed.status(), 200);
         let late = jar(&subject.respond(&[]));
         let mut other = start(&configuration);
         other.advance(30);
@@ -365,7 +373,7 @@ fn a_cookie_is_no_younger_than_authentik_s_word() {
 
 /// §2.4: on an unauthenticated path nothing is asked of authentik, not even about a session.
 #[test]
-fn an_unauthenticated_path_asks_nothing() {
+fn open_path_causes_no_call() {
     on_both(|start| {
         let configuration =
             configuration(&json!({"revalidate_seconds": 30, "skip_path_regex": "^/public"}), &json!({}));
@@ -392,8 +400,8 @@ fn an_ended_session_does_not_come_back_through_a_bad_credential() {
                 let mut subject = start(&configuration);
                 subject.advance(30);
                 let headers = [("cookie", &*cookie), ("authorization", &*credential)];
-                let told = ask(&mut *subject, &headers, &refusing);
-                assert_eq!(told.status(), 302, "{credential}: {told:?}");
+                let observed = ask(&mut *subject, &headers, &refusing);
+                assert_eq!(observed.status(), 302, "{credential}: {observed:?}");
                 let again = ask(&mut *subject, &headers, &refusing);
                 assert_eq!(again.status(), 302, "{credential}, once it is remembered: {again:?}");
             }

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::core::Core;
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 use super::module::BuiltModule;
 use super::{
-    PASSWORD, Reply, Start, Subject, Told, ask, basic, configuration, granting, jar, log_in, refusing,
+    Observed, PASSWORD, Reply, Start, Subject, ask, basic, configuration, granting, jar, log_in, refusing,
     request, signed, token,
 };
 
@@ -103,7 +103,7 @@ fn the_table_holds_on_the_core() {
     hold(&|configuration| Box::new(Core::new(configuration)));
 }
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(feature = "hosts")]
 #[test]
 fn the_table_holds_on_the_module() {
     hold(&|configuration| Box::new(BuiltModule::new(configuration)));
@@ -157,7 +157,9 @@ impl Case<'_> {
         let rest = match self.known {
             "limited" => {
                 let counts_addresses = self.sent == "opaque";
-                json!({"throttle": {"failures": 1, "trust_source_address": counts_addresses}})
+                json!({"throttle": {
+                    "failures": 1, "failures_per_user": 1, "trust_source_address": counts_addresses,
+                }})
             }
             "stale" => json!({"cache": {"ttl_seconds": 60, "stale_seconds": 600}}),
             _ => json!({}),
@@ -187,8 +189,8 @@ impl Case<'_> {
             return (self.session == "login").then(|| log_in(&mut *replica, "sam"));
         };
         let sam = granting(json!({"preferred_username": "sam"}));
-        let told = ask(&mut *replica, &[("authorization", credential)], &sam);
-        assert_eq!(told.status(), 200);
+        let observed = ask(&mut *replica, &[("authorization", credential)], &sam);
+        assert_eq!(observed.status(), 200);
         Some(jar(&replica.respond(&[])))
     }
 
@@ -215,14 +217,14 @@ impl Case<'_> {
         let path = if self.path == "open" { "/public" } else { "/" };
         let cookie: Vec<_> = cookie.iter().map(|value| ("cookie", value.as_str())).collect();
         let headers = [vec![(":path", path)], credential, cookie].concat();
-        let told = match subject.send(&request(&headers)) {
-            Some(told) => {
+        let observed = match subject.send(&request(&headers)) {
+            Some(observed) => {
                 assert_eq!(subject.calls(), [""; 0], "it is decided, and somebody is asked: {self:?}");
-                told
+                observed
             }
             None => {
                 assert!(self.may_ask(), "somebody is asked: {self:?}");
-                let told = match self.known {
+                let observed = match self.known {
                     "good" => subject.answer(&good),
                     "limited" => {
                         assert_eq!(subject.calls(), ["/application/o/demo/jwks/"], "{self:?}");
@@ -236,10 +238,10 @@ impl Case<'_> {
                     "nameless" => subject.answer(&nameless),
                     other => panic!("no column {other} in which somebody is asked"),
                 };
-                told.expect("a request that waits is decided when authentik answers")
+                observed.expect("a request that waits is decided when authentik answers")
             }
         };
-        name_of(&told, authorization.as_deref(), subject)
+        name_of(&observed, authorization.as_deref(), subject)
     }
 
     /// Beside its own session, or that of a login, a credential is worth what is known of it.
@@ -265,16 +267,16 @@ fn authorization(sent: &str, known: &str) -> Option<String> {
     }
 }
 
-fn name_of(told: &Told, sent: Option<&str>, subject: &mut dyn Subject) -> String {
-    match told {
-        Told::Forwarded(_) => {
+fn name_of(observed: &Observed, sent: Option<&str>, subject: &mut dyn Subject) -> String {
+    match observed {
+        Observed::Forwarded(_) => {
             let begins = if subject.respond(&[]).is_empty() { "" } else { "+" };
-            assert!(!told.names().contains(&"cookie"), "our own cookie goes no further");
-            let username = told.header("x-authentik-username").unwrap_or("anonymous");
-            let is_untouched = told.header("authorization") == sent;
-            match (username, told.header("authorization")) {
+            assert!(!observed.names().contains(&"cookie"), "our own cookie goes no further");
+            let username = observed.header("x-authentik-username").unwrap_or("anonymous");
+            let is_untouched = observed.header("authorization") == sent;
+            match (username, observed.header("authorization")) {
                 ("alice", None) => format!("alice{begins}"),
-                _ if !begins.is_empty() => format!("{told:?}, and a session begins"),
+                _ if !begins.is_empty() => format!("{observed:?}, and a session begins"),
                 ("sam", _) if is_untouched => "sam".to_owned(),
                 ("sam", None) => "sam*".to_owned(),
                 ("anonymous", _) if is_untouched => "nobody".to_owned(),
@@ -282,17 +284,17 @@ fn name_of(told: &Told, sent: Option<&str>, subject: &mut dyn Subject) -> String
                 other => format!("{other:?}"),
             }
         }
-        Told::Replied { status: 302, .. } => {
+        Observed::Replied { status: 302, .. } => {
             let authorize = "https://auth.example.test/application/o/authorize/?response_type=code&client_id=demo-client-id&";
-            assert!(told.header("location").unwrap().starts_with(authorize), "{told:?}");
+            assert!(observed.header("location").unwrap().starts_with(authorize), "{observed:?}");
             "login".to_owned()
         }
-        Told::Replied { status, .. } => {
-            let has_challenge = !told.headers("www-authenticate").is_empty();
+        Observed::Replied { status, .. } => {
+            let has_challenge = !observed.headers("www-authenticate").is_empty();
             assert_eq!(has_challenge, *status == 401, "a challenge belongs to 401");
             let is_temporary = [429, 503].contains(status);
             assert_eq!(
-                told.header("retry-after").is_some(),
+                observed.header("retry-after").is_some(),
                 is_temporary,
                 "retry-after belongs to 429 and 503"
             );

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use proxy_wasm_testkit::HeaderMap;
+
 use super::authentik::{Authentik, TokenId};
 use super::requests::Draft;
 use super::site::{OWNED_HEADER, Provider, SEAL, SEAL_VALUE, Site};
 use super::truth_table::Header;
-use crate::support::proxy_host::HeaderMap;
 
 type Lines = Vec<(String, Vec<u8>)>;
 

@@ -2,13 +2,13 @@
 //!
 //! Owns: the truth, as it is now. Must not: know what the filter knows.
 
+use fake_authentik::{Generation, Key, url};
+use proxy_wasm_testkit::CallAnswer;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::site::{self, AUTHENTIK, Provider};
-use crate::support::authentik::{Generation, Key, url};
-use crate::support::proxy_host::CallAnswer;
 
 /// Every password has this in it, and nothing else has.
 pub(super) const PASSWORD_MARK: &str = "pass-phrase";

@@ -2,6 +2,7 @@
 //!
 //! Owns: what each call is about, its timeout, and what is written into the history of it.
 
+use proxy_wasm_testkit::{CallAnswer, CallId, HttpCall};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -12,7 +13,6 @@ use super::history::{Role, Said, Span, WorkerId};
 use super::requests::Draft;
 use super::run::{Result, Walk};
 use super::site::{CALL_TIMEOUT, ProviderId};
-use crate::support::proxy_host::{CallAnswer, CallId, HttpCall};
 
 /// After so many seconds without an answer a call is given up.
 const PATIENCE: u64 = CALL_TIMEOUT + 2;
@@ -124,7 +124,20 @@ impl Walk {
             _ => panic!("a call about nothing: {path}"),
         };
         let client = field("client_id").expect("a client");
-        let provider = self.asking(worker, &client, &subject, cause);
+        let mut of_client = (0..self.site.providers.len())
+            .filter(|provider| self.site.providers[*provider].client_id() == client);
+        // Two entries have one client. Each asks for scopes of its own, and has its own redirect URI.
+        let is_asking = |provider: &ProviderId| {
+            let settings = &self.site.providers[*provider];
+            match (field("redirect_uri"), field("scope")) {
+                (Some(uri), _) => uri.starts_with(&format!("{}/", settings.external_host)),
+                (None, Some(scope)) => scope.split(' ').any(|scope| scope == settings.name),
+                (None, None) => {
+                    self.asking(worker, &client, &subject, cause).is_none_or(|asking| asking == *provider)
+                }
+            }
+        };
+        let provider = of_client.find(is_asking).expect("a client of this site");
         let role = match (&subject, cause) {
             (Subject::Token(_), Some((draft, span))) => {
                 let facts = self.facts();
@@ -161,19 +174,17 @@ impl Walk {
         }
     }
 
-    /// Which entry asks: two have one client. The request that came just now says it, or one that waits.
+    /// Whose request asks about a token: the one that came just now, or one that waits.
     fn asking(
         &self,
         worker: WorkerId,
         client: &str,
         subject: &Subject,
         cause: Option<(&Draft, Span)>,
-    ) -> ProviderId {
+    ) -> Option<ProviderId> {
         let fits = |provider: &ProviderId| self.site.providers[*provider].client_id() == client;
         let by_cause = cause.and_then(|(draft, _)| draft.host.provider).filter(fits);
-        let by_waiting = || self.provider_of_waiting(worker, subject).filter(fits);
-        let any = || (0..self.site.providers.len()).find(fits).expect("a client of this site");
-        by_cause.or_else(by_waiting).unwrap_or_else(any)
+        by_cause.or_else(|| self.provider_of_waiting(worker, subject).filter(fits))
     }
 
     /// authentik answers a call, or does not as it should.

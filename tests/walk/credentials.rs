@@ -27,7 +27,7 @@ pub(super) enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
     Absent,
-    Unusable,
+    Malformed,
     Usable(Subject),
 }
 
@@ -47,13 +47,13 @@ impl Authorization {
     }
 
     fn unusable(value: impl Into<Vec<u8>>, names_authentik: bool) -> Self {
-        Self { value: Some(value.into()), presented: Presented::Unusable, names_authentik }
+        Self { value: Some(value.into()), presented: Presented::Malformed, names_authentik }
     }
 
     pub(super) fn subject(&self) -> Option<&Subject> {
         match &self.presented {
             Presented::Usable(subject) => Some(subject),
-            Presented::Absent | Presented::Unusable => None,
+            Presented::Absent | Presented::Malformed => None,
         }
     }
 

@@ -82,7 +82,7 @@ impl Failure {
         let _ = writeln!(
             report,
             "to walk these {} steps again:\n  WALK_SEED={} WALK_STEPS={} cargo test --locked --test integration -- \
-             --nocapture walk::no_request_is_decided_against_the_truth_table",
+             --nocapture walk::random_walk_agrees_with_the_truth_table",
             steps.len(),
             self.seed,
             steps.join(","),

@@ -58,9 +58,13 @@ pub(super) struct Word {
 /// What a worker keeps a verdict under.
 type Key = (ProviderId, Role, Subject);
 
-/// A guess that was sent to authentik.
+/// Default of `authentik.max_wait_seconds`.
+const MAX_WAIT: u64 = 15;
+
+/// A guess that was sent to authentik, or waits for its turn.
 struct Guess {
     at: Moment,
+    is_sent: bool,
     worker: WorkerId,
     provider: ProviderId,
     subject: Subject,
@@ -107,12 +111,8 @@ impl History {
         for role in roles.into_iter().filter(|of| role.is_none_or(|role| role == *of)) {
             self.looks_at(at, worker, (provider, role, subject.clone()));
         }
-        let open = self.guesses.iter().position(|guess| {
-            guess.is_refused.is_none()
-                && (guess.worker, guess.provider, &guess.subject) == (worker, provider, subject)
-        });
-        if let Some(place) = open {
-            self.guesses[place].is_refused = Some(said == Said::Verdict(None));
+        if let Some(guess) = self.open_guess(worker, provider, subject) {
+            guess.is_refused = Some(said == Said::Verdict(None));
         }
     }
 
@@ -121,9 +121,35 @@ impl History {
         self.looked_at.push((at.event, worker, key));
     }
 
+    /// A guess is sent to authentik.
     pub(super) fn guesses(&mut self, at: Moment, worker: WorkerId, provider: ProviderId, subject: &Subject) {
-        let subject = subject.clone();
-        self.guesses.push(Guess { at, worker, provider, subject, is_refused: None });
+        match self.open_guess(worker, provider, subject) {
+            Some(guess) if !guess.is_sent => (guess.at, guess.is_sent) = (at, true),
+            Some(_) | None => {
+                let subject = subject.clone();
+                self.guesses.push(Guess { at, is_sent: true, worker, provider, subject, is_refused: None });
+            }
+        }
+    }
+
+    /// A request waits with a credential that may be a guess: it counts before its turn comes.
+    pub(super) fn queues(&mut self, at: Moment, worker: WorkerId, provider: ProviderId, subject: &Subject) {
+        if self.open_guess(worker, provider, subject).is_none() {
+            let subject = subject.clone();
+            self.guesses.push(Guess { at, is_sent: false, worker, provider, subject, is_refused: None });
+        }
+    }
+
+    fn open_guess(
+        &mut self,
+        worker: WorkerId,
+        provider: ProviderId,
+        subject: &Subject,
+    ) -> Option<&mut Guess> {
+        self.guesses.iter_mut().find(|guess| {
+            guess.is_refused.is_none()
+                && (guess.worker, guess.provider, &guess.subject) == (worker, provider, subject)
+        })
     }
 
     pub(super) fn keys_fetched(&mut self, at: Moment, worker: WorkerId, slug: &'static str, is_good: bool) {
@@ -200,10 +226,13 @@ impl History {
             && reachable.iter().any(|word| is_kept(word) && counts(word, site.stale, span.to, life.least));
         let vouched = reachable.iter().filter_map(|word| Some((verdict(word).flatten()?, word.at.time)));
         let asked = words.iter().filter(|word| word.worker == span.worker && word.at.event > span.from.event);
+        // Its turn may not have come in time.
+        let has_waited = span.to.time >= span.from.time.saturating_add(MAX_WAIT);
+        let waited_in_vain = has_waited.then_some(Said::Failure { is_outage: false });
         Knowledge {
             known,
             is_sure,
-            asked: asked.map(|word| word.said).collect(),
+            asked: asked.map(|word| word.said).chain(waited_in_vain).collect(),
             stale: if site.stale > 0 { stale(site.stale) } else { Vec::new() },
             is_stale_sure,
             vouched: vouched.collect(),
@@ -249,7 +278,10 @@ impl History {
         let is_before = |guess: &Guess| (THROTTLE_WINDOW..2 * THROTTLE_WINDOW).contains(&guess.age(span));
         let guesses: Vec<_> = self.guesses_at(provider, subject, span).collect();
         let counts = |guess: &Guess| {
-            guess.age(span) < THROTTLE_WINDOW && guess.may_count() && is_guess(&guess.subject)
+            guess.is_sent
+                && guess.age(span) < THROTTLE_WINDOW
+                && guess.may_count()
+                && is_guess(&guess.subject)
         };
         site.failures > 0
             && is_guess(subject)

@@ -2,13 +2,14 @@
 //!
 //! Owns: the comparison of what was seen with what the oracle permits, down to the headers of replies and responses.
 
+use proxy_wasm_testkit::HeaderMap;
+
 use super::application::{self, Sighting};
 use super::authentik::{Authentik, TokenId};
 use super::oracle::Permitted;
 use super::requests::Draft;
 use super::site::{AUTHENTIK, Provider, Site};
 use super::truth_table::{Header, Outcome};
-use crate::support::proxy_host::HeaderMap;
 
 /// What became of a request.
 #[derive(Debug)]

@@ -176,7 +176,7 @@ impl Facts<'_> {
     ) -> Vec<Credential<TokenId>> {
         let subject = match &draft.authorization.presented {
             Presented::Absent => return vec![Credential::Absent],
-            Presented::Unusable => return vec![Credential::Unusable],
+            Presented::Malformed => return vec![Credential::Malformed],
             Presented::Usable(subject) => subject,
         };
         let is_asked = match session {

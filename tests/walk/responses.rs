@@ -2,6 +2,8 @@
 //!
 //! Owns: when a session begins, is renewed, left as it is or taken back, and until when it may last.
 
+use proxy_wasm_testkit::HeaderMap;
+
 use super::authentik::TokenId;
 use super::credentials::Subject;
 use super::history::{Role, Said, Span};
@@ -12,7 +14,6 @@ use super::run::{Result, Waiting, Walk};
 use super::sessions::Cookie;
 use super::site::{AUTHENTIK, ProviderId};
 use super::truth_table::Outcome;
-use crate::support::proxy_host::HeaderMap;
 
 impl Walk {
     /// The application answers, or the client goes before it does; the client keeps its cookies.
@@ -213,7 +214,10 @@ impl Walk {
             }
             Some(Said::Verdict(None)) if is_again || *status == 400 => Ok(()),
             Some(Said::Failure { .. }) if *status == 503 => Ok(()),
-            other => Err(format!("a login ends with {status}, {location}, after {other:?}")),
+            other => Err(format!(
+                "a login ends with {status}, {location}, after {other:?}, from {:?} to {:?}",
+                stay.span.from, stay.span.to
+            )),
         }
     }
 

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use local_envoy::module;
+use proxy_wasm_testkit::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -18,8 +20,7 @@ use super::oracle::{Facts, Stay};
 use super::requests::Draft;
 use super::sessions::Jar;
 use super::site::{ProviderId, SEAL_VALUE, Site};
-use crate::support::module;
-use crate::support::proxy_host::{LogLevel, Module, Outcome, Request, StreamId, Vm, World};
+use crate::support::host;
 
 /// Nobody waits longer than for three calls that are lost, one after the other; in seconds.
 pub(super) const LONGEST_WAIT: u64 = 30;
@@ -77,7 +78,7 @@ pub(super) struct Tally {
 /// What a walk must come by beside the rows of the table.
 pub(super) const OCCASIONS: [&str; 9] = [
     "a request waits",
-    "a request joins the call of another",
+    "a request joins the call of another, or waits for its turn",
     "a client leaves while it waits",
     "a call is lost",
     "an answer comes too late",
@@ -106,7 +107,7 @@ impl Walk {
     pub(super) fn begin(seed: u64) -> Result<Self> {
         let mut random = StdRng::seed_from_u64(seed);
         let site = Site::draw(&mut random);
-        let world = World::with_seed(seed);
+        let world = host::world_with_seed(seed);
         world.add_cluster("authentik");
         world.set_log_level(LogLevel::Trace);
         let module = Module::load(module::module()).map_err(|error| format!("{error:?}"))?;
@@ -209,7 +210,13 @@ impl Walk {
             None if may_be_asked => {
                 self.came_by("a request waits");
                 if asked.is_empty() {
-                    self.came_by("a request joins the call of another");
+                    self.came_by("a request joins the call of another, or waits for its turn");
+                    let draft = &waiting.draft;
+                    if let (Some(provider), Some(subject)) =
+                        (draft.host.provider, draft.authorization.subject())
+                    {
+                        self.history.queues(from, worker, provider, subject);
+                    }
                 }
                 self.waiting.push(waiting);
                 self.tally.most_waiting = self.tally.most_waiting.max(self.waiting.len());

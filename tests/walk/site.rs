@@ -2,12 +2,11 @@
 //!
 //! Owns: which provider answers for a spelling of a host, and which paths are open: as data, from the contract.
 
+use fake_authentik::{Generation, Key};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-
-use crate::support::authentik::{Generation, Key};
 
 /// authentik as browsers see it.
 pub(super) const AUTHENTIK: &str = "https://auth.example.test";
@@ -87,6 +86,7 @@ impl Provider {
             "revalidate_seconds": self.revalidate,
             "access_token_validity": self.validity,
             "skip_path_regex": open,
+            "scopes_to_request": ["openid", "profile", "ak_proxy", self.name],
         })
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Session<I> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credential<I> {
     Absent,
-    Unusable,
+    Malformed,
     /// authentik is not asked, and without that nothing is known.
     Unknown,
     Valid(I),
@@ -85,8 +85,8 @@ pub(super) fn row<I: Copy>(
         (Protected, S::None, C::Valid(c), _) => ("none: valid", AsCredential(c)),
         (Protected, S::None, C::Invalid, true) => ("none: invalid, on", Status(401)),
         (Protected, S::None, C::Invalid, false) => ("none: invalid, off", Login),
-        (Protected, S::None, C::Unusable, true) => ("none: unusable, on", Status(401)),
-        (Protected, S::None, C::Unusable, false) => ("none: unusable, off", Login),
+        (Protected, S::None, C::Malformed, true) => ("none: unusable, on", Status(401)),
+        (Protected, S::None, C::Malformed, false) => ("none: unusable, off", Login),
         (Protected, S::None, C::Incomplete, _) => ("none: incomplete", Status(403)),
         (Protected, S::None, C::RateLimited, true) => ("none: rate limited, on", Status(429)),
         (Protected, S::None, C::RateLimited, false) => ("none: rate limited, off", Login),
@@ -95,7 +95,7 @@ pub(super) fn row<I: Copy>(
         (Protected, S::OfLogin(s), C::Absent, _) => ("login: absent", AsSession(s, Untouched)),
         (Protected, S::OfLogin(_), C::Valid(c), _) => ("login: valid", AsCredentialBesideLogin(c)),
         (Protected, S::OfLogin(s), C::Invalid, _) => ("login: invalid", AsSession(s, Untouched)),
-        (Protected, S::OfLogin(s), C::Unusable, _) => ("login: unusable", AsSession(s, Untouched)),
+        (Protected, S::OfLogin(s), C::Malformed, _) => ("login: unusable", AsSession(s, Untouched)),
         (Protected, S::OfLogin(s), C::Unknown, _) => ("login: unknown", AsSession(s, Untouched)),
         (Protected, S::OfLogin(s), C::Incomplete, _) => ("login: incomplete", AsSession(s, Removed)),
 
@@ -107,8 +107,8 @@ pub(super) fn row<I: Copy>(
         (Protected, S::OfAnotherCredential(s), C::Invalid, false) => {
             ("another: invalid, off", AsSession(s, Untouched))
         }
-        (Protected, S::OfAnotherCredential(_), C::Unusable, true) => ("another: unusable, on", Status(401)),
-        (Protected, S::OfAnotherCredential(s), C::Unusable, false) => {
+        (Protected, S::OfAnotherCredential(_), C::Malformed, true) => ("another: unusable, on", Status(401)),
+        (Protected, S::OfAnotherCredential(s), C::Malformed, false) => {
             ("another: unusable, off", AsSession(s, Untouched))
         }
         (Protected, S::OfAnotherCredential(_), C::Incomplete, _) => ("another: incomplete", Status(403)),
@@ -187,7 +187,7 @@ pub(super) const ROWS: [&str; 37] = [
 ];
 
 #[test]
-fn every_row_has_its_name_in_the_list() {
+fn every_scenario_is_in_the_list() {
     use Credential as C;
 
     let sessions = [
@@ -200,7 +200,7 @@ fn every_row_has_its_name_in_the_list() {
     ];
     let credentials = [
         C::Absent,
-        C::Unusable,
+        C::Malformed,
         C::Unknown,
         C::Valid(2),
         C::Invalid,

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::ALICE;
+
 use super::super::place::Place;
 use super::super::wire::{Answer, Connection, basic};
 use super::INTERCEPTED;
-use crate::support::authentik::ALICE;
 
 /// A user whose credential the filter remembers. Nothing but the filter and Envoy is between him and his answers.
 pub(super) struct KnownUser {

@@ -3,15 +3,15 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
+use fake_authentik::{Authentik, url};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use super::implementations::Decision;
 use super::kinds::Kind;
 use super::numbers::{self, Range};
-use super::roads::Decision;
 use super::tokens::{Algorithm, Jws, Mint};
-use crate::support::authentik::{Authentik, url};
 
 const BASE64_CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

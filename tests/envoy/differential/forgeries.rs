@@ -1,5 +1,6 @@
 //! Tokens that were signed: by another key, for another algorithm, with other claims, or by the right key in another way.
 
+use fake_authentik::{Generation, Key, TokenSpec};
 use hmac::{Hmac, Mac as _};
 use rand::Rng as _;
 use rsa::{Pkcs1v15Sign, Pss};
@@ -10,7 +11,6 @@ use super::changes::{Change, Workshop};
 use super::kinds::Kind;
 use super::public_key;
 use super::tokens::Algorithm;
-use crate::support::authentik::{Generation, Key, TokenSpec};
 
 /// DigestInfo up to the digest (RFC 8017 §9.2, note 1): of SHA-256, the same without NULL, and of SHA-512.
 const SHA256_INFO: &[u8] = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";

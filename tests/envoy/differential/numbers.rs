@@ -1,5 +1,6 @@
 //! Signatures as numbers: the moduli and orders that they are below, and what can be done to them there.
 
+use fake_authentik::{Generation, Key};
 use p256::NistP256;
 use p256::elliptic_curve::{Curve, FieldBytesEncoding};
 use p384::NistP384;
@@ -10,7 +11,6 @@ use rsa::traits::PublicKeyParts as _;
 use super::changes::Change;
 use super::kinds::Kind;
 use super::tokens::{Algorithm, Jws};
-use crate::support::authentik::{Generation, Key};
 
 /// What the numbers of a signature are below, and how many bytes each has.
 pub(super) struct Range {

@@ -1,9 +1,8 @@
 //! Good tokens, and what a change needs of them: their parts, their keys, their signing again. A header says what it is
 //! told to, whoever signs it.
 
+use fake_authentik::{Authentik, Generation, Key, TokenSpec, url};
 use serde_json::Value;
-
-use crate::support::authentik::{Authentik, Generation, Key, TokenSpec, url};
 
 /// The algorithms that authentik signs with; each has a provider of the stand-in, and a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

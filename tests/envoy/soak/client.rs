@@ -12,7 +12,7 @@ use reqwest::blocking;
 use super::super::wire::{Answer, Request};
 use super::expectation::{Expected, NUMBER, Outcome};
 use super::site::{HS, Site};
-use super::{browsers, carriage, credentials, crowds};
+use super::{browsers, credentials, crowds, transport};
 use crate::browser::navigator::Navigator;
 use crate::module::fixture::Dice;
 
@@ -45,16 +45,16 @@ const KINDS: &[Kind] = &[
     (4, browsers::tampered_session),
     (3, browsers::malformed_cookie),
     (4, browsers::browse),
-    (3, carriage::open_path),
-    (4, carriage::near_miss),
-    (4, carriage::upload),
-    (2, carriage::expect_continue),
-    (4, carriage::disconnect),
-    (3, carriage::multiplexed),
-    (3, carriage::kept_connection),
-    (2, carriage::preflight),
-    (3, carriage::grpc),
-    (2, carriage::websocket),
+    (3, transport::open_path),
+    (4, transport::near_miss),
+    (4, transport::upload),
+    (2, transport::expect_continue),
+    (4, transport::disconnect),
+    (3, transport::multiplexed),
+    (3, transport::kept_connection),
+    (2, transport::preflight),
+    (3, transport::grpc),
+    (2, transport::websocket),
 ];
 
 /// A token that is sent again, and when it was good.

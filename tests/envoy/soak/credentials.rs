@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use fake_authentik::{Generation, Key, TokenSpec};
 
 use super::super::stripping::FORGED;
 use super::super::wire::{basic as encoded_basic, bearer as bearer_value, encoded};
 use super::client::{Client, Pooled};
 use super::expectation::{Aspect, Expected, Outcome};
 use super::site::{ES, HS, LAX, LOCAL, REVALIDATED, RS, USERS, password_of, slug_of};
-use crate::support::authentik::{Generation, Key, TokenSpec};
 
 /// How many tokens a client sends again and again.
 const POOL: usize = 12;

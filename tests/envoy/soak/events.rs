@@ -8,6 +8,9 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use fake_authentik::{Fault, Gate, Generation, Key, TokenSpec};
+use local_envoy::Envoy;
+use loopback::header_values;
 use serde_json::json;
 
 use super::super::wire::{Connection, basic, bearer};
@@ -16,9 +19,6 @@ use super::client::Client;
 use super::credentials::judged_as;
 use super::expectation::{Aspect, Expected, NUMBER, Outcome};
 use super::site::{ES, HS, LAX, LOCAL, Leaver, REVALIDATE, REVALIDATED, RS, Settings, USERS};
-use crate::support::app::header_values;
-use crate::support::authentik::{Fault, Gate, Generation, Key, TokenSpec};
-use crate::support::envoy::Envoy;
 
 /// How long anything may take that has been set going.
 const PATIENCE: Duration = Duration::from_secs(90);

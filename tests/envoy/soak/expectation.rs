@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use loopback::header_values;
 use serde_json::Value;
 
 use super::super::wire::Answer;
-use crate::support::app::header_values;
 
 /// Names a request, in the request; the filter has no business with it.
 pub(super) const NUMBER: &str = "x-soak";
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_expected_is_wrong() {
+    fn unexpected_outcome_fails_the_soak() {
         let allowed = [alice(), Status(503)];
         assert_eq!(judge(&allowed, &alice(), &[alice()]), Ok(()));
         assert_eq!(judge(&allowed, &Status(503), &[]), Ok(()));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_an_excuse_for_those_who_met_it_only() {
+    fn outage_excuses_only_requests_that_met_it() {
         let expected = Expected::user("alice").asked();
         assert_eq!(expected.allowed(|_| false), [alice()]);
         assert_eq!(expected.allowed(|aspect| aspect == Aspect::Outage), [alice(), Status(503)]);

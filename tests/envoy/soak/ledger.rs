@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::expectation::{Aspect, Expected, Outcome, judge};
-use super::people::Sighting;
+use super::users::Sighting;
 use super::weather::Weather;
 
 /// More of one kind are counted, and not shown.

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use fake_authentik::{Authentik, TokenSpec};
+use local_envoy::EnvoyOptions;
+use loopback::App;
 use serde_json::{Value, json};
 
 use super::super::place::{options, provider};
 use super::super::wire::basic;
 use super::ledger::Ledger;
-use super::people::People;
+use super::users::People;
 use super::weather::Weather;
-use crate::support::app::App;
-use crate::support::authentik::{Authentik, TokenSpec};
-use crate::support::envoy::EnvoyOptions;
 
 /// HS256, with an open path: the one that browsers log in to.
 pub(super) const HS: &str = "hs.test";

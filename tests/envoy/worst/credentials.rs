@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use fake_authentik::{Generation, Key, TokenSpec};
 use serde_json::{Map, Value, json};
 
 use super::super::wire::{basic, bearer, encoded};
 use super::site::{ASKED, Asking, BLOCK, FEDERATED, HS, Input, LAX, LONGEST, OPEN, RS};
-use crate::support::authentik::{Generation, Key, TokenSpec};
 
 /// Room in such a header for JSON that becomes base64.
 const JSON: usize = 11 << 10;
@@ -24,7 +24,7 @@ fn of_tokens() -> Vec<Input> {
         Input::new("Bearer, 16 KiB of dots", 401, |it| {
             ask(it, RS, &bearer(&format!("{}{}", it.number, ".".repeat(LONGEST - 20))))
         }),
-        Input::new("Bearer, three parts of base64 that is no JSON, 16 KiB", 401, |it| {
+        Input::new("Bearer, three parts of base64 that is not JSON, 16 KiB", 401, |it| {
             let part = BASE64_URL_SAFE_NO_PAD.encode(it.text(4_000));
             ask(it, RS, &bearer(&[part.as_str(); 3].join(".")))
         }),
@@ -70,7 +70,7 @@ fn of_signatures() -> Vec<Input> {
         Input::new("HS256, wrong signature, 15 KiB", 401, |it| {
             forged(it, "hs", TokenSpec::new().claim("groups", groups(700)))
         }),
-        Input::new("RS256, a kid that nobody has", 401, |it| {
+        Input::new("RS256, unknown kid", 401, |it| {
             let spec = TokenSpec::new().signed_by(Key::Rs256(Generation::B)).header("kid", it.text(40));
             forged(it, "rs", spec)
         }),
@@ -83,7 +83,7 @@ fn of_signatures() -> Vec<Input> {
 
 fn of_the_header() -> Vec<Input> {
     vec![
-        Input::new("Basic, 16 KiB that is no base64", 401, |it| {
+        Input::new("Basic, 16 KiB that is not base64", 401, |it| {
             ask(it, HS, &format!("Basic {}!", it.text(LONGEST - 7)))
         }),
         Input::new("Basic, 12 KiB, control character at the end", 401, |it| {

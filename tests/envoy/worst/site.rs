@@ -1,13 +1,13 @@
 //! Where the inputs are sent: an Envoy with a provider of every kind, one with three hundred of them, and the same
 //! without the filter. Owns what an input is.
 
+use fake_authentik::TokenSpec;
+use local_envoy::{Envoy, EnvoyOptions};
 use serde_json::{Value, json};
 
 use super::super::http2::Exchange;
 use super::super::place::{Place, provider};
 use super::super::wire::Request;
-use crate::support::authentik::TokenSpec;
-use crate::support::envoy::{Envoy, EnvoyOptions};
 
 /// What the filter reads of `Authorization` at most, in bytes.
 pub(super) const LONGEST: usize = 16 << 10;

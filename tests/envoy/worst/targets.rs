@@ -56,7 +56,7 @@ fn of_logins() -> Vec<Input> {
         Input::new("`?X-authentik-` and 19,000 parameters", 302, |it| {
             get(it, HS, &format!("/?X-authentik-{}{}", it.number, "&a=".repeat(BLOCK / 3)))
         }),
-        Input::new("`?X-authentik` 5,000 times, not quite the mark", 302, |it| {
+        Input::new("`?X-authentik` 5,000 times, without the final `-`", 302, |it| {
             get(it, HS, &format!("/?{}", "X-authentik".repeat(BLOCK / 11)))
         }),
         Input::new("callback with a state of 57 KiB", 400, |it| {
@@ -82,8 +82,8 @@ fn of_hosts() -> Vec<Input> {
         Input::new("domain mode, a host of 250 labels", 302, |it| {
             get(it, &format!("{}{DOMAIN}", "a.".repeat(250)), &format!("/{}", it.text(PATH - 1)))
         }),
-        Input::new("a host of 58 KiB that nobody has", 400, |it| get(it, &"a.".repeat(BLOCK / 2), "/")),
-        Input::new("300 providers, a host that nobody has", 400, |it| {
+        Input::new("unknown host of 58 KiB", 400, |it| get(it, &"a.".repeat(BLOCK / 2), "/")),
+        Input::new("300 providers, unknown host", 400, |it| {
             get(it, &format!("{}many.test", "a.".repeat(110)), "/")
         })
         .at_many(),

@@ -1,0 +1,201 @@
+//! The demonstration that `make run` starts: an authentik, an application and Envoy with the repository's
+//! `envoy.yaml` between them, on loopback, until Ctrl-C. The authentik is the tests' stand-in, or a real one.
+//!
+//! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080) and `ADMIN_PORT` (9901) are ports,
+//! `ENVOY` is Envoy's binary. `AUTHENTIK=https://host` (or `http://host:port`) takes a real authentik, with `AUTHENTIK_SLUG`,
+//! `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`, `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
+
+use std::env;
+use std::future::poll_fn;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::task::Poll;
+use std::time::Duration;
+
+use fake_authentik::{ALICE, ALICE_LOGIN, Authentik};
+use local_envoy::{Envoy, EnvoyOptions, binary, module};
+use loopback::App;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("demo: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let (listen, admin) = (Port::read("LISTEN", 10000)?, Port::read("ADMIN_PORT", 9901)?);
+    listen.check()?;
+    admin.check()?;
+    binary()?;
+    let module = module::path();
+    if !module.is_file() {
+        return Err(format!("{} is missing: run `make`", module.display()));
+    }
+
+    let mut options = EnvoyOptions::as_written(module, listen.number);
+    options.admin_port = admin.number;
+    options.wasm_log_level = "info".to_owned();
+    // A new one each time, for the filter and for the policy behind it.
+    options.environment.insert("AUTHENTIK_SEAL".to_owned(), random_seal()?);
+    options.configuration["providers"][0]["external_host"] =
+        json!(text("EXTERNAL_HOST").unwrap_or_else(|| format!("http://127.0.0.1:{}", listen.number)));
+
+    let app_port = Port::read("APP_PORT", 8080)?;
+    let app = App::start_on(app_port.number).map_err(|error| app_port.fault(&error))?;
+    options.set_cluster("app", &app.authority());
+    let stand_in = match text("AUTHENTIK") {
+        Some(url) => {
+            take_real(&mut options, &url)?;
+            None
+        }
+        None => Some(take_stand_in(&mut options)?),
+    };
+
+    let mut envoy = Envoy::try_start(options).map_err(|log| format!("Envoy does not start:\n{log}"))?;
+    introduce(&envoy, stand_in.as_ref());
+    until_stopped(&mut envoy)
+}
+
+fn random_seal() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn take_stand_in(options: &mut EnvoyOptions) -> Result<Authentik, String> {
+    let port = Port::read("AUTHENTIK_PORT", 9000)?;
+    let authentik = Authentik::start_on(port.number).map_err(|error| port.fault(&error))?;
+    options.set_cluster("authentik", &authentik.authority());
+    options.configuration["authentik"]["host"] = json!(authentik.public_base());
+    let external_host = options.configuration["providers"][0]["external_host"].as_str().expect("a URL");
+    authentik.set_external_host("demo", external_host);
+    Ok(authentik)
+}
+
+fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
+    let (is_tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return Err("AUTHENTIK must be https://host[:port] or http://host[:port]".to_owned()),
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let (name, port) =
+        if has_port { authority.rsplit_once(':').unwrap() } else { (authority, default_port(is_tls)) };
+    options.set_cluster("authentik", &format!("{name}:{port}"));
+    if is_tls {
+        options.speak_tls_to("authentik", name);
+    }
+    options.configuration["authentik"]["host"] = json!(url);
+    let provider = &mut options.configuration["providers"][0];
+    provider["assigned_application_slug"] = json!(required("AUTHENTIK_SLUG")?);
+    provider["client_id"] = json!(required("AUTHENTIK_CLIENT_ID")?);
+    for secret in ["AUTHENTIK_CLIENT_SECRET", "AUTHENTIK_COOKIE_SECRET"] {
+        options.environment.insert(secret.to_owned(), required(secret)?);
+    }
+    Ok(())
+}
+
+const fn default_port(is_tls: bool) -> &'static str {
+    if is_tls { "443" } else { "80" }
+}
+
+/// Says what to try, and what to expect.
+fn introduce(envoy: &Envoy, stand_in: Option<&Authentik>) {
+    let url = envoy.url("/");
+    let (user, token) = match stand_in {
+        Some(authentik) => (format!("alice:{ALICE}"), authentik.issue("demo", "alice")),
+        None => ("USER:APP_PASSWORD".to_owned(), "ACCESS_TOKEN".to_owned()),
+    };
+    let name = if stand_in.is_some() { "alice" } else { "the user" };
+    let sign_in = match stand_in {
+        Some(_) => format!("sign in as alice, password {ALICE_LOGIN}"),
+        None => "sign in".to_owned(),
+    };
+    println!(
+        "
+Envoy listens on {url} and its log is {log}
+
+1. A user and an app password: 200, and the application shows x-authentik-username: {name}
+   curl -i -u '{user}' {url}
+
+2. An access token: the same
+   curl -i -H 'Authorization: Bearer {token}' {url}
+
+3. Nothing: 302 to authentik's login
+   curl -i {url}
+
+4. A browser: open {url} and {sign_in}; the application shows who it is
+   {url}outpost.goauthentik.io/sign_out signs out
+
+Ctrl-C stops everything.",
+        log = envoy.log_path().display(),
+    );
+}
+
+fn until_stopped(envoy: &mut Envoy) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+        loop {
+            let was_running = envoy.runs();
+            // Ctrl-C reaches Envoy too; so an Envoy that has ended gets one more round to tell why.
+            let stopped = poll_fn(|context| {
+                let is_stopped =
+                    interrupt.poll_recv(context).is_ready() || terminate.poll_recv(context).is_ready();
+                if is_stopped { Poll::Ready(()) } else { Poll::Pending }
+            });
+            if timeout(Duration::from_millis(500), stopped).await.is_ok() {
+                return Ok(());
+            }
+            if !was_running {
+                return Err(format!("Envoy has ended:\n{}", envoy.log()));
+            }
+        }
+    })
+}
+
+/// A port and the variable that sets it.
+struct Port {
+    variable: &'static str,
+    number: u16,
+}
+
+impl Port {
+    fn read(variable: &'static str, default: u16) -> Result<Self, String> {
+        let number = match text(variable) {
+            Some(value) => value.parse().map_err(|_| format!("{variable}={value} is not a port"))?,
+            None => default,
+        };
+        Ok(Self { variable, number })
+    }
+
+    /// Whether Envoy will get it.
+    fn check(&self) -> Result<(), String> {
+        TcpListener::bind(("127.0.0.1", self.number)).map(drop).map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &std::io::Error) -> String {
+        format!("port {} cannot be used ({error}); set {} to another", self.number, self.variable)
+    }
+}
+
+/// A variable that is neither unset nor empty.
+fn text(variable: &str) -> Option<String> {
+    env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+fn required(variable: &str) -> Result<String, String> {
+    text(variable).ok_or_else(|| format!("with AUTHENTIK, {variable} must be set"))
+}

@@ -1,0 +1,45 @@
+//! Takes from the module what Envoy has no need of.
+//!
+//! The SDK exports every callback of the ABI. Envoy calls each one that it finds, for every request, and each costs it
+//! more than a thousand instructions to learn that there is nothing to do. Without the export the call is never made,
+//! and the code that only it reached goes as well.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use walrus::{ModuleConfig, passes::gc};
+
+/// What Envoy is to find. A callback that the filter comes to use must be added; a test compares.
+const EXPORTS: [&str; 14] = [
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_response_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+/// Reads the built module and writes the packed one.
+pub(crate) fn pack(built: &Path, packed: &Path) -> Result<()> {
+    let mut config = ModuleConfig::new();
+    config.generate_name_section(false).generate_producers_section(false);
+    let mut module = config.parse_file(built)?;
+    for name in EXPORTS {
+        ensure!(module.exports.iter().any(|export| export.name == name), "the module does not export {name}");
+    }
+    let others = module.exports.iter().filter(|export| !EXPORTS.contains(&export.name.as_str()));
+    let others: Vec<_> = others.map(walrus::Export::id).collect();
+    for other in others {
+        module.exports.delete(other);
+    }
+    gc::run(&mut module);
+    module.emit_wasm_file(packed)
+}

@@ -1,0 +1,201 @@
+//! The browser's login flow as it happens: start, callback, sign-out.
+//!
+//! Owns: the reply to each step, with its cookies. The values of the steps are [`super::state`]'s.
+//! Must not: let a request through. At the end of a login the browser comes back with a session, like any other.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::authn::authentik as endpoints;
+use crate::authn::env::Env;
+use crate::authn::fault::{Fault, LoginFailure, Rejection};
+use crate::authn::login::state::{self, Callback, LOGIN_SECONDS, Login, State};
+use crate::authn::provider::{Request, SessionKeys};
+use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::request::credential::AuthorizationCode;
+use crate::authn::session::cipher;
+use crate::authn::session::content::{self, Origin, Session};
+use crate::authn::verdict::Verdict;
+use crate::base::header::HeaderValue;
+
+/// A request at a provider whose sessions are on.
+#[derive(Clone, Copy)]
+pub(crate) struct LoginContext<'a> {
+    request: Request<'a>,
+    keys: &'a SessionKeys,
+}
+
+/// What comes of authentik's redirect back.
+pub(crate) enum Returned {
+    Decided(Decision),
+    /// The code is to be exchanged; [`LoginContext::finish`] is next.
+    Exchange {
+        code: AuthorizationCode,
+        /// Where the browser goes then.
+        return_url: String,
+    },
+}
+
+impl<'a> LoginContext<'a> {
+    /// `None`: sessions are off.
+    pub(crate) fn of(request: Request<'a>) -> Option<Self> {
+        Some(Self { request, keys: request.provider.sessions.as_ref()? })
+    }
+
+    /// Sends a browser to authentik, straight. The cookie of a login that another tab began is used again.
+    pub(crate) fn start(self, return_url: String, rejection: Rejection) -> Decision {
+        let Env { now, host } = *self.request.env;
+        let login = match self.current_login() {
+            Some(login) if login.has_ended() => login.begin_again(now, host),
+            Some(login) => Some(login),
+            None => Login::begin(now, host),
+        };
+        match login {
+            Some(login) => self.redirect_to_authentik(&login, return_url, rejection),
+            None => self.fail(Fault::NoRandomness),
+        }
+    }
+
+    /// `/outpost.goauthentik.io/start?rd=…`
+    pub(crate) fn start_at(self, return_to: Option<&str>) -> Decision {
+        let Request { provider, view, .. } = self.request;
+        let return_url = state::return_url(&provider.settings, return_to, Some(view.authority));
+        self.start(return_url, Rejection::NoCredential)
+    }
+
+    fn redirect_to_authentik(self, login: &Login, return_url: String, rejection: Rejection) -> Decision {
+        let Request { env, config, provider, .. } = self.request;
+        if login.has_too_many_rounds(env.now) {
+            return self.reject(LoginFailure::TooManyRounds);
+        }
+        let state = self.seal(cipher::Purpose::State, &login.state(return_url, env.now));
+        let (Some(state), Some(cookies)) = (state, self.login_cookie(login, LOGIN_SECONDS)) else {
+            return self.fail(Fault::NoRandomness);
+        };
+        let parameters = (state.as_str(), login.nonce.as_str(), &*login.challenge());
+        let url = endpoints::authorize_url(config, &provider.settings, parameters);
+        reply::redirect(&self.reply_context(), &url, cookies, rejection)
+    }
+
+    /// authentik sent the browser back. `has_session`: the browser has one that need not be confirmed.
+    pub(crate) fn call_back(self, callback: Callback, has_session: bool) -> Returned {
+        let Request { env, provider, .. } = self.request;
+        let state: Option<State> =
+            callback.state.and_then(|state| self.open(cipher::Purpose::State, state.as_bytes()));
+        let return_to = state.as_ref().map(|state| state.return_url.as_str());
+        let return_url = state::return_url(&provider.settings, return_to, None);
+        if has_session {
+            // Another tab was faster, or somebody went back in the browser's history.
+            let decision =
+                reply::redirect(&self.reply_context(), &return_url, Vec::new(), Rejection::NoCredential);
+            return Returned::Decided(decision);
+        }
+        let failed = |failure| Returned::Decided(self.reject(failure));
+        if callback.is_error {
+            return failed(LoginFailure::Refused);
+        }
+        // Without its cookie a login can never end: a browser that keeps none is not sent round again.
+        let mut logins = self.current_logins();
+        let Some(first) = logins.first() else {
+            return failed(LoginFailure::NoCookie);
+        };
+        let Some(code) = callback.code else { return failed(LoginFailure::NoCode) };
+        // Beside the login's own cookie another host of the domain may have set one of that name.
+        let is_own = |login: &Login| state.as_ref().is_some_and(|state| state.is_of(login, env.now));
+        let Some(own) = logins.iter().position(is_own) else {
+            let mismatch = Rejection::LoginFailed(LoginFailure::State);
+            return Returned::Decided(self.restart(first, return_url, mismatch));
+        };
+        let login = logins.swap_remove(own);
+        let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
+        Returned::Exchange { code, return_url }
+    }
+
+    /// Sends a browser to authentik once more; the rounds are counted.
+    fn restart(self, login: &Login, return_url: String, rejection: Rejection) -> Decision {
+        let Env { now, host } = *self.request.env;
+        match login.next(now, host) {
+            Some(next) => self.redirect_to_authentik(&next, return_url, rejection),
+            None => self.fail(Fault::NoRandomness),
+        }
+    }
+
+    /// The code was exchanged, or was not.
+    pub(crate) fn finish(self, return_url: String, outcome: Result<Verdict, Fault>) -> Decision {
+        let Request { env, config, provider, view, .. } = self.request;
+        let Some(login) = self.current_login() else {
+            return self.reject(LoginFailure::NoCookie);
+        };
+        let identity = match outcome {
+            Ok(Verdict::Vouched(identity)) => identity,
+            // A code that was used already, or is too old: a fresh login, unless it goes on like this.
+            Ok(Verdict::Refused(rejection @ Rejection::Refused(_))) => {
+                return self.restart(&login, return_url, rejection);
+            }
+            Ok(Verdict::Refused(rejection)) => return reply::reject(&self.reply_context(), rejection),
+            Err(fault) => return self.fail(fault),
+        };
+        let context = (config, &*provider.settings, &self.keys.sealing);
+        let id_token = identity.verified().id_token();
+        let sealed = content::seal(&identity, &Origin::Login, id_token, context, env.now, env.host);
+        let ended = login.ended(env.now);
+        let counted = self.login_cookie(&ended, ended.counts_for(env.now));
+        let (sealed, login) = match (sealed, counted) {
+            (Ok(sealed), Some(login)) => (sealed, login),
+            (Err(fault), _) => return self.fail(fault),
+            (Ok(_), None) => return self.fail(Fault::NoRandomness),
+        };
+        let max_age = sealed.expires.since(env.now);
+        let Some(session) = self.keys.session.set(&sealed.value, max_age, &view.cookies) else {
+            return self.reject(LoginFailure::SessionTooLong);
+        };
+        let cookies = [session, login].concat();
+        reply::redirect(&self.reply_context(), &return_url, cookies, Rejection::NoCredential)
+    }
+
+    /// The session ends here, and authentik is asked to end its own (OpenID Connect RP-Initiated Logout 1.0).
+    pub(crate) fn sign_out(self, session: Option<&Session>) -> Decision {
+        let Request { config, provider, view, .. } = self.request;
+        let id_token = session.and_then(|session| session.id_token.as_ref());
+        let hint = id_token.map(|token| token.expose().as_str());
+        let url = endpoints::end_session_url(config, &provider.settings, hint);
+        let cleared = [self.keys.session.clear(&view.cookies), self.keys.login.clear(&view.cookies)].concat();
+        reply::redirect(&self.reply_context(), &url, cleared, Rejection::NoCredential)
+    }
+
+    fn current_login(self) -> Option<Login> {
+        self.current_logins().into_iter().next()
+    }
+
+    fn current_logins(self) -> Vec<Login> {
+        let Request { env, view, .. } = self.request;
+        let cookies = self.keys.login.values(&view.cookies);
+        let logins = cookies.iter().filter_map(|cookie| self.open::<Login>(cipher::Purpose::Login, cookie));
+        logins.filter(|login| login.is_current(env.now)).collect()
+    }
+
+    fn login_cookie(self, login: &Login, max_age: u64) -> Option<Vec<HeaderValue>> {
+        let sealed = self.seal(cipher::Purpose::Login, login)?;
+        self.keys.login.set(&sealed, max_age, &self.request.view.cookies)
+    }
+
+    fn seal<T: Serialize>(self, purpose: cipher::Purpose, content: &T) -> Option<String> {
+        self.keys.sealing.seal(purpose, &serde_json::to_vec(content).ok()?, self.request.env.host)
+    }
+
+    fn open<T: DeserializeOwned>(self, purpose: cipher::Purpose, sealed: &[u8]) -> Option<T> {
+        serde_json::from_slice(&self.keys.sealing.open(purpose, sealed)?).ok()
+    }
+
+    fn reply_context(self) -> ReplyContext<'a> {
+        ReplyContext::of(self.request, None)
+    }
+
+    fn reject(self, failure: LoginFailure) -> Decision {
+        reply::reject(&self.reply_context(), Rejection::LoginFailed(failure))
+    }
+
+    fn fail(self, fault: Fault) -> Decision {
+        reply::fail(&self.reply_context(), fault)
+    }
+}

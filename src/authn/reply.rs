@@ -1,0 +1,349 @@
+//! From a verdict to what is done with the request: the only table of status codes, challenges and bodies.
+//!
+//! Owns: [`Decision`], the replies, and what the log says about each.
+//! Must not: ask anything, or tell the client more than the status does.
+
+mod page;
+
+use crate::authn::edits::Forward;
+use crate::authn::fault::{Fault, Rejection};
+use crate::authn::provider::Request;
+use crate::authn::request::credential::AuthScheme;
+use crate::authn::request::view::{BodyKind, HeaderBlock, MalformedBlock, RequestView};
+use crate::base::header::HeaderValue;
+use crate::config::Config;
+
+/// `Retry-After` when authentik gives none, in seconds.
+const RETRY_SECONDS: u64 = 5;
+/// Longest `Retry-After` that is passed on, in seconds.
+const MAX_RETRY_SECONDS: u64 = 300;
+
+/// What is done with a request. Made once, applied once.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes on to the application.
+    Forward(Forward),
+    /// It is answered here.
+    Reply(Reply),
+}
+
+/// A response made here.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// gRPC status code, for a gRPC request.
+    pub grpc_status: Option<u32>,
+    /// Header pairs; several may share a name.
+    pub headers: Vec<(&'static str, HeaderValue)>,
+    /// Body; empty for a redirect.
+    pub body: String,
+    /// Envoy's `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'static str,
+    /// One line for the log, without secrets.
+    pub log: LogLine,
+}
+
+/// One line for the log.
+#[derive(Debug)]
+pub struct LogLine {
+    /// How bad it is.
+    pub level: log::Level,
+    /// What happened.
+    pub text: String,
+}
+
+/// What a reply needs to know of the request and its provider.
+pub(crate) struct ReplyContext<'a> {
+    /// Name of the provider for the log; `None` when there is none for the host.
+    pub(crate) provider: Option<&'a str>,
+    /// What the challenge calls the protection space (RFC 9110 §11.5): the application's slug, `[-a-zA-Z0-9_]`.
+    pub(crate) realm: &'a str,
+    /// What the client sent; `None` when nothing usable.
+    pub(crate) scheme: Option<AuthScheme>,
+    pub(crate) is_grpc: bool,
+    pub(crate) body_kind: BodyKind,
+    /// `x-request-id`, for a page that somebody may complain about.
+    pub(crate) request_id: &'a str,
+    /// A script sent it: a browser must not ask the user for a password.
+    pub(crate) is_script: bool,
+    /// The request's origin, if its scripts may read replies (`allow_cors_origins`).
+    pub(crate) allowed_origin: Option<&'a str>,
+}
+
+impl<'a> ReplyContext<'a> {
+    /// Of a request for whose host there is no provider.
+    pub(crate) fn without_provider(view: &RequestView<'a>, config: &'a Config) -> Self {
+        Self {
+            provider: None,
+            realm: "authentik",
+            scheme: None,
+            is_grpc: view.is_grpc(),
+            body_kind: view.body_kind(),
+            request_id: view.request_id(),
+            is_script: view.is_script(),
+            allowed_origin: config.allowed_origin(view.origin()),
+        }
+    }
+
+    /// Of a request; `scheme` is what the client sent.
+    pub(crate) fn of(request: Request<'a>, scheme: Option<AuthScheme>) -> Self {
+        let settings = &request.provider.settings;
+        Self {
+            provider: Some(&settings.name),
+            realm: &settings.slug,
+            scheme,
+            ..Self::without_provider(request.view, request.config)
+        }
+    }
+}
+
+/// The client is not let in: the status for each reason.
+pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decision {
+    let (status, details) = match rejection {
+        Rejection::NoCredential => (401, "authentik_no_credential"),
+        Rejection::Malformed(_) => (401, "authentik_unusable_credential"),
+        Rejection::Refused(_) => (401, "authentik_refused"),
+        Rejection::SessionEnded => (401, "authentik_session_ended"),
+        Rejection::Token(_) => (401, "authentik_invalid_token"),
+        Rejection::Inactive => (401, "authentik_inactive_token"),
+        Rejection::Throttled { retry_after: Some(_) } => (429, "authentik_throttled"),
+        Rejection::Throttled { retry_after: None } => (401, "authentik_throttled"),
+        Rejection::LoginFailed(_) => (400, "authentik_login_failed"),
+        Rejection::NotFound => (404, "authentik_not_found"),
+        Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
+        Rejection::UnknownHost => (400, "authentik_unknown_host"),
+    };
+    let mut headers = Vec::new();
+    if status == 401 {
+        let realm = context.realm;
+        let error = if context.scheme == Some(AuthScheme::Bearer) { ", error=\"invalid_token\"" } else { "" };
+        if !context.is_script {
+            let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+            headers.push(header("www-authenticate", basic));
+        }
+        headers.push(header("www-authenticate", format!("Bearer realm=\"{realm}\"{error}")));
+    }
+    let level = match rejection {
+        Rejection::NoCredential => log::Level::Debug,
+        Rejection::Incomplete(_) => log::Level::Warn,
+        Rejection::Malformed(_)
+        | Rejection::Refused(_)
+        | Rejection::SessionEnded
+        | Rejection::Token(_)
+        | Rejection::Inactive
+        | Rejection::LoginFailed(_)
+        | Rejection::NotFound
+        | Rejection::Throttled { .. }
+        | Rejection::UnknownHost => log::Level::Info,
+    };
+    if let Rejection::Throttled { retry_after: Some(retry_after) } = rejection {
+        headers.push(header("retry-after", retry_after.to_string()));
+    }
+    Decision::Reply(reply(context, status, headers, details, level, &rejection.to_string()))
+}
+
+/// Nobody can judge the client now.
+pub(crate) fn fail(context: &ReplyContext<'_>, fault: Fault) -> Decision {
+    Decision::Reply(fail_reply(context, fault))
+}
+
+fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
+    let retry = match fault {
+        Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
+        Fault::TooManyCalls | Fault::TooManyWaiting => 1,
+        Fault::WaitedTooLong => RETRY_SECONDS,
+        Fault::Unavailable { retry_after: None, .. }
+        | Fault::Unreachable { .. }
+        | Fault::Lost
+        | Fault::UnknownApplication
+        | Fault::UnencodableCall
+        | Fault::UnencodableSession
+        | Fault::BadAnswer { .. }
+        | Fault::AnswerTooLarge
+        | Fault::Reset
+        | Fault::UnknownCluster
+        | Fault::NoCapacity
+        | Fault::InvalidClient(_)
+        | Fault::RequestRefused
+        | Fault::IssuedToken(_)
+        | Fault::IssuedTokenInactive
+        | Fault::NoKeys
+        | Fault::NoSignatureCheck
+        | Fault::NoRandomness
+        | Fault::Host => RETRY_SECONDS,
+    };
+    let headers = vec![header("retry-after", retry.to_string())];
+    reply(context, 503, headers, "authentik_unavailable", log::Level::Warn, &fault.to_string())
+}
+
+/// The filter itself cannot work: nothing is known of the request.
+pub fn broken() -> Decision {
+    Decision::Reply(broken_reply())
+}
+
+/// The same as a value.
+pub fn broken_reply() -> Reply {
+    let nobody = ReplyContext {
+        provider: None,
+        realm: "",
+        scheme: None,
+        is_grpc: false,
+        body_kind: BodyKind::Text,
+        request_id: "",
+        is_script: false,
+        allowed_origin: None,
+    };
+    fail_reply(&nobody, Fault::Host)
+}
+
+/// The fields that tell caches what to do: the general one, and those that tell a shared cache something else (RFC 9213 §2;
+/// `Surrogate-Control`, W3C Edge Architecture §2.1).
+const CACHE_FIELDS: [&[u8]; 3] = [b"cache-control", b"cdn-cache-control", b"surrogate-control"];
+
+/// Whether shared caches may keep a response with these headers: no cookie belongs there. Headers that cannot be read are no
+/// reason to set one. After a request with `Authorization` a shared cache keeps only what says `public`, `s-maxage` or
+/// `must-revalidate` (RFC 9111 §3.5). After any other it may keep whatever says neither `private` nor `no-store` (RFC
+/// 9111 §3): `Expires`, `Last-Modified` or the status alone are enough for it (RFC 9111 §4.2.2).
+pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
+    let Some(Ok(pairs)) = headers.pairs().map(Iterator::collect::<Result<Vec<_>, MalformedBlock>>) else {
+        return true;
+    };
+    let may_keep = |field: &[u8]| {
+        let lines: Vec<_> =
+            pairs.iter().filter(|(name, _)| *name == field).map(|(_, value)| *value).collect();
+        let has = |directive: &str| {
+            lines.iter().flat_map(|value| value.split(|byte| *byte == b',')).any(|part| {
+                let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+                name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
+            })
+        };
+        // `private="x-name"` keeps that field only out of shared caches (RFC 9111 §5.2.2.7).
+        let is_private = lines.iter().flat_map(|value| value.split(|byte| *byte == b','));
+        let is_private =
+            is_private.into_iter().any(|part| part.trim_ascii().eq_ignore_ascii_case(b"private"));
+        let is_forbidden = is_private || has("no-store");
+        let is_general = field == b"cache-control";
+        match (has_authorization, lines.is_empty()) {
+            (_, true) => is_general && !has_authorization,
+            (false, false) => has("public") || has("s-maxage") || !is_forbidden,
+            // `must-revalidate` mostly stands beside what forbids it.
+            (true, false) => {
+                has("public")
+                    || has("s-maxage")
+                    || (has("must-revalidate") && !is_forbidden && !has("no-cache"))
+                    // What is meant for a CDN alone it may well follow whatever the request had.
+                    || (!is_general && !is_forbidden)
+            }
+        }
+    };
+    CACHE_FIELDS.into_iter().any(may_keep)
+}
+
+/// A browser is sent to the login.
+pub(crate) fn redirect(
+    context: &ReplyContext<'_>,
+    location: &str,
+    set_cookies: Vec<HeaderValue>,
+    rejection: Rejection,
+) -> Decision {
+    let mut headers =
+        vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
+    headers.extend(set_cookies.into_iter().map(|value| ("set-cookie", value)));
+    headers.extend(cors_headers(context));
+    Decision::Reply(Reply {
+        status: 302,
+        grpc_status: None,
+        headers,
+        body: String::new(),
+        details: "authentik_login",
+        log: line(context, 302, redirect_level(rejection), &rejection.to_string()),
+    })
+}
+
+/// That authentik has ended a session an operator wants to see; that a browser has none is nothing to tell.
+const fn redirect_level(rejection: Rejection) -> log::Level {
+    match rejection {
+        Rejection::SessionEnded => log::Level::Info,
+        Rejection::NoCredential
+        | Rejection::Malformed(_)
+        | Rejection::Refused(_)
+        | Rejection::Token(_)
+        | Rejection::Inactive
+        | Rejection::LoginFailed(_)
+        | Rejection::NotFound
+        | Rejection::Incomplete(_)
+        | Rejection::Throttled { .. }
+        | Rejection::UnknownHost => log::Level::Debug,
+    }
+}
+
+/// Health check of the outpost.
+pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
+    Decision::Reply(Reply {
+        status: 204,
+        grpc_status: None,
+        headers: cors_headers(context).collect(),
+        body: String::new(),
+        details: "authentik_ping",
+        log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
+    })
+}
+
+fn reply(
+    context: &ReplyContext<'_>,
+    status: u16,
+    mut headers: Vec<(&'static str, HeaderValue)>,
+    details: &'static str,
+    level: log::Level,
+    reason: &str,
+) -> Reply {
+    let (title, grpc_status) = match status {
+        400 => ("Bad Request", 3),
+        401 => ("Unauthorized", 16),
+        403 => ("Forbidden", 7),
+        404 => ("Not Found", 5),
+        429 => ("Too Many Requests", 14),
+        _ => ("Service Unavailable", 14),
+    };
+    let (content_type, body) = match context.body_kind {
+        _ if context.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
+        BodyKind::Json => ("application/json", format!("{{\"status\":{status},\"error\":\"{title}\"}}\n")),
+        BodyKind::Text => ("text/plain; charset=utf-8", format!("{status} {title}\n")),
+        BodyKind::Html => ("text/html; charset=utf-8", page::render(status, title, context.request_id)),
+    };
+    headers.push(header("content-type", content_type.to_owned()));
+    headers.push(header("cache-control", "no-store".to_owned()));
+    headers.extend(cors_headers(context));
+    Reply {
+        status,
+        grpc_status: context.is_grpc.then_some(grpc_status),
+        headers,
+        body,
+        details,
+        log: line(context, status, level, reason),
+    }
+}
+
+/// Lets a script of an allowed origin read the reply (Fetch standard §3.2.3).
+fn cors_headers(context: &ReplyContext<'_>) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+    context.allowed_origin.into_iter().flat_map(|origin| {
+        [
+            header("access-control-allow-origin", origin.to_owned()),
+            header("access-control-allow-credentials", "true".to_owned()),
+            header("vary", "Origin".to_owned()),
+        ]
+    })
+}
+
+fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {
+    (name, HeaderValue::cleaned(value))
+}
+
+fn line(context: &ReplyContext<'_>, status: u16, level: log::Level, reason: &str) -> LogLine {
+    let provider = context.provider.unwrap_or("no provider");
+    LogLine { level, text: format!("{provider}: {status}: {reason}") }
+}
+
+#[cfg(test)]
+mod tests;

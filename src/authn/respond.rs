@@ -1,0 +1,106 @@
+//! From a row of the truth table to the decision: what is forwarded, replied or sent to the login.
+//!
+//! Owns: the way from [`Action`] to [`Decision`]. Must not: choose the action, ask or remember anything.
+
+use std::rc::Rc;
+
+use crate::authn::edits::Forward;
+use crate::authn::fault::{Fault, Rejection};
+use crate::authn::identity::Identity;
+use crate::authn::login::flow::LoginContext;
+use crate::authn::login::state;
+use crate::authn::policy::{Action, Authorization};
+use crate::authn::provider::Request;
+use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::request::credential::AuthScheme;
+use crate::authn::session::content::Session;
+use crate::authn::sessions;
+use crate::authn::verdict::Verdict;
+use crate::base::header::HeaderValue;
+
+/// Does what the truth table says. `scheme`: what the client sent. What the table cannot say is answered as a fault of the
+/// filter's own.
+pub(crate) fn decision(
+    request: Request<'_>,
+    action: Action,
+    scheme: Option<AuthScheme>,
+    session: Option<&Session>,
+    outcome: Result<Verdict, Fault>,
+) -> Decision {
+    match (action, session, outcome) {
+        (Action::AsCredential { session: has_session }, _, Ok(Verdict::Vouched(identity))) => {
+            let cookies = if has_session { sessions::new_cookie(request, &identity) } else { None };
+            forward(request, Authorization::Removed, identity, cookies)
+        }
+        (Action::AsSession { authorization }, Some(session), _) => {
+            let cookies = sessions::renewed_cookie(request, session);
+            forward(request, authorization, Rc::clone(&session.identity), cookies)
+        }
+        (Action::Anonymous { authorization }, _, _) => {
+            Decision::Forward(Forward::anonymous(request, authorization))
+        }
+        (Action::Login, _, Ok(Verdict::Refused(rejection))) => send_to_login(request, scheme, rejection),
+        (Action::Reject, _, Ok(Verdict::Refused(rejection))) => {
+            reply::reject(&ReplyContext::of(request, scheme), rejection)
+        }
+        (Action::Unavailable, _, Err(fault)) => reply::fail(&ReplyContext::of(request, None), fault),
+        _ => reply::broken(),
+    }
+}
+
+fn forward(
+    request: Request<'_>,
+    authorization: Authorization,
+    identity: Rc<Identity>,
+    cookies: Option<Vec<HeaderValue>>,
+) -> Decision {
+    if identity.is_first_forward() {
+        request.provider.unowned_names.warn_of(&identity, request.config);
+    }
+    let mut forward = Forward::identified(request, authorization, identity);
+    forward.set_cookies = cookies.unwrap_or_default();
+    Decision::Forward(forward)
+}
+
+/// `302` for what can show a login page, `401` for everything else.
+fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Rejection) -> Decision {
+    let Request { view, provider, .. } = request;
+    let context = ReplyContext::of(request, scheme);
+    // Nobody need wait before a login.
+    let rejection = if matches!(rejection, Rejection::Throttled { .. }) {
+        Rejection::Throttled { retry_after: None }
+    } else {
+        rejection
+    };
+    if !view.is_navigation() {
+        return reply::reject(&context, rejection);
+    }
+    if let Some(login) = LoginContext::of(request) {
+        let requested = state::requested_url(&provider.settings, view);
+        let return_url = state::return_url(&provider.settings, Some(&requested), Some(view.authority));
+        return login.start(return_url, rejection);
+    }
+    if state::is_outpost_path(view) {
+        return reply::reject(&context, rejection);
+    }
+    let url = state::outpost_start_url(&provider.settings, view);
+    reply::redirect(&context, &url, Vec::new(), rejection)
+}
+
+/// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
+pub(crate) fn take_session_back(request: Request<'_>, decision: Decision) -> Decision {
+    let Some(keys) = &request.provider.sessions else { return decision };
+    let cleared = keys.session.clear(&request.view.cookies);
+    match decision {
+        Decision::Forward(mut forward) => {
+            if forward.set_cookies.is_empty() {
+                forward.set_cookies = cleared;
+            }
+            Decision::Forward(forward)
+        }
+        Decision::Reply(mut reply) => {
+            reply.headers.extend(cleared.into_iter().map(|value| ("set-cookie", value)));
+            Decision::Reply(reply)
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The session: a sealed cookie that stands for an identity. Nothing is stored; any replica opens it.
+//!
+//! Owns: what a session says, how long it lasts, and what in it makes an identity again.
+//! Must not: decide when a session is used or set ([`crate::authn::sessions`] does), or treat a cookie that does not open as
+//! an error.
+
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use memchr::memrchr;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::authn::env::Host;
+use crate::authn::fault::Fault;
+use crate::authn::identity::Identity;
+use crate::authn::jwt::jws;
+use crate::authn::jwt::verifier::{self, Shape};
+use crate::authn::session::cipher::{Purpose, SealingKeys};
+use crate::authn::session::codec::Packed;
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::base::token::Token;
+use crate::base::weight::Weigh;
+use crate::config::{Config, Provider};
+
+/// A cookie that was opened, and still stands.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) origin: Origin,
+    pub(crate) identity: Rc<Identity>,
+    pub(crate) expires: Timestamp,
+    /// Whether authentik has confirmed it since the cookie was sealed.
+    pub(crate) is_renewed: bool,
+    /// For the end of the session (RP-initiated logout).
+    pub(crate) id_token: Option<Secret<String>>,
+}
+
+impl Session {
+    /// authentik has answered for the token (again): the same session, with what it says of the user now.
+    pub(crate) fn renewed(&self, identity: Rc<Identity>) -> Self {
+        Self {
+            origin: self.origin.clone(),
+            is_renewed: identity.verified().vouched() > self.identity.verified().vouched(),
+            identity,
+            expires: self.expires,
+            id_token: self.id_token.clone(),
+        }
+    }
+}
+
+/// What a session came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A browser went through the login flow.
+    Login,
+    /// A client kept the cookie that it got for the session's own token.
+    Token,
+    /// A client kept the cookie that it got for a credential with this fingerprint.
+    Credential([u8; 32]),
+}
+
+/// The sealed content: the packed tokens, a line feed, and this as JSON, which has no line feed of its own. The names are
+/// short, since the cookie travels with every request.
+#[derive(Serialize, Deserialize)]
+struct Fields<'a> {
+    /// `expires`
+    e: u64,
+    /// When authentik last confirmed the token.
+    c: u64,
+    /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    f: Option<String>,
+    /// The claims, where the token does not show them itself.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    j: Option<&'a RawValue>,
+    /// The token.
+    t: Packed,
+    /// The ID token, behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    i: Option<Packed>,
+}
+
+/// Size of these fields if the token itself shows the claims.
+const USUAL_FIELDS_BYTES: usize = 128;
+
+/// A session as it is sent to a client.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedSession {
+    pub(crate) value: String,
+    pub(crate) expires: Timestamp,
+}
+
+/// When a session that begins now ends: with the token, the provider's validity, or the longest age allowed.
+fn end(identity: &Identity, config: &Config, provider: &Provider, now: Timestamp) -> Timestamp {
+    identity
+        .expires()
+        .min(now.plus(provider.access_token_validity_seconds))
+        .min(now.plus(config.session.max_age_seconds))
+}
+
+/// Seals a new session.
+pub(crate) fn seal(
+    identity: &Identity,
+    origin: &Origin,
+    id_token: Option<&str>,
+    (config, provider, keys): (&Config, &Provider, &SealingKeys),
+    now: Timestamp,
+    host: &dyn Host,
+) -> Result<SealedSession, Fault> {
+    let expires = end(identity, config, provider, now);
+    seal_until(identity, origin, id_token, expires, keys, host)
+}
+
+/// Seals a session again: authentik has confirmed it, and it ends when it would have.
+pub(crate) fn seal_until(
+    identity: &Identity,
+    origin: &Origin,
+    id_token: Option<&str>,
+    expires: Timestamp,
+    keys: &SealingKeys,
+    host: &dyn Host,
+) -> Result<SealedSession, Fault> {
+    let content = content(identity, origin, id_token, expires).ok_or(Fault::UnencodableSession)?;
+    let value = keys.seal(Purpose::Session, content.expose(), host).ok_or(Fault::NoRandomness)?;
+    Ok(SealedSession { value, expires })
+}
+
+/// What is sealed. `None`: it cannot be written, as no claims that were read are.
+fn content(
+    identity: &Identity,
+    origin: &Origin,
+    id_token: Option<&str>,
+    expires: Timestamp,
+) -> Option<Secret<Vec<u8>>> {
+    let verified = identity.verified();
+    let claims = match verifier::shape(verified.token().expose()) {
+        Shape::Jws => None,
+        Shape::Jwe | Shape::Opaque => {
+            Some(RawValue::from_string(String::from_utf8(verified.claims_json()?).ok()?).ok()?)
+        }
+    };
+    let room =
+        verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_FIELDS_BYTES);
+    let mut content = Vec::with_capacity(room);
+    let fields = Fields {
+        e: expires.seconds(),
+        c: verified.vouched().seconds(),
+        f: match origin {
+            Origin::Login => None,
+            Origin::Token => Some(String::new()),
+            Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
+        },
+        j: claims.as_deref(),
+        t: Packed::append(verified.token().expose(), &mut content),
+        i: id_token.map(|token| Packed::append(token, &mut content)),
+    };
+    content.push(b'\n');
+    serde_json::to_writer(&mut content, &fields).ok()?;
+    Some(Secret::new(content))
+}
+
+/// Opens a cookie. `None`: it is no session, or no longer one.
+pub(crate) fn open(
+    cookie: &[u8],
+    (config, provider, keys): (&Config, &Provider, &SealingKeys),
+    now: Timestamp,
+) -> Option<Session> {
+    let content = Secret::new(keys.open(Purpose::Session, cookie)?);
+    let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
+    let fields: Fields<'_> = serde_json::from_slice(fields).ok()?;
+    let expires = Timestamp::from_seconds(fields.e);
+    if expires <= now {
+        return None;
+    }
+    let token = Token::new(fields.t.unpack(&mut tokens)?);
+    let id_token = match fields.i {
+        Some(packed) => Some(Secret::new(packed.unpack(&mut tokens)?)),
+        None => None,
+    };
+    let vouched = Timestamp::from_seconds(fields.c);
+    let verified = match fields.j {
+        Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
+        None => {
+            let claims = jws::payload(token.expose())?;
+            verifier::restored(token, &claims, vouched, now)
+        }
+    };
+    let identity = Identity::new(verified.ok()?, provider, config).ok()?;
+    let origin = match fields.f {
+        None => Origin::Login,
+        Some(fingerprint) if fingerprint.is_empty() => Origin::Token,
+        Some(fingerprint) => {
+            Origin::Credential(BASE64_URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()?)
+        }
+    };
+    Some(Session { origin, identity: Rc::new(identity), expires, is_renewed: false, id_token })
+}
+
+impl Weigh for Rc<Session> {
+    fn weight(&self) -> usize {
+        let id_token = self.id_token.as_ref().map_or(0, |token| token.expose().len());
+        self.identity.weight().saturating_add(id_token).saturating_add(size_of::<Session>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::authn::cache::shared::tests::at;
+    use crate::authn::session::cipher::tests::Counter;
+
+    /// Seals and opens a session with this token, claims, origin and ID token. Returns the four as text.
+    fn seal_and_open(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
+            "providers": [{
+                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
+                "cookie_secret": "0123456789abcdef0123456789abcdef",
+                "external_host": "https://app.example.test",
+            }],
+        });
+        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+        let keys = SealingKeys::derive(&config.providers[0]).unwrap();
+        let context = (&config, &*config.providers[0], &keys);
+        let verified =
+            verifier::restored(Token::new(token.to_owned()), claims.as_bytes(), at(5), at(10)).unwrap();
+        let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
+        let sealed = seal(&identity, origin, id_token, context, at(10), &Counter::new()).unwrap();
+        assert!(open(sealed.value.as_bytes(), context, sealed.expires).is_none(), "it has ended");
+        let session = open(sealed.value.as_bytes(), context, at(10)).unwrap();
+        let verified = session.identity.verified();
+        assert_eq!((verified.vouched(), session.expires), (at(5), sealed.expires));
+        let id_token = session.id_token.as_ref().map(|token| token.expose().clone());
+        [
+            verified.token().expose().to_owned(),
+            session.identity.username().to_owned(),
+            format!("{:?}", session.origin),
+            id_token.unwrap_or_default(),
+        ]
+    }
+
+    #[test]
+    fn session_round_trips_through_its_cookie() {
+        // Line feeds wherever authentik could put one: they do not end the legend.
+        let claims = json!({
+            "sub": "7", "preferred_username": "alice", "name": "A\nB", "groups": ["\n{}\n"], "exp": at(100).seconds(),
+        });
+        let claims = claims.to_string();
+        let jws = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(&claims));
+        for token in [&*jws, "opaque", "a.b.c.d.e", "", "\n", "two\nlines", "\"quoted\\", "é"] {
+            for origin in [Origin::Login, Origin::Token, Origin::Credential([7; 32])] {
+                for id_token in [None, Some("a.b.c")] {
+                    assert_eq!(
+                        seal_and_open(token, &claims, &origin, id_token),
+                        [token, "alice", &format!("{origin:?}"), id_token.unwrap_or_default()]
+                    );
+                }
+            }
+        }
+    }
+}

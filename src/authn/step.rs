@@ -1,0 +1,50 @@
+//! What a request waits for, and what comes of it.
+//!
+//! Owns: [`Step`] and [`Waiter`], values that [`super::Authenticator`] makes and takes. Must not: decide anything.
+
+use std::rc::Rc;
+
+use crate::authn::provider::Provider;
+use crate::authn::reply::Decision;
+use crate::authn::request::credential::AuthScheme;
+use crate::authn::session::content::Session;
+
+/// What comes of a request for now.
+#[derive(Debug)]
+pub enum Step {
+    /// The end.
+    Decided(Decision),
+    /// It waits for authentik; [`super::Authenticator::next_ready`] names it when its verdict is there.
+    Waiting,
+}
+
+impl Step {
+    /// The decision, if there is one.
+    pub fn decided(self) -> Option<Decision> {
+        match self {
+            Self::Decided(decision) => Some(decision),
+            Self::Waiting => None,
+        }
+    }
+}
+
+/// A request that waits for a verdict.
+pub(crate) struct Waiter {
+    pub(crate) provider: Rc<Provider>,
+    pub(crate) purpose: Purpose,
+    /// Whether authentik has ended the session that it came with: its cookie is taken back with the answer.
+    pub(crate) has_ended_session: bool,
+}
+
+/// What a request wants a verdict on.
+pub(crate) enum Purpose {
+    /// Its credential, sent in this way, beside this session: the cookie alone does not say whether that still stands.
+    Credential(Option<AuthScheme>, Option<Rc<Session>>),
+    /// The token of this session.
+    Confirmation(Rc<Session>),
+    /// The code at the end of a login.
+    Login {
+        /// Where the browser goes then.
+        return_url: String,
+    },
+}

@@ -1,0 +1,350 @@
+//! From a credential to a verdict: remembered, found out on the spot, or asked of authentik.
+//!
+//! Owns: [`Verification`], which takes each pending verification from step to step: its call, its keys, its place in the
+//! rate limit. The steps themselves are [`pending`]'s, who waits is [`single_flight`]'s, how many calls are out is
+//! [`limit`]'s.
+//! Must not: decide what becomes of a request, or know why it asks.
+
+pub(crate) mod key_fetch;
+pub(crate) mod limit;
+pub(crate) mod pending;
+pub(crate) mod rate_limit;
+pub(crate) mod single_flight;
+
+use std::rc::Rc;
+
+use crate::authn::authentik::{self, Answer, Call, NotSent};
+use crate::authn::cache::verdicts::Verdicts;
+use crate::authn::env::Env;
+use crate::authn::fault::{Fault, Rejection};
+use crate::authn::provider::key_ring::Activity;
+use crate::authn::provider::{Provider, Request};
+use crate::authn::request::credential::Credential;
+use crate::authn::session::content::Session;
+use crate::authn::verdict::Verdict;
+use crate::authn::verification::limit::{CallQueue, Full, Priority};
+use crate::authn::verification::pending::{Facts, PendingVerification, Progress, Stage};
+use crate::authn::verification::rate_limit::{Attempt, RateLimit};
+use crate::authn::verification::single_flight::{Name, SingleFlight, Waiters};
+use crate::base::time::Timestamp;
+use crate::config::Config;
+
+/// How long after its timeout an answer is given up, in seconds. Envoy answers in authentik's place at the timeout, so
+/// this passes only when an answer is lost.
+const LOST_AFTER_SECONDS: u64 = 2;
+
+/// Names a call; its answer comes back with it. Never used twice, so that the answer to a call that was given up is not
+/// taken for the answer to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// What a call is about.
+#[derive(Clone)]
+enum Subject {
+    Keys(Rc<Provider>),
+    Credential(Name),
+}
+
+/// Everything of one worker that leads to verdicts. `W`: why a request waits for one.
+pub(crate) struct Verification<W> {
+    config: Rc<Config>,
+    providers: Vec<Rc<Provider>>,
+    verdicts: Verdicts,
+    /// The requests that wait, and the verdicts that are there.
+    pub(crate) waiting: SingleFlight<PendingVerification, W>,
+    calls: CallQueue<Subject>,
+    rate_limit: RateLimit,
+}
+
+/// What is known of a credential right now.
+pub(crate) enum Known<W> {
+    /// Enough.
+    Verdict(W, Result<Verdict, Fault>),
+    /// Not yet; the request is on the list.
+    Waiting,
+}
+
+impl<W> Verification<W> {
+    /// Starts with empty caches.
+    pub(crate) fn new(config: &Rc<Config>, providers: &[Rc<Provider>]) -> Self {
+        let authentik = &config.authentik;
+        Self {
+            providers: providers.to_vec(),
+            verdicts: Verdicts::new(config),
+            waiting: SingleFlight::new(),
+            calls: CallQueue::new(authentik.max_concurrent_calls, authentik.max_pending_calls),
+            rate_limit: RateLimit::new(&config.throttle),
+            config: Rc::clone(config),
+        }
+    }
+
+    /// The verdict on a credential: remembered, found out on the spot, or asked for.
+    pub(crate) fn verdict_on(
+        &mut self,
+        request: Request<'_>,
+        credential: &Credential<'_>,
+        reason: W,
+    ) -> Known<W> {
+        let Request { env, provider, id, .. } = request;
+        let miss = match self.verdicts.look_up(env, provider, credential) {
+            Ok(verdict) => return Known::Verdict(reason, Ok(verdict)),
+            Err(miss) => miss,
+        };
+        let kept = miss.credential();
+        let kept = kept.as_ref().unwrap_or(credential);
+        let progress = match self.with_facts(env, provider, |facts| pending::begin(kept, facts)) {
+            Progress::Done(outcome) => {
+                return Known::Verdict(reason, self.verdicts.settle(env, &miss, outcome));
+            }
+            progress @ (Progress::Ask(..) | Progress::AwaitKeys(_)) => progress,
+        };
+        if self.waiting.is_full() {
+            return Known::Verdict(reason, Err(Fault::TooManyWaiting));
+        }
+        let name = (provider.id, miss.fingerprint());
+        let Some(reason) = self.waiting.join(name, id, reason) else { return Known::Waiting };
+        let progress = match progress {
+            Progress::AwaitKeys(stage) => self.seek_keys(env, provider, stage),
+            progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
+        };
+        let (stage, call) = match progress {
+            Progress::Done(outcome) => {
+                return Known::Verdict(reason, self.verdicts.settle(env, &miss, outcome));
+            }
+            Progress::Ask(call, stage) => (stage, Some(call)),
+            Progress::AwaitKeys(stage) => (stage, None),
+        };
+        let (was_good, asks) = (self.verdicts.was_good(&miss), call.is_some());
+        let attempt = (asks && !was_good).then(|| self.attempt(env, provider, credential));
+        if let Some(attempt) = &attempt
+            && let Err(retry_after) = self.rate_limit.begin(attempt, env.now)
+        {
+            let retry_after = Some(retry_after);
+            return Known::Verdict(reason, Ok(Verdict::Refused(Rejection::Throttled { retry_after })));
+        }
+        let priority = if was_good { Priority::Known } else { Priority::Unknown };
+        let placed = match call {
+            Some(call) => self.calls.push(priority, Subject::Credential(name), call, env.now).map(Some),
+            // To wait for keys is no call; it has a bound of its own.
+            None if self.awaiting_keys_of(provider) >= self.config.authentik.max_pending_calls => Err(Full),
+            None => Ok(None),
+        };
+        let Ok(call) = placed else {
+            let full = Err(Fault::TooManyCalls);
+            self.rate_limit.release(attempt.as_ref(), &full);
+            return Known::Verdict(reason, self.verdicts.settle(env, &miss, full));
+        };
+        let verification = PendingVerification { stage, since: env.now, call, priority, miss, attempt };
+        self.waiting.begin(name, verification, id, reason);
+        Known::Waiting
+    }
+
+    /// Fast path: the verdict on a cached Bearer token that stands alone in the header. It is looked up as it is.
+    pub(crate) fn known_token(&mut self, request: Request<'_>) -> Option<Verdict> {
+        let Request { env, provider, view, .. } = request;
+        self.verdicts.known_token(env, provider, view.authorization)
+    }
+
+    /// The verdict on a credential if no call to authentik is needed.
+    pub(crate) fn known_without_call(
+        &mut self,
+        request: Request<'_>,
+        credential: &Credential<'_>,
+    ) -> Option<Verdict> {
+        let Request { env, provider, .. } = request;
+        let miss = match self.verdicts.look_up(env, provider, credential) {
+            Ok(verdict) => return Some(verdict),
+            Err(miss) => miss,
+        };
+        let kept = miss.credential();
+        let kept = kept.as_ref().unwrap_or(credential);
+        let judged = self.with_facts(env, provider, |facts| pending::judge_without_call(kept, facts))?;
+        self.verdicts.settle(env, &miss, Ok(judged)).ok()
+    }
+
+    /// Whether a session whose token authentik cannot confirm now goes on (`cache.stale_seconds`).
+    pub(crate) fn is_session_bridged(&self, request: Request<'_>, session: &Session, fault: &Fault) -> bool {
+        self.verdicts.is_session_bridged(request.env, request.provider, session, fault)
+    }
+
+    /// The calls that are to be sent now: as many as there are places for. Those that wait follow with the answers.
+    pub(crate) fn take_calls(&mut self, now: Timestamp) -> Vec<(Ticket, Call)> {
+        let mut calls = Vec::new();
+        while let Some((number, subject, call)) = self.calls.pop(now) {
+            match subject {
+                // Nobody waits for it any more.
+                Subject::Credential(name) if self.waiting.is_abandoned(&name) => {
+                    self.calls.cancel(number);
+                    if let Some((verification, _)) = self.waiting.take(&name) {
+                        self.rate_limit.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
+                    }
+                }
+                Subject::Credential(_) | Subject::Keys(_) => calls.push((Ticket(number), call)),
+            }
+        }
+        calls
+    }
+
+    /// An answer has come, or a call could not be sent. An answer that nobody waits for any more changes nothing.
+    pub(crate) fn answered(&mut self, env: &Env<'_>, Ticket(number): Ticket, answer: &Answer) {
+        if let Some(subject) = self.calls.ended(number, answer) {
+            self.call_ended(env, number, subject, answer);
+        }
+    }
+
+    /// A call has come to its end, with an answer or without.
+    fn call_ended(&mut self, env: &Env<'_>, number: u64, subject: Subject, answer: &Answer) {
+        match subject {
+            Subject::Keys(provider) => {
+                key_fetch::answered(&provider, &self.config, env, answer);
+                self.resume_awaiting_keys(env, &provider);
+            }
+            Subject::Credential(name) => {
+                if self.waiting.get(&name).is_some_and(|verification| verification.call == Some(number))
+                    && let Some((verification, waiters)) = self.waiting.take(&name)
+                {
+                    self.go_on(env, name, verification, waiters, |stage, facts| {
+                        stage.answered(answer, facts)
+                    });
+                }
+            }
+        }
+    }
+
+    /// The clock has moved: keys are fetched before anyone misses them, and taken from the worker that fetched them; what
+    /// waits for an answer that is lost waits no longer. `jitter_percent` (0 to 10) spreads the fetches of workers and
+    /// replicas.
+    pub(crate) fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
+        self.give_up_lost_calls(env);
+        for provider in self.providers.clone() {
+            let longest_wait = self.longest_wait_for_keys(env.now, &provider);
+            let tick = key_fetch::tick(&provider, &self.config, env, longest_wait, jitter_percent);
+            if tick.is_to_fetch {
+                self.send_keys_call(env, &provider);
+            }
+            if tick.is_to_resume {
+                self.resume_awaiting_keys(env, &provider);
+            }
+        }
+    }
+
+    /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
+    pub(crate) fn wants_ticks(&self) -> bool {
+        self.waiting.all().any(|verification| {
+            let provider = verification.miss.provider();
+            verification.awaits_keys_of(provider) && key_fetch::activity(provider) != Activity::Fetching
+        })
+    }
+
+    fn give_up_lost_calls(&mut self, env: &Env<'_>) {
+        let patience = self.config.authentik.timeout.as_secs().saturating_add(LOST_AFTER_SECONDS);
+        for number in self.calls.lost(env.now, patience) {
+            self.answered(env, Ticket(number), &Answer::Lost);
+        }
+        // What has waited for a place for too long is not asked at all.
+        for (number, subject) in self.calls.give_up(env.now, self.config.authentik.max_wait_seconds) {
+            self.call_ended(env, number, subject, &Answer::NotSent(NotSent::WaitedTooLong));
+        }
+    }
+
+    /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.
+    fn seek_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>, stage: Stage) -> Progress {
+        let mut stage = stage;
+        if key_fetch::adopt(provider, &self.config, env) {
+            match self.with_facts(env, provider, |facts| stage.keys_fetched(facts)) {
+                Progress::AwaitKeys(waiting) => stage = waiting,
+                progress @ (Progress::Done(_) | Progress::Ask(..)) => return progress,
+            }
+        }
+        if key_fetch::begin(provider, env) {
+            self.send_keys_call(env, provider);
+        }
+        match key_fetch::activity(provider) {
+            Activity::Fetching | Activity::Following => Progress::AwaitKeys(stage),
+            // Another worker's fetch has just failed: nothing is on its way, but overdue keys may be here now.
+            Activity::Idle => match self.with_facts(env, provider, |facts| stage.keys_fetched(facts)) {
+                Progress::AwaitKeys(_) => {
+                    let fault = provider.key_ring.borrow().last_fault();
+                    Progress::Done(Err(fault.unwrap_or(Fault::NoKeys)))
+                }
+                progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
+            },
+        }
+    }
+
+    /// Sends the fetch of a key set, before all other calls that wait.
+    fn send_keys_call(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
+        let call = authentik::keys_call(&self.config, &provider.settings);
+        // There is always room for it.
+        let _ = self.calls.push(Priority::Keys, Subject::Keys(Rc::clone(provider)), call, env.now);
+    }
+
+    fn awaiting_keys_of(&self, provider: &Rc<Provider>) -> usize {
+        self.waiting.all().filter(|verification| verification.awaits_keys_of(provider)).count()
+    }
+
+    /// For how many seconds the longest has waited for keys of this provider; `None`: nobody does.
+    fn longest_wait_for_keys(&self, now: Timestamp, provider: &Rc<Provider>) -> Option<u64> {
+        let waiting = self.waiting.all().filter(|verification| verification.awaits_keys_of(provider));
+        waiting.map(|verification| now.since(verification.since)).max()
+    }
+
+    fn resume_awaiting_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
+        for (name, verification, waiters) in self.waiting.take_all(|it| it.awaits_keys_of(provider)) {
+            self.go_on(env, name, verification, waiters, Stage::keys_fetched);
+        }
+    }
+
+    /// The next step of a verification.
+    fn go_on(
+        &mut self,
+        env: &Env<'_>,
+        name: Name,
+        verification: PendingVerification,
+        waiters: Waiters,
+        step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
+    ) {
+        let PendingVerification { stage, since, call, priority, miss, attempt } = verification;
+        let provider = Rc::clone(miss.provider());
+        // One that had a call begins to wait for keys only now.
+        let since = if call.is_some() { env.now } else { since };
+        let is_late = env.now.since(since) >= self.config.authentik.timeout.as_secs();
+        let progress = match self.with_facts(env, &provider, |facts| step(stage, facts)) {
+            Progress::AwaitKeys(_) if is_late => Progress::Done(Err(Fault::NoKeys)),
+            Progress::AwaitKeys(stage) => self.seek_keys(env, &provider, stage),
+            progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
+        };
+        let next = match progress {
+            Progress::Done(outcome) => Err(outcome),
+            Progress::AwaitKeys(stage) => Ok((stage, None)),
+            Progress::Ask(call, stage) => {
+                match self.calls.push(priority, Subject::Credential(name), call, env.now) {
+                    Ok(number) => Ok((stage, Some(number))),
+                    Err(Full) => Err(Err(Fault::TooManyCalls)),
+                }
+            }
+        };
+        match next {
+            Ok((stage, call)) => {
+                let verification = PendingVerification { stage, since, call, priority, miss, attempt };
+                self.waiting.put_back(name, verification, waiters);
+            }
+            Err(outcome) => {
+                self.rate_limit.release(attempt.as_ref(), &outcome);
+                let outcome = self.verdicts.settle(env, &miss, outcome);
+                self.waiting.settle(waiters, &outcome);
+            }
+        }
+    }
+
+    fn attempt(&self, env: &Env<'_>, provider: &Provider, credential: &Credential<'_>) -> Attempt {
+        let trusts_address = self.config.throttle.trust_source_address;
+        let address = if trusts_address { env.host.source_address() } else { None };
+        Attempt::of(provider.id, credential, address)
+    }
+
+    fn with_facts<T>(&self, env: &Env<'_>, provider: &Provider, step: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let key_ring = provider.key_ring.borrow();
+        step(&Facts { config: &self.config, provider: &provider.settings, key_ring: &key_ring, env })
+    }
+}

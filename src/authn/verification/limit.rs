@@ -1,0 +1,177 @@
+//! Calls to authentik that wait for a place, and how many may be out at one time.
+//!
+//! Owns: the adaptive limit (additive increase, multiplicative decrease), and the order: key sets, then what was good
+//! before (confirmations, logins, known credentials), then unknown credentials. authentik does a few calls a second and
+//! breaks under many at one time, so that a restart of Envoy, when everybody is unknown at once, must not reach it at once.
+//! Must not: know what a call is about, or who waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::authn::authentik::{Answer, Call, NotSent};
+use crate::base::time::Timestamp;
+
+/// Calls that are out at one time to begin with.
+const FIRST_LIMIT: usize = 4;
+
+/// How urgent a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Key sets: many wait for one.
+    Keys,
+    /// A session, a login or a credential that was good before.
+    Known,
+    /// A credential that was not valid before.
+    Unknown,
+}
+
+/// The queue and the calls that are out. `T` says what a call is about.
+pub(crate) struct CallQueue<T> {
+    limit: usize,
+    max_limit: usize,
+    max_waiting: usize,
+    /// Good answers since the limit last changed.
+    good: usize,
+    /// How many calls were sent.
+    sent: u64,
+    /// How many were when the limit was last halved: the failures of one round count once.
+    halved_at: u64,
+    last_number: u64,
+    waiting: [VecDeque<Waiting<T>>; 3],
+    out: BTreeMap<u64, Out<T>>,
+}
+
+struct Waiting<T> {
+    number: u64,
+    subject: T,
+    call: Call,
+    since: Timestamp,
+}
+
+struct Out<T> {
+    subject: T,
+    since: Timestamp,
+    /// How many calls were sent before it.
+    before: u64,
+}
+
+/// As many calls of this priority wait as may.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl<T: Clone> CallQueue<T> {
+    /// `max_limit`: most calls at one time. `max_waiting`: most that wait, of those that were good before and of unknown
+    /// ones each, so that the one cannot take the place of the other.
+    pub(crate) fn new(max_limit: usize, max_waiting: usize) -> Self {
+        Self {
+            limit: FIRST_LIMIT.min(max_limit),
+            max_limit,
+            max_waiting,
+            good: 0,
+            sent: 0,
+            halved_at: 0,
+            last_number: 0,
+            waiting: Default::default(),
+            out: BTreeMap::new(),
+        }
+    }
+
+    /// Puts a call at the end of its queue; its number.
+    ///
+    /// # Errors
+    /// The queue is full. That of key sets never is: there is one for each provider.
+    pub(crate) fn push(
+        &mut self,
+        priority: Priority,
+        subject: T,
+        call: Call,
+        now: Timestamp,
+    ) -> Result<u64, Full> {
+        let is_free = self.out.len() < self.limit && self.waiting.iter().all(VecDeque::is_empty);
+        let max_waiting = self.max_waiting;
+        let queue = self.queue(priority);
+        if priority != Priority::Keys && queue.len() >= max_waiting && !is_free {
+            return Err(Full);
+        }
+        self.last_number = self.last_number.wrapping_add(1);
+        let number = self.last_number;
+        self.queue(priority).push_back(Waiting { number, subject, call, since: now });
+        Ok(number)
+    }
+
+    /// The next call, if there is a place for it: its number, what it is about, and itself.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<(u64, T, Call)> {
+        if self.out.len() >= self.limit {
+            return None;
+        }
+        let next = self.waiting.iter_mut().find_map(VecDeque::pop_front)?;
+        let Waiting { number, subject, call, since: _ } = next;
+        self.out.insert(number, Out { subject: subject.clone(), since: now, before: self.sent });
+        self.sent = self.sent.wrapping_add(1);
+        Some((number, subject, call))
+    }
+
+    /// A call that was popped is not sent after all: nobody waits for it any more.
+    pub(crate) fn cancel(&mut self, number: u64) {
+        self.out.remove(&number);
+    }
+
+    /// A call has come to its end: what it was about; `None`: it had before. The limit grows by one when as many answers were
+    /// good as it is high, and is halved by a failure.
+    pub(crate) fn ended(&mut self, number: u64, answer: &Answer) -> Option<T> {
+        let Out { subject, before, .. } = self.out.remove(&number)?;
+        if is_failure(answer) {
+            self.good = 0;
+            if before >= self.halved_at {
+                self.halved_at = self.sent;
+                self.limit = (self.limit / 2).max(1);
+            }
+        } else {
+            self.good = self.good.saturating_add(1);
+            if self.good >= self.limit {
+                self.good = 0;
+                self.limit = self.limit.saturating_add(1).min(self.max_limit);
+            }
+        }
+        Some(subject)
+    }
+
+    /// Calls that are out for longer than this, in seconds.
+    pub(crate) fn lost(&self, now: Timestamp, patience: u64) -> Vec<u64> {
+        let is_lost = |out: &Out<T>| now.since(out.since) > patience;
+        self.out.iter().filter(|(_, out)| is_lost(out)).map(|(number, _)| *number).collect()
+    }
+
+    /// Takes out what has waited for its place for this many seconds.
+    pub(crate) fn give_up(&mut self, now: Timestamp, max_wait: u64) -> Vec<(u64, T)> {
+        let mut given_up = Vec::new();
+        for queue in &mut self.waiting {
+            while queue.front().is_some_and(|first| now.since(first.since) >= max_wait) {
+                given_up.extend(queue.pop_front().map(|waiting| (waiting.number, waiting.subject)));
+            }
+        }
+        given_up
+    }
+
+    const fn queue(&mut self, priority: Priority) -> &mut VecDeque<Waiting<T>> {
+        let [keys, known, unknown] = &mut self.waiting;
+        match priority {
+            Priority::Keys => keys,
+            Priority::Known => known,
+            Priority::Unknown => unknown,
+        }
+    }
+}
+
+/// Whether authentik shows with this answer that it has too much to do. A refusal is a good answer.
+const fn is_failure(answer: &Answer) -> bool {
+    match answer {
+        Answer::Response { status, .. } => *status >= 500 || *status == 405 || *status == 429,
+        Answer::Unreachable { .. } | Answer::Reset | Answer::Lost => true,
+        Answer::NotSent(NotSent::NoCapacity) => true,
+        Answer::TooLarge
+        | Answer::NotSent(NotSent::UnknownCluster | NotSent::Unencodable | NotSent::WaitedTooLong) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! Leaves: what every room builds on and what builds on nothing here.
+//!
+//! Owns: secrets and tokens that wipe themselves, seconds since 1970, hosts and URLs in their one normal form, names and
+//! values of headers, HMAC. Must not: know authentik, a request or the configuration.
+
+pub mod header;
+pub mod mac;
+pub mod secret;
+pub mod time;
+pub mod token;
+pub mod url;
+pub(crate) mod weight;

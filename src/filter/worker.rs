@@ -1,0 +1,205 @@
+//! What one worker has for one configuration, and what its requests share.
+//!
+//! Owns: the core, the timer, sending the core's calls, and handing decisions to the requests that wait for them.
+//! Must not: judge a request or an answer.
+
+use core::cell::{Cell, RefCell};
+use core::hash::{BuildHasher as _, Hasher as _};
+use core::time::Duration;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::rc::Rc;
+
+use super::host::{self, Envoy};
+use super::paused;
+use super::stream::Stream;
+use crate::authn::authentik::Answer;
+use crate::authn::env::Env;
+use crate::authn::reply::{self, Decision};
+use crate::authn::request::view::HeaderBlock;
+use crate::authn::{Authenticator, RequestId, Step, Ticket};
+
+/// Tick interval while decisions are left over from a callback.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(1);
+/// Tick interval at the start, and while a request waits for keys that another worker fetches.
+const FOLLOWER_INTERVAL: Duration = Duration::from_millis(20);
+/// Tick interval otherwise: the schedule of key sets needs no more.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most decisions that one callback applies. Envoy sends the replies after the callback, each within the one before it
+/// (a reply runs the response callbacks, at whose end the next one starts): 305 of them overflow the stack. Fewer also let
+/// other requests through between them.
+const MAX_DECISIONS: usize = 20;
+
+/// What the requests of one worker share.
+pub(crate) struct Worker {
+    root_id: u32,
+    authenticator: RefCell<Option<Authenticator>>,
+    /// Calls that are out, by Envoy's token.
+    calls: RefCell<HashMap<u32, Ticket>>,
+    tick_interval: Cell<Duration>,
+    jitter_percent: u64,
+}
+
+impl Worker {
+    pub(super) fn new(root_id: u32) -> Self {
+        Self {
+            root_id,
+            authenticator: RefCell::default(),
+            calls: RefCell::default(),
+            tick_interval: Cell::new(FOLLOWER_INTERVAL),
+            jitter_percent: random_below(11),
+        }
+    }
+
+    /// Begins to work under a configuration.
+    pub(super) fn configure(&self, core: Option<Authenticator>) {
+        *self.authenticator.borrow_mut() = core;
+        host::tick_every(self.tick_interval.get());
+    }
+
+    /// Runs the core. `None` when it cannot be: not configured, or no clock.
+    pub(crate) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
+        let now = match host::now() {
+            Ok(now) => now,
+            Err(error) => {
+                log::error!("no clock: {error}");
+                return None;
+            }
+        };
+        let mut core = self.authenticator.try_borrow_mut().ok()?;
+        Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
+    }
+
+    /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
+    /// Envoy does not take is answered on the spot. Decisions on other requests wait for the next tick: Envoy would take a
+    /// reply to one of them for a reply to the request whose callback it is.
+    pub(crate) fn wait(&self, id: RequestId, stream: &Rc<Stream>, block: &HeaderBlock) -> Option<Decision> {
+        paused::add(id, stream);
+        loop {
+            host::as_root(self.root_id);
+            let resumed = match self.with_core(|core, _| core.is_ready(id)) {
+                Some(false) => return None,
+                Some(true) => self.with_core(|core, env| core.resume(env, id, block)),
+                None => None,
+            };
+            if let Step::Decided(decision) = resumed.unwrap_or_else(|| Step::Decided(reply::broken())) {
+                paused::take(id);
+                return Some(decision);
+            }
+        }
+    }
+
+    /// A request is gone.
+    pub(crate) fn forget(&self, id: RequestId) {
+        paused::take(id);
+        self.with_core(|core, _| core.forget(id));
+    }
+
+    /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
+    fn send_calls(&self) {
+        while let Some(calls) =
+            self.with_core(|core, env| core.take_calls(env.now)).filter(|calls| !calls.is_empty())
+        {
+            for (ticket, call) in calls {
+                match host::dispatch(&call) {
+                    Ok(token) => {
+                        self.calls.borrow_mut().insert(token, ticket);
+                    }
+                    Err(not_sent) => self.settle(ticket, &Answer::NotSent(not_sent)),
+                }
+            }
+        }
+    }
+
+    /// Ticks as fast as the core needs them.
+    fn set_tick_interval(&self) {
+        let wanted = self.with_core(|core, _| (core.has_ready(), core.wants_ticks()));
+        let tick_interval = match wanted {
+            Some((true, _)) => BACKLOG_INTERVAL,
+            Some((false, true)) => FOLLOWER_INTERVAL,
+            Some((false, false)) | None => IDLE_INTERVAL,
+        };
+        if self.tick_interval.replace(tick_interval) != tick_interval {
+            host::tick_every(tick_interval);
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, answer: &Answer) {
+        self.with_core(|core, env| core.answered(env, ticket, answer));
+    }
+
+    /// Decides requests whose verdict is there, as many as one callback may. Once in each callback of the root context.
+    fn decide_ready(&self) {
+        for _ in 0..MAX_DECISIONS {
+            let Some(id) = self.with_core(|core, _| core.next_ready()).flatten() else { break };
+            let Some(stream) = paused::get(id) else {
+                self.forget(id);
+                continue;
+            };
+            if let Some(decision) = self.decision_on(id) {
+                stream.decide_from_outside(decision);
+                paused::take(id);
+            }
+        }
+        // Forget whom we spoke for: what follows is the root's own.
+        if let Err(error) = host::set_effective_context(self.root_id) {
+            log::debug!("the root context does not answer: {error}");
+        }
+    }
+}
+
+impl Worker {
+    /// An answer to a call of ours has come. `answer` reads it, up to so many bytes.
+    pub(super) fn answered(&self, token: u32, answer: impl FnOnce(usize) -> Answer) {
+        let Some(ticket) = self.calls.borrow_mut().remove(&token) else { return };
+        let limit = self.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
+        self.settle(ticket, &answer(limit));
+        self.go_on();
+    }
+
+    pub(super) fn tick(&self) {
+        self.with_core(|core, env| core.tick(env, self.jitter_percent));
+        self.go_on();
+    }
+
+    /// What each callback of the root context ends with.
+    fn go_on(&self) {
+        self.decide_ready();
+        self.send();
+    }
+
+    /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].
+    pub(super) fn send(&self) {
+        self.send_calls();
+        self.set_tick_interval();
+    }
+
+    /// The decision on a paused request, for which the filter speaks from now on. `None`: it is gone, or waits again.
+    fn decision_on(&self, id: RequestId) -> Option<Decision> {
+        if let Err(error) = host::set_effective_context(id) {
+            log::debug!("a request was gone before its decision: {error}");
+            self.forget(id);
+            return None;
+        }
+        let block = match host::request_headers() {
+            Ok(block) => block,
+            Err(error) => {
+                log::error!("no request headers: {error}");
+                self.with_core(|core, _| core.forget(id));
+                return Some(reply::broken());
+            }
+        };
+        let resumed = self.with_core(|core, env| core.resume(env, id, &block));
+        resumed.map_or_else(|| Some(reply::broken()), Step::decided)
+    }
+}
+
+/// A number from 0 to `limit` - 1; the standard library seeds its hashers from the host's randomness.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's randomness where nothing depends on it but spreading"
+)]
+fn random_below(limit: u64) -> u64 {
+    RandomState::new().build_hasher().finish().checked_rem(limit).unwrap_or(0)
+}
