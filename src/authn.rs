@@ -5,10 +5,10 @@
 //! decision of each request that waited for it, one at a time.
 //!
 //! ```text
-//! authenticate ── provider ── login flow? ── session? ─┬─ to be confirmed ── verdict_on ──┐
-//!                                                      └─ judge ── policy ─┬─ Ask ────────┤
-//!                                                                          │        conclude ── policy
-//!                                                                          └──────── respond ──┘
+//! authenticate ── provider ── login flow? ── session? ─┬─ confirmation due ── ask ──┐
+//!                                                      └─ judge ── policy ── Ask ───┤
+//!                                                                    │              └─ conclude ── policy ─┐
+//!                                                                    └──────────── respond ── Decision ────┘
 //! ```
 //!
 //! The rooms, each with its own state, from the bottom up: [`provider`], [`cache`], [`verification`] (who is asked),
