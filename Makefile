@@ -7,6 +7,7 @@ SHELL := bash
 
 ENVOY_VERSION := 1.40.0
 CARGO_MUTANTS_VERSION := 27.1.0
+KUSTOMIZE_VERSION := 5.7.1
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
 MAX_BYTES := 716800
@@ -21,7 +22,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test core flood worst soak fuzz mutants bench lint size envoy browser load toolchain clean
+.PHONY: help wasm run test core flood worst soak fuzz mutants bench lint size envoy browser load kustomize manifests toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +97,10 @@ lint: toolchain ## Formatting, lints and documentation of all packages, core and
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
+manifests: kustomize ## Kustomize makes of every overlay in deploy/ what the tests read (MANIFESTS=write: replace it); needs Go
+	@KUSTOMIZE=$(CURDIR)/.tools/kustomize-$(KUSTOMIZE_VERSION) cargo test --locked --test integration -- --ignored --exact --nocapture \
+	  manifests::rendered::kustomize_makes_of_every_overlay_what_is_committed | tee /dev/stderr | grep '1 passed' >/dev/null
+
 size: wasm ## Size of the module, against its budget
 	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)
 
@@ -116,6 +121,13 @@ browser: ## Debian's chromium and its driver, for the browser test
 	  fi; \
 	fi
 
+kustomize: # Built by Go, into .tools
+	@if ! [ -x .tools/kustomize-$(KUSTOMIZE_VERSION) ]; then \
+	  command -v go >/dev/null || { echo "install Go" >&2; exit 1; }; \
+	  GOBIN=$(CURDIR)/.tools go install sigs.k8s.io/kustomize/kustomize/v5@v$(KUSTOMIZE_VERSION); \
+	  mv .tools/kustomize .tools/kustomize-$(KUSTOMIZE_VERSION); \
+	fi
+
 load: # wrk and valgrind, from Debian
 	@if ! command -v wrk >/dev/null || ! command -v valgrind >/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
@@ -130,4 +142,4 @@ toolchain:
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
 
 clean: ## Remove what was built
-	@rm -rf target fuzz/target .venv
+	@rm -rf target fuzz/target .venv .tools

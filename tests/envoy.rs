@@ -11,6 +11,7 @@ mod cache;
 mod configuration;
 mod crowd;
 mod crowds;
+mod deployed;
 mod differential;
 mod faults;
 mod federated;

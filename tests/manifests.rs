@@ -1,100 +1,118 @@
-//! The manifests for Istio and Envoy Gateway, as far as they can be held without a cluster: the filter takes their
-//! configuration, Envoy takes what they write into its own, and both fail closed.
+//! The manifests of `deploy/`, as far as they can be held without a cluster. Reads what Kustomize makes of them, which is
+//! committed below `tests/data/manifests`: no test here needs Go. [`rendered`] holds that to `deploy/`, [`schema`] and
+//! [`versions`] to the schemas of every supported version, [`objects`] to one another and to the filter. What they add to Envoy
+//! is in `envoy::deployed`.
 
-use authentik_proxy_wasm::config::Config;
-use fake_authentik::Authentik;
-use local_envoy::{Envoy, EnvoyOptions};
-use loopback::App;
+mod objects;
+mod rendered;
+mod schema;
+mod versions;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use local_envoy::module::root;
 use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-const ISTIO: &str = include_str!("../deploy/istio.yaml");
-const ENVOY_GATEWAY: &str = include_str!("../deploy/envoy-gateway.yaml");
-
-/// The one object of this kind.
-fn object(manifest: &str, kind: &str) -> Value {
-    let documents = serde_yaml_ng::Deserializer::from_str(manifest);
-    let objects = documents.map(|document| Value::deserialize(document).expect("YAML"));
-    let mut objects: Vec<_> = objects.filter(|object| object["kind"] == kind).collect();
-    assert_eq!(objects.len(), 1, "{kind}");
-    objects.remove(0)
+/// One folder of `deploy/…/overlays`, rendered.
+pub(crate) struct Overlay {
+    /// `istio/wasmplugin-classic`.
+    pub(crate) name: String,
+    steps: Vec<Step>,
 }
 
-/// What Envoy Gateway is told to add at this path, for want of a field.
-fn patch(path: &str) -> Value {
-    let policy = object(ENVOY_GATEWAY, "EnvoyPatchPolicy");
-    let patches = policy["spec"]["jsonPatches"].as_array().unwrap();
-    let values: Vec<_> =
-        patches.iter().map(|patch| &patch["operation"]).filter(|patch| patch["path"] == path).collect();
-    assert_eq!(values.len(), 1, "{path}");
-    values[0]["value"].clone()
+/// What is applied at once.
+struct Step {
+    /// `2-seal`.
+    name: String,
+    objects: Vec<Value>,
 }
 
-/// Numbers pass through `google.protobuf.Struct` there, and come out as doubles.
-fn as_doubles(value: Value) -> Value {
-    match value {
-        Value::Number(number) => json!(number.as_f64().unwrap()),
-        Value::Array(items) => items.into_iter().map(as_doubles).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, as_doubles(value))).collect(),
-        other => other,
+impl Overlay {
+    pub(crate) fn read(name: &str) -> Self {
+        let files = sorted(&renderings().join(name));
+        let step = |path: PathBuf| Step {
+            name: path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned(),
+            objects: objects_of(&fs::read_to_string(path).expect("a rendering")),
+        };
+        Self { name: name.to_owned(), steps: files.into_iter().map(step).collect() }
+    }
+
+    fn is_istio(&self) -> bool {
+        self.name.starts_with("istio/")
+    }
+
+    fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.steps.iter().flat_map(|step| &step.objects)
+    }
+
+    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.objects().filter(move |object| object["kind"] == kind)
+    }
+
+    /// The object of this kind and name.
+    pub(crate) fn object<'a>(&'a self, kind: &'a str, name: &str) -> &'a Value {
+        let mut found = self.of_kind(kind).filter(|object| object["metadata"]["name"] == name);
+        let object = found.next().unwrap_or_else(|| panic!("{}: no {kind} {name}", self.name));
+        assert!(found.next().is_none(), "{}: two of {kind} {name}", self.name);
+        object
+    }
+
+    /// The one object that puts the filter into a proxy.
+    fn filter(&self) -> &Value {
+        let kinds = ["WasmPlugin", "TrafficExtension", "EnvoyExtensionPolicy"];
+        let mut found = kinds.iter().flat_map(|kind| self.of_kind(kind));
+        let object = found.next().unwrap_or_else(|| panic!("{}: no filter", self.name));
+        assert!(found.next().is_none(), "{}: two filters", self.name);
+        object
+    }
+
+    /// That object's part about the module.
+    fn plugin(&self) -> &Value {
+        let filter = self.filter();
+        match filter["kind"].as_str() {
+            Some("WasmPlugin") => &filter["spec"],
+            Some("TrafficExtension") => &filter["spec"]["wasm"],
+            _ => &filter["spec"]["wasm"][0],
+        }
+    }
+
+    /// The filter's configuration.
+    pub(crate) fn configuration(&self) -> &Value {
+        &self.plugin()[if self.is_istio() { "pluginConfig" } else { "config" }]
     }
 }
 
-#[test]
-fn the_filter_takes_the_configuration_of_both() {
-    let istio = object(ISTIO, "WasmPlugin")["spec"]["pluginConfig"].clone();
-    let gateway = object(ENVOY_GATEWAY, "EnvoyExtensionPolicy")["spec"]["wasm"][0]["config"].clone();
-    for (configuration, cluster) in [(istio, "outbound|443||auth.example.com"), (gateway, "authentik")] {
-        let text = as_doubles(configuration).to_string();
-        let secret = |_: &str| Some("a secret from the environment, long enough".to_owned());
-        let config = Config::parse(text.as_bytes(), &secret).unwrap();
-        assert_eq!((config.authentik.cluster.as_str(), config.warnings.len()), (cluster, 0));
-    }
-    assert_eq!(patch("")["name"], "authentik");
+/// All overlays.
+fn overlays() -> Vec<Overlay> {
+    let overlays: Vec<_> = folders().iter().map(|folder| Overlay::read(folder)).collect();
+    assert_eq!(overlays.len(), 12);
+    overlays
 }
 
-#[test]
-fn both_fail_closed_and_start_again() {
-    assert_eq!(object(ISTIO, "WasmPlugin")["spec"]["failStrategy"], "FAIL_RELOAD");
-    assert_eq!(object(ENVOY_GATEWAY, "EnvoyExtensionPolicy")["spec"]["wasm"][0]["failOpen"], false);
-    assert_eq!(patch("failure_policy"), "FAIL_RELOAD");
-    for word in ["FAIL_OPEN", "allow_on_headers_stop_iteration"] {
-        let lines = [ISTIO, ENVOY_GATEWAY].into_iter().flat_map(str::lines);
-        assert_eq!(
-            lines.filter(|line| line.contains(word) && !line.trim().starts_with('#')).count(),
-            0,
-            "{word}"
-        );
-    }
+/// Their names, from `deploy/`.
+fn folders() -> Vec<String> {
+    let of = |project: &str| -> Vec<String> {
+        let folders = sorted(&root().join("deploy").join(project).join("overlays"));
+        let name = |path: &PathBuf| path.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+        folders.iter().map(|path| format!("{project}/{}", name(path))).collect()
+    };
+    [of("envoy-gateway"), of("istio")].concat()
 }
 
-#[test]
-fn both_end_a_stream_that_nothing_else_ends() {
-    let manager = &object(ISTIO, "EnvoyFilter")["spec"]["configPatches"][0]["patch"]["value"]["typed_config"];
-    assert_eq!(
-        (&manager["request_timeout"], &manager["stream_idle_timeout"]),
-        (&json!("60s"), &json!("60s"))
-    );
-    let traffic = &object(ENVOY_GATEWAY, "ClientTrafficPolicy")["spec"]["timeout"]["http"];
-    assert_eq!(
-        (&traffic["requestReceivedTimeout"], &traffic["streamIdleTimeout"]),
-        (&json!("60s"), &json!("60s"))
-    );
+fn objects_of(text: &str) -> Vec<Value> {
+    let documents = serde_yaml_ng::Deserializer::from_str(text);
+    documents.map(|document| Value::deserialize(document).expect("YAML")).collect()
 }
 
-/// The connection manager of the one, the plugin of the other.
-#[test]
-fn envoy_takes_what_they_write_into_its_configuration() {
-    let (authentik, app) = (Authentik::start(), App::start());
-    let mut options = EnvoyOptions::new(&authentik.authority(), &app.authority())
-        .plugin("failure_policy", patch("failure_policy"))
-        .plugin("reload_config", patch("reload_config"));
-    let filter = object(ISTIO, "EnvoyFilter");
-    let written = filter["spec"]["configPatches"][0]["patch"]["value"]["typed_config"].as_object().unwrap();
-    for (field, value) in written {
-        options.set_manager(field, value.clone());
-    }
-    let envoy = Envoy::start(options);
-    let answer = envoy.get("/").header("accept", "application/json").send().unwrap();
-    assert_eq!(answer.status(), 401);
+fn renderings() -> PathBuf {
+    root().join("tests/data/manifests")
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
 }

@@ -31,6 +31,9 @@ pub const SEAL: &str = "seal-of-the-tests-0123456789abcdef";
 /// The file below Envoy's folder that has the filter, where it is watched.
 const WATCHED: &str = "filter.json";
 
+/// The file below Envoy's folder that has the listener, where that is watched.
+const WATCHED_LISTENER: &str = "listener.json";
+
 /// How many VMs there are.
 const VMS: &str = "wasm.envoy.wasm.runtime.v8.active";
 
@@ -60,6 +63,8 @@ pub struct EnvoyOptions {
     pub admin_port: u16,
     /// Envoy reads the filter's configuration from a file that it watches (ECDS); [`Envoy::reconfigure`] replaces it.
     pub is_watched: bool,
+    /// Envoy reads its listener from a file that it watches (LDS); [`Envoy::put_filter`] changes it.
+    pub is_listener_watched: bool,
     /// What Envoy is run by, such as `valgrind`; nothing by default.
     pub launcher: Vec<String>,
     /// HTTP filters in the place of ours and of the seal's policy, for comparison.
@@ -108,6 +113,7 @@ impl EnvoyOptions {
             wasm_log_level: "debug".to_owned(),
             admin_port: 0,
             is_watched: false,
+            is_listener_watched: false,
             launcher: Vec::new(),
             peers: None,
             accepted_seals: None,
@@ -323,6 +329,18 @@ fn watch(bootstrap: &mut Value, file: &Path) {
     fs::write(file, response.to_string()).expect("the filter's file is written");
 }
 
+/// Moves the listener out of a bootstrap into a file that Envoy watches instead.
+fn watch_listener(bootstrap: &mut Value, file: &Path) {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().expect("listeners");
+    let mut listener = listeners.remove(0);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    let source = json!({"resource_api_version": "V3", "path_config_source": {"path": file}});
+    bootstrap["dynamic_resources"] = json!({"lds_config": source});
+    bootstrap["node"] = json!({"id": "test", "cluster": "test"});
+    let response = json!({"version_info": "0", "resources": [listener]});
+    fs::write(file, response.to_string()).expect("the listener's file is written");
+}
+
 fn filters(bootstrap: &mut Value) -> &mut Vec<Value> {
     let manager = bootstrap.pointer_mut(MANAGER).expect("an HTTP connection manager");
     manager["http_filters"].as_array_mut().expect("HTTP filters")
@@ -355,6 +373,8 @@ pub struct Envoy {
     admin: String,
     _listener: Reserved,
     port: u16,
+    /// What [`Envoy::put_filter`] puts back.
+    filter: Option<Value>,
 }
 
 impl Envoy {
@@ -382,6 +402,11 @@ impl Envoy {
         if options.is_watched {
             watch(&mut bootstrap, &folder.0.join(WATCHED));
         }
+        let mut filter = None;
+        if options.is_listener_watched {
+            filter = filters(&mut bootstrap).iter().find(|it| it["name"] == FILTER).cloned();
+            watch_listener(&mut bootstrap, &folder.0.join(WATCHED_LISTENER));
+        }
         fs::write(&configuration, bootstrap.to_string()).expect("the configuration is written");
         let log = File::create(folder.0.join("log")).expect("a log file");
         let mut command = options.launcher.clone();
@@ -407,7 +432,8 @@ impl Envoy {
             .spawn()
             .expect("Envoy's binary runs");
         let port = options.port();
-        let mut envoy = Self { child, folder, admin: String::new(), _listener: options.listener, port };
+        let mut envoy =
+            Self { child, folder, admin: String::new(), _listener: options.listener, port, filter };
         if envoy.serves() { Ok(envoy) } else { Err(envoy.log()) }
     }
 
@@ -438,13 +464,33 @@ impl Envoy {
 
     /// Replaces the plugin's configuration, its text, in the running process. Envoy takes it or not, a moment later.
     pub fn reconfigure(&self, configuration: &str) {
-        let (file, next) = (self.folder.0.join(WATCHED), self.folder.0.join("next"));
-        let text = fs::read_to_string(&file).expect("a filter that is watched");
+        self.replace(WATCHED, |resource| {
+            resource["typed_config"]["config"]["configuration"]["value"] = json!(configuration);
+        });
+    }
+
+    /// Takes the filter out of the running process, or puts it back, where the listener is watched. Envoy does it a moment
+    /// later, for new connections.
+    pub fn put_filter(&self, is_there: bool) {
+        self.replace(WATCHED_LISTENER, |listener| {
+            let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+            let filters = manager["http_filters"].as_array_mut().expect("HTTP filters");
+            filters.retain(|it| it["name"] != FILTER);
+            if is_there {
+                filters.insert(0, self.filter.clone().expect("a listener that is watched"));
+            }
+        });
+    }
+
+    /// Changes the one resource of a watched file.
+    fn replace(&self, file: &str, change: impl FnOnce(&mut Value)) {
+        let (file, next) = (self.folder.0.join(file), self.folder.0.join("next"));
+        let text = fs::read_to_string(&file).expect("a file that is watched");
         let mut response: Value = serde_json::from_str(&text).expect("JSON");
         let version: u64 = response["version_info"].as_str().expect("a version").parse().expect("a number");
         response["version_info"] = json!((version + 1).to_string());
-        response["resources"][0]["typed_config"]["config"]["configuration"]["value"] = json!(configuration);
-        fs::write(&next, response.to_string()).expect("the next configuration is written");
+        change(&mut response["resources"][0]);
+        fs::write(&next, response.to_string()).expect("the next version is written");
         // Envoy sees a file that takes the place of another, not one that changes.
         fs::rename(next, file).expect("it takes the place of the last");
     }
