@@ -6,6 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := wasm
 
 ENVOY_VERSION := 1.40.0
+CARGO_DENY_VERSION := 0.20.2
 CARGO_MUTANTS_VERSION := 27.1.0
 KUSTOMIZE_VERSION := 5.7.1
 TARGET := wasm32-wasip1
@@ -22,13 +23,19 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test core flood worst soak fuzz mutants bench lint size envoy browser load kustomize manifests toolchain clean
+.PHONY: help wasm run test core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize manifests deny registry toolchain clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Paths of this machine get other names, so that the module has the same bytes wherever it is built. Cargo knows the
+# folder of the crates' sources once it has downloaded them, which `cargo tree` does for this package alone.
 wasm: toolchain ## Build the module
-	@cargo build --release --locked --target $(TARGET) --package authentik-proxy-wasm --lib
+	@cargo tree --quiet --locked --target $(TARGET) --package authentik-proxy-wasm >/dev/null
+	@flags="'--remap-path-prefix=$(CURDIR)=/source', '--remap-path-prefix=$$(rustc --print sysroot)=/rust'"; \
+	for folder in "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*; do flags+=", '--remap-path-prefix=$$folder=/crates'"; done; \
+	cargo build --release --locked --target $(TARGET) --package authentik-proxy-wasm --lib \
+	  --config "target.$(TARGET).rustflags = [$$flags]"
 	@cargo run --quiet --locked --profile once --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 # What is built to show the module is built beside it: linking the module takes one core.
@@ -86,7 +93,7 @@ bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/perfo
 	@cargo build --quiet --locked --package bench
 	@exec target/debug/bench
 
-lint: toolchain ## Formatting, lints and documentation of all packages, core and shell
+lint: toolchain deny ## Formatting, lints and documentation of all packages, core and shell; licences and sources of dependencies
 	@cargo fmt --all -- --check
 	@rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	@cargo tree --locked --quiet --manifest-path fuzz/Cargo.toml >/dev/null # its lock file is up to date
@@ -96,6 +103,22 @@ lint: toolchain ## Formatting, lints and documentation of all packages, core and
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	@cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	@if timeout 60 cargo deny fetch db >/dev/null 2>&1; then $(MAKE) --silent advisories; \
+	  else echo "ADVISORIES NOT CHECKED: the database of RustSec cannot be fetched from here" >&2; fi
+
+advisories: deny ## Known vulnerabilities of dependencies; fails where the database of RustSec cannot be fetched
+	@cargo deny --locked check advisories
+
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$(CARGO_DENY_VERSION)
+
+dist: toolchain ## Everything of a release, into target/dist (DIST=folder): make dist VERSION=1.2.3
+	@cargo run --quiet --locked --profile once --package dist -- "$${DIST:-target/dist}"
+
+dist-test: wasm envoy registry ## The release twice, in two folders, and its image through a registry into Envoy
+	@cargo test --locked --test integration -- --ignored --nocapture --test-threads=1 dist:: \
+	  | tee /dev/stderr | grep '2 passed' >/dev/null
 
 manifests: kustomize ## Kustomize makes of every overlay in deploy/ what the tests read (MANIFESTS=write: replace it); needs Go
 	@KUSTOMIZE=$(CURDIR)/.tools/kustomize-$(KUSTOMIZE_VERSION) cargo test --locked --test integration -- --ignored --exact --nocapture \
@@ -135,6 +158,16 @@ load: # wrk and valgrind, from Debian
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends wrk valgrind >/dev/null; \
 	  else \
 	    echo "install wrk and valgrind" >&2; exit 1; \
+	  fi; \
+	fi
+
+registry: # skopeo and docker-registry, from Debian
+	@if ! command -v skopeo >/dev/null || ! command -v docker-registry >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends skopeo docker-registry >/dev/null; \
+	  else \
+	    echo "install skopeo and docker-registry" >&2; exit 1; \
 	  fi; \
 	fi
 

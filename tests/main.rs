@@ -19,6 +19,7 @@
 
 mod architecture;
 mod browser;
+mod dist;
 mod envoy;
 mod fuzz;
 mod manifests;
