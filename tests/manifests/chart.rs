@@ -285,17 +285,26 @@ fn schema_names_every_value_and_allows_no_other() {
 #[test]
 fn schema_has_the_settings_of_the_filter() {
     let readme = read(&root().join("README.md"));
-    let (mut settings, mut provider) = (BTreeSet::new(), BTreeSet::new());
+    // Of each group of settings, the group of a provider, and the rest.
+    let mut groups = BTreeMap::<String, BTreeSet<String>>::new();
     let section = readme.split("## Settings\n").nth(1).unwrap().split("\n### ").next().unwrap();
-    let name = Regex::new("`(\\.?)([a-z_]+)[^`]*`").unwrap();
+    let name = Regex::new("`(?:([a-z_]*)\\.)?([a-z_]+)[^`]*`").unwrap();
     for row in section.lines().filter(|line| line.starts_with("| `")) {
         for found in name.captures_iter(row.split('|').nth(1).unwrap()) {
-            let names = if &found[1] == "." { &mut provider } else { &mut settings };
-            names.insert(found[2].to_owned());
+            let group = match found.get(1) {
+                None => "settings",
+                Some(group) if group.is_empty() => "provider",
+                Some(group) => group.as_str(),
+            };
+            groups.entry(group.to_owned()).or_default().insert(found[2].to_owned());
         }
     }
+    let mut settings = groups.remove("settings").unwrap();
+    let provider = groups.remove("provider").unwrap();
     // The chart's own values have these.
-    assert!(settings.remove("providers") && settings.remove("seal"));
+    assert!(settings.remove("providers") && groups.remove("seal").is_some());
+    let calls = groups.get_mut("authentik").unwrap();
+    assert!(calls.remove("cluster") && calls.remove("host"));
     let schema = read_yaml("values.schema.json");
     let keys = |pointer: &str| -> BTreeSet<String> {
         let object = schema.pointer(pointer).unwrap();
@@ -303,8 +312,12 @@ fn schema_has_the_settings_of_the_filter() {
         object["properties"].as_object().unwrap().keys().cloned().collect()
     };
     assert_eq!(keys("/properties/providers/items"), provider);
+    settings.extend(groups.keys().cloned());
     assert_eq!(keys("/properties/settings"), settings);
-    assert!(provider.len() > 15 && settings.len() > 8);
+    for (group, names) in &groups {
+        assert_eq!(&keys(&format!("/properties/settings/properties/{group}")), names, "{group}");
+    }
+    assert!(provider.len() > 15 && settings.len() > 8 && groups.len() == 5);
 }
 
 #[test]
@@ -420,6 +433,8 @@ fn helm_refuses_values_that_would_not_do() {
         (classic, "seal.valeus={}", "valeus"),
         (classic, "plattform=istio", "plattform"),
         (classic, "settings.cahce.ttl_seconds=1", "cahce"),
+        (classic, "settings.cache.ttl=1", "/settings/cache"),
+        (classic, "settings.seal.values={0123456789abcdef}", "'seal'"),
         (
             classic,
             "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
