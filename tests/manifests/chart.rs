@@ -332,6 +332,7 @@ fn chart_s_page_on_artifact_hub_names_the_image() {
     assert!(
         changes.as_array().unwrap().iter().all(|it| it["kind"].is_string() && it["description"].is_string())
     );
+    assert_eq!(format!("v{}", chart["version"].as_str().unwrap()), version);
     assert_eq!(text("license"), "Apache-2.0");
 }
 
