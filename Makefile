@@ -9,6 +9,7 @@ ENVOY_VERSION := 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MUTANTS_VERSION := 27.1.0
 KUSTOMIZE_VERSION := 5.7.1
+HELM_VERSION := 3.19.0
 TARGET := wasm32-wasip1
 MODULE := target/authentik_proxy_wasm.wasm
 MAX_BYTES := 716800
@@ -23,7 +24,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize manifests deny registry toolchain clean
+.PHONY: help wasm run test core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize helm manifests deny registry toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,9 +121,11 @@ dist-test: wasm envoy registry ## The release twice, in two folders, and its ima
 	@cargo test --locked --test integration -- --ignored --nocapture --test-threads=1 dist:: \
 	  | tee /dev/stderr | grep '2 passed' >/dev/null
 
-manifests: kustomize ## Kustomize makes of every overlay in deploy/ what the tests read (MANIFESTS=write: replace it); needs Go
+manifests: kustomize helm ## Kustomize and Helm render deploy/ as the tests read it (MANIFESTS=write: replace it); needs Go
 	@KUSTOMIZE=$(CURDIR)/.tools/kustomize-$(KUSTOMIZE_VERSION) cargo test --locked --test integration -- --ignored --exact --nocapture \
 	  manifests::rendered::kustomize_makes_of_every_overlay_what_is_committed | tee /dev/stderr | grep '1 passed' >/dev/null
+	@HELM=$(CURDIR)/.tools/helm-$(HELM_VERSION) cargo test --locked --test integration -- --ignored --nocapture \
+	  manifests::chart::helm_ | tee /dev/stderr | grep '4 passed' >/dev/null
 
 size: wasm ## Size of the module, against its budget
 	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)
@@ -149,6 +152,13 @@ kustomize: # Built by Go, into .tools
 	  command -v go >/dev/null || { echo "install Go" >&2; exit 1; }; \
 	  GOBIN=$(CURDIR)/.tools go install sigs.k8s.io/kustomize/kustomize/v5@v$(KUSTOMIZE_VERSION); \
 	  mv .tools/kustomize .tools/kustomize-$(KUSTOMIZE_VERSION); \
+	fi
+
+helm: # The same
+	@if ! [ -x .tools/helm-$(HELM_VERSION) ]; then \
+	  command -v go >/dev/null || { echo "install Go" >&2; exit 1; }; \
+	  GOBIN=$(CURDIR)/.tools go install helm.sh/helm/v3/cmd/helm@v$(HELM_VERSION); \
+	  mv .tools/helm .tools/helm-$(HELM_VERSION); \
 	fi
 
 load: # wrk and valgrind, from Debian

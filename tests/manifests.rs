@@ -1,8 +1,9 @@
 //! The manifests of `deploy/`, as far as they can be held without a cluster. Reads what Kustomize makes of them, which is
 //! committed below `tests/data/manifests`: no test here needs Go. [`rendered`] holds that to `deploy/`, [`schema`] and
-//! [`versions`] to the schemas of every supported version, [`objects`] to one another and to the filter. What they add to Envoy
-//! is in `envoy::deployed`.
+//! [`versions`] to the schemas of every supported version, [`objects`] to one another and to the filter; [`chart`] holds the
+//! Helm chart to them. What they add to Envoy is in `envoy::deployed`.
 
+mod chart;
 mod objects;
 mod rendered;
 mod schema;

@@ -25,6 +25,11 @@ fn rendering(overlay: &str, step: &Path) -> PathBuf {
 
 /// One digest over all files that Kustomize reads.
 fn sources() -> String {
+    digest(&["envoy-gateway", "istio"].map(|project| root().join("deploy").join(project)))
+}
+
+/// One digest over all files in these folders.
+pub(super) fn digest(folders: &[PathBuf]) -> String {
     fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         for path in sorted(folder) {
             if path.is_dir() {
@@ -35,9 +40,7 @@ fn sources() -> String {
         }
     }
     let mut found = Vec::new();
-    for project in ["envoy-gateway", "istio"] {
-        files(&root().join("deploy").join(project), &mut found);
-    }
+    folders.iter().for_each(|folder| files(folder, &mut found));
     let mut digest = Sha256::new();
     for path in found {
         let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
