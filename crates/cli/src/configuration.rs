@@ -17,6 +17,10 @@ const LIKENESS: f64 = 0.8;
 
 /// A configuration as a map of YAML or JSON.
 pub(crate) fn check(file: &str, node: &Node, faults: &mut Faults) {
+    if !node.is_map() {
+        faults.add(file, node.line, "configuration", "must be an object");
+        return;
+    }
     judge(file, node, node.to_json().to_string().as_bytes(), faults);
 }
 
