@@ -24,6 +24,7 @@ mod fuzz;
 mod manifests;
 mod module;
 mod readme;
+mod repository;
 mod scenarios;
 mod signatures;
 mod support;
