@@ -128,7 +128,7 @@ workflows: zizmor actionlint ## .github: zizmor, the schemas of its forms, and, 
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms \
 	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
-	@if [ -x .tools/actionlint-$(ACTIONLINT_VERSION) ]; then .tools/actionlint-$(ACTIONLINT_VERSION); \
+	@if [ -x .tools/actionlint-$(ACTIONLINT_VERSION) ]; then .tools/actionlint-$(ACTIONLINT_VERSION) .github/workflows/*.yml; \
 	  else echo "NOT CHECKED: .github/workflows by actionlint (needs Go)" >&2; fi
 
 release-data: ## Writes the sessions of this version, for the versions after it; see RELEASE.md
