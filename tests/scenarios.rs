@@ -18,6 +18,7 @@ mod module;
 mod open_paths;
 mod outages;
 mod providers;
+mod releases;
 mod scripts;
 mod seal;
 mod sessions;
