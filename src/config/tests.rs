@@ -228,29 +228,10 @@ const SEAL: &str = "a-seal-of-the-configuration-tests";
 #[test]
 fn only_a_serialized_origin_is_accepted() {
     assert!(parse(&minimal()).unwrap().allow_cors_origins.is_empty());
-    let good = ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080", "https://192.0.2.7"];
-    assert_eq!(parse(&with("/allow_cors_origins", json!(good))).unwrap().allow_cors_origins, good);
-    for bad in [
-        "*",
-        "null",
-        "https://*.example.com",
-        "app.example.com",
-        "https://app.example.com/",
-        "https://app.example.com/a",
-        "https://App.example.com",
-        "https://app.example.com:443",
-        "http://app.example.com:80",
-        "https://user@a.test",
-        "https://a.test?b",
-        "https://a.test#b",
-        "ftp://a.test",
-        "https://",
-        "https://a.test:x",
-        "https://\u{fc}.test",
-        " https://a.test",
-        "https://a.test https://b.test",
-        "https://a.test\r\nx: y",
-    ] {
+    let origins: Value = serde_json::from_str(include_str!("../../tests/data/origins.json")).unwrap();
+    let good = &origins["good"];
+    assert_eq!(json!(parse(&with("/allow_cors_origins", good.clone())).unwrap().allow_cors_origins), *good);
+    for bad in origins["bad"].as_array().unwrap() {
         let found = faults(&with("/allow_cors_origins", json!([bad])));
         let expected = "allow_cors_origins[0]: must be an origin as browsers send it, such as \"https://app.example.com\"";
         assert_eq!(found, [expected], "{bad:?}");

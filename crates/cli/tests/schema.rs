@@ -128,32 +128,8 @@ fn headers_and_origins_are_judged_alike_by_schema_and_parser() {
         judge(&with("/seal", json!({"header": name, "values": [SEAL]})));
         judge(&with("/owned_headers", json!([name])));
     }
-    for origin in [
-        "https://app.example.com",
-        "http://localhost:3000",
-        "http://[::1]:8080",
-        "https://192.0.2.7",
-        "http://a.test:443",
-        "*",
-        "null",
-        "https://*.example.com",
-        "app.example.com",
-        "https://app.example.com/",
-        "https://app.example.com/a",
-        "https://App.example.com",
-        "https://app.example.com:443",
-        "http://app.example.com:80",
-        "https://user@a.test",
-        "https://a.test?b",
-        "https://a.test#b",
-        "ftp://a.test",
-        "https://",
-        "https://a.test:x",
-        "https://\u{fc}.test",
-        " https://a.test",
-        "https://a.test https://b.test",
-        "https://a.test\r\nx: y",
-    ] {
+    let origins: Value = serde_json::from_str(include_str!("../../../tests/data/origins.json")).unwrap();
+    for origin in ["good", "bad"].into_iter().flat_map(|kind| origins[kind].as_array().unwrap()) {
         judge(&with("/allow_cors_origins", json!([origin])));
     }
     for host in [
