@@ -112,11 +112,7 @@ fn other_spellings(view: &RequestView<'_>, set: &[Header]) -> Vec<Cow<'static, [
 /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
 /// what the filter has `set` in them. Credential and cookies belong into the headers (RFC 9110 §6.5.1). `None` where the
 /// host's map is not in its format.
-pub(crate) fn forbidden_trailers(
-    trailers: &HeaderBlock,
-    set: &[&str],
-    config: &Config,
-) -> Option<Vec<Vec<u8>>> {
+pub fn forbidden_trailers(trailers: &HeaderBlock, set: &[&str], config: &Config) -> Option<Vec<Vec<u8>>> {
     let set: Vec<_> = set.iter().map(|name| header::normalise(name)).collect();
     let is_forbidden = |name: &[u8]| {
         header::is_owned(name, &config.owned_headers)

@@ -143,6 +143,11 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
     Decision::Reply(reply(context, status, headers, details, level, &rejection.to_string()))
 }
 
+/// No provider answers for the request's host.
+pub(crate) fn unknown_host(view: &RequestView<'_>, config: &Config) -> Decision {
+    reject(&ReplyContext::without_provider(view, config), Rejection::UnknownHost)
+}
+
 /// Nobody can judge the client now.
 pub(crate) fn fail(context: &ReplyContext<'_>, fault: Fault) -> Decision {
     Decision::Reply(fail_reply(context, fault))
