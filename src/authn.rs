@@ -28,6 +28,7 @@ pub mod login;
 pub mod policy;
 pub mod provider;
 pub mod reply;
+pub mod report;
 pub mod request;
 pub(crate) mod respond;
 pub mod session;
@@ -51,7 +52,7 @@ use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::content::Session;
 use crate::authn::sessions::Sessions;
 use crate::authn::step::{Purpose, Waiter};
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
 use crate::base::time::Timestamp;
@@ -127,19 +128,17 @@ impl Authenticator {
         // Fast path: a cached Bearer token, no session.
         if session.is_none()
             && path == Path::Protected
-            && let Some(verdict) = self.verification.known_token(request)
+            && let Some(judgement) = self.verification.known_token(request)
         {
             let purpose = Purpose::Credential(Some(AuthScheme::Bearer), None);
-            return self.conclude(request, purpose, Ok(verdict));
+            return self.conclude(request, purpose, judgement);
         }
         let (credential, presented, rejection) = request.credential();
         let standing = sessions::standing(request, path, session.as_deref(), credential.as_ref());
         // Where nobody is asked, the credential counts if it is known.
         let asks_nobody = path != Path::Protected || standing == policy::Session::OfLogin;
         let known = match &credential {
-            Some(credential) if asks_nobody => {
-                self.verification.known_without_call(request, credential).map(Ok)
-            }
+            Some(credential) if asks_nobody => self.verification.known_without_call(request, credential),
             Some(_) | None => None,
         };
         let row = respond::row(request, path, presented, standing, known.as_ref());
@@ -149,8 +148,8 @@ impl Authenticator {
                 self.ask(request, &credential, purpose)
             }
             _ => {
-                let outcome = known.unwrap_or(Ok(Verdict::Refused(rejection)));
-                Step::Decided(respond::decision(request, row, None, session.as_deref(), outcome))
+                let judgement = known.unwrap_or(Judgement::refused(rejection, Source::None));
+                Step::Decided(respond::decision(request, row, None, session.as_deref(), judgement))
             }
         }
     }
@@ -159,16 +158,18 @@ impl Authenticator {
         let Request { provider, has_ended_session, .. } = request;
         let waiter = Waiter { provider: Rc::clone(provider), purpose, has_ended_session };
         match self.verification.verdict_on(request, credential, waiter) {
-            Known::Verdict(waiter, outcome) => self.conclude(request, waiter.purpose, outcome),
+            Known::Verdict(waiter, judgement) => self.conclude(request, waiter.purpose, judgement),
             Known::Waiting => Step::Waiting,
         }
     }
 
     /// A verdict becomes a decision: the last step of every request that was judged.
-    fn conclude(&mut self, request: Request<'_>, purpose: Purpose, outcome: Result<Verdict, Fault>) -> Step {
+    fn conclude(&mut self, request: Request<'_>, purpose: Purpose, judgement: Judgement) -> Step {
         match purpose {
-            Purpose::Login { return_url } => Step::Decided(login::flow::finish(request, return_url, outcome)),
-            Purpose::Confirmation(session) => self.confirmed(request, session, outcome),
+            Purpose::Login { return_url } => {
+                Step::Decided(login::flow::finish(request, return_url, judgement))
+            }
+            Purpose::Confirmation(session) => self.confirmed(request, session, judgement.outcome),
             Purpose::Credential(scheme, session) => {
                 let session = session.filter(|session| session.expires > request.env.now);
                 let standing = match session {
@@ -176,8 +177,8 @@ impl Authenticator {
                     None => policy::Session::None,
                 };
                 let row =
-                    respond::row(request, Path::Protected, Presented::Credential, standing, Some(&outcome));
-                Step::Decided(respond::decision(request, row, scheme, session.as_deref(), outcome))
+                    respond::row(request, Path::Protected, Presented::Credential, standing, Some(&judgement));
+                Step::Decided(respond::decision(request, row, scheme, session.as_deref(), judgement))
             }
         }
     }
@@ -248,8 +249,8 @@ impl Authenticator {
     /// Decides a request whose verdict is there. A request that does not wait is answered: what is not known is never
     /// forwarded.
     pub fn resume(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Step {
-        let (waiter, outcome) = match self.verification.waiting.resume(id) {
-            Resumed::Ready(waiter, outcome) => (waiter, outcome),
+        let (waiter, judgement) = match self.verification.waiting.resume(id) {
+            Resumed::Ready(waiter, judgement) => (waiter, judgement),
             Resumed::Waiting => return Step::Waiting,
             Resumed::Unknown => return Step::Decided(reply::broken()),
         };
@@ -263,7 +264,7 @@ impl Authenticator {
             return Step::Decided(reply::broken());
         };
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
-        let step = self.conclude(request, purpose, outcome);
+        let step = self.conclude(request, purpose, judgement);
         step.map(|decision| respond::take_session_back(request, decision))
     }
 

@@ -10,6 +10,7 @@ use crate::authn::identity::Identity;
 use crate::authn::jwt::verifier;
 use crate::authn::policy::Authorization;
 use crate::authn::provider::Request;
+use crate::authn::report::{Reason, Report};
 use crate::authn::request::credential;
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::cookies;
@@ -27,6 +28,8 @@ pub struct Forward {
     pub set_cookies: Vec<HeaderValue>,
     /// Whether the client sent `Authorization`: it decides what shared caches may keep.
     pub has_authorization: bool,
+    /// What is counted and logged of it.
+    pub report: Report,
     /// Who it is; `None` on paths that need no authentication.
     pub identity: Option<Rc<Identity>>,
     /// Private, so that nothing can be forwarded without the seal that the configuration asks for.
@@ -69,6 +72,7 @@ fn base(request: Request<'_>) -> Forward {
         replace: Vec::new(),
         set_cookies: Vec::new(),
         has_authorization: view.has_authorization(),
+        report: Report::new(Some(request.provider.id), Reason::Ok),
         identity: None,
         seal: config.seal.clone(),
     };

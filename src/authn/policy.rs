@@ -4,7 +4,8 @@
 
 /// Whether the path needs authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
+pub enum Path {
+    /// It does.
     Protected,
     /// `skip_path_regex`. Nothing is asked of authentik there.
     Open,
@@ -14,15 +15,19 @@ pub(crate) enum Path {
 
 /// What is in `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presented {
+pub enum Presented {
+    /// Nothing.
     Absent,
+    /// What cannot be presented to authentik.
     Malformed,
+    /// A user name with an app password, or a token.
     Credential,
 }
 
 /// The session that the request's cookie stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Session {
+pub enum Session {
+    /// There is none.
     None,
     /// A browser went through the login flow.
     OfLogin,
@@ -36,13 +41,16 @@ pub(crate) enum Session {
 
 /// What is known of the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Nothing without a call to authentik.
     Unknown,
+    /// authentik vouches for its user.
     Vouched,
+    /// It does not.
     Refused,
     /// authentik vouches for somebody without a name.
     Incomplete,
+    /// Too many refused ones came before.
     RateLimited,
     /// authentik cannot say.
     Unavailable,
@@ -50,15 +58,24 @@ pub(crate) enum Verdict {
 
 /// What is done with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// authentik is asked about the credential, and the table is read again.
     Ask,
-    /// Forwarded as the credential, which goes no further. `session`: the response brings one.
-    AsCredential { session: bool },
+    /// Forwarded as the credential, which goes no further.
+    AsCredential {
+        /// Whether the response brings one.
+        session: bool,
+    },
     /// Forwarded as the session.
-    AsSession { authorization: Authorization },
+    AsSession {
+        /// The client's `Authorization`.
+        authorization: Authorization,
+    },
     /// Forwarded without identity.
-    Anonymous { authorization: Authorization },
+    Anonymous {
+        /// The client's `Authorization`.
+        authorization: Authorization,
+    },
     /// To the login flow, or `401` for what cannot show it.
     Login,
     /// Answered with what the verdict says: `401`, `403`, `429`.
@@ -69,7 +86,8 @@ pub(crate) enum Action {
 
 /// What becomes of the client's `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Authorization {
+pub enum Authorization {
+    /// The application does not get it.
     Removed,
     /// It is the application's own, unless it is a token of this authentik.
     Untouched,
@@ -77,18 +95,22 @@ pub(crate) enum Authorization {
 
 /// A row of the table: what is known of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) path: Path,
-    pub(crate) presented: Presented,
-    pub(crate) session: Session,
-    pub(crate) verdict: Verdict,
+pub struct Row {
+    /// Whether the path needs authentication.
+    pub path: Path,
+    /// What is in `Authorization`.
+    pub presented: Presented,
+    /// What the cookie stands for.
+    pub session: Session,
+    /// What is known of the credential.
+    pub verdict: Verdict,
     /// authentik's "Intercept header authentication".
-    pub(crate) intercepts: bool,
+    pub intercepts: bool,
 }
 
 impl Row {
     /// The table.
-    pub(crate) const fn action(self) -> Action {
+    pub const fn action(self) -> Action {
         let Self { path, presented, session, verdict, intercepts } = self;
         match path {
             Path::Open => on_open_path(presented, session, verdict),

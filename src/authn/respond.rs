@@ -12,10 +12,11 @@ use crate::authn::login::{flow, state};
 use crate::authn::policy::{self, Action, Authorization, Path, Presented, Row};
 use crate::authn::provider::Request;
 use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::report::Reason;
 use crate::authn::request::credential::AuthScheme;
 use crate::authn::session::content::Session;
 use crate::authn::sessions;
-use crate::authn::verdict::{self, Verdict};
+use crate::authn::verdict::{self, Judgement, Source, Verdict};
 use crate::base::header::HeaderValue;
 
 /// The row of the truth table. `known`: the verdict on the credential, if there is one.
@@ -24,15 +25,47 @@ pub(crate) fn row(
     path: Path,
     presented: Presented,
     session: policy::Session,
-    known: Option<&Result<Verdict, Fault>>,
+    known: Option<&Judgement>,
 ) -> Row {
     let intercepts = request.provider.settings.intercept_header_auth;
-    Row { path, presented, session, verdict: verdict::in_policy(known), intercepts }
+    Row {
+        path,
+        presented,
+        session,
+        verdict: verdict::in_policy(known.map(|known| &known.outcome)),
+        intercepts,
+    }
 }
 
 /// Does what the truth table says. `scheme`: what the client sent. What the table cannot say is answered as a fault of the
 /// filter's own.
 pub(crate) fn decision(
+    request: Request<'_>,
+    row: Row,
+    scheme: Option<AuthScheme>,
+    session: Option<&Session>,
+    judgement: Judgement,
+) -> Decision {
+    let Judgement { outcome, source } = judgement;
+    let (reason, source) = match (row.path, row.action()) {
+        (Path::Preflight, _) => (Reason::Preflight, Source::None),
+        (Path::Open, Action::Anonymous { .. }) => (Reason::OpenPath, Source::None),
+        (Path::Open, Action::AsSession { .. }) => (Reason::OpenPath, Source::Session),
+        (Path::Open, _) => (Reason::OpenPath, source),
+        (Path::Protected, Action::AsSession { .. }) => (Reason::Ok, Source::Session),
+        (Path::Protected, _) => (Reason::Ok, source),
+    };
+    let mut decision = judged(request, row, scheme, session, outcome);
+    let report = decision.report_mut();
+    (report.source, report.row) = (source, Some(row));
+    // A reply has its own.
+    if matches!(decision, Decision::Forward(_)) {
+        decision.report_mut().reason = reason;
+    }
+    decision
+}
+
+fn judged(
     request: Request<'_>,
     row: Row,
     scheme: Option<AuthScheme>,
@@ -94,7 +127,7 @@ fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Re
         return reply::reject(&context, rejection);
     }
     let url = state::outpost_start_url(&provider.settings, view);
-    reply::redirect(&context, &url, Vec::new(), rejection)
+    reply::redirect(&context, &url, Vec::new(), Reason::Login, rejection)
 }
 
 /// If authentik has ended the request's session, the answer takes its cookie back, unless it brings a new one.

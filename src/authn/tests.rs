@@ -169,7 +169,7 @@ fn log_names_the_reason_of_each_rejection() {
             authenticator.resume(&env, ready, &block).decided()
         });
         match decided.or(answered) {
-            Some(Decision::Reply(reply)) => (reply.status, reply.details),
+            Some(Decision::Reply(reply)) => (reply.status, reply.report.reason.details()),
             other => panic!("a reply, not {other:?}"),
         }
     };

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::rc::Rc;
 
-use super::host::{self, Envoy};
+use super::host;
+use super::host::envoy::Envoy;
 use super::paused;
 use super::stream::Stream;
 use crate::authn::authentik::Answer;

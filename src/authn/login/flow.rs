@@ -12,11 +12,12 @@ use crate::authn::fault::{Fault, LoginFailure, Rejection};
 use crate::authn::login::state::{self, Callback, Endpoint, LOGIN_SECONDS, Login, State};
 use crate::authn::provider::{Request, SessionKeys};
 use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::report::Reason;
 use crate::authn::request::credential::AuthorizationCode;
 use crate::authn::session::cipher;
 use crate::authn::session::content::{self, Origin, Session};
 use crate::authn::sessions::{self, Sessions};
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::{Judgement, Verdict};
 use crate::base::header::HeaderValue;
 
 /// What comes of a request of the login flow.
@@ -50,11 +51,11 @@ pub(crate) fn answer(request: Request<'_>, sessions: &mut Sessions) -> Option<An
 }
 
 /// The code was exchanged, or was not.
-pub(crate) fn finish(request: Request<'_>, return_url: String, outcome: Result<Verdict, Fault>) -> Decision {
-    match LoginContext::of(request) {
-        Some(login) => login.finish(return_url, outcome),
-        None => reply::broken(),
-    }
+pub(crate) fn finish(request: Request<'_>, return_url: String, judgement: Judgement) -> Decision {
+    let Some(login) = LoginContext::of(request) else { return reply::broken() };
+    let mut decision = login.finish(return_url, judgement.outcome);
+    decision.report_mut().source = judgement.source;
+    decision
 }
 
 /// Sends a browser to authentik, and then to the page that it asks for now. `None`: sessions are off.
@@ -111,7 +112,7 @@ impl<'a> LoginContext<'a> {
         };
         let parameters = (state.as_str(), login.nonce.as_str(), &*login.challenge());
         let url = endpoints::authorize_url(config, &provider.settings, parameters);
-        reply::redirect(&self.reply_context(), &url, cookies, rejection)
+        reply::redirect(&self.reply_context(), &url, cookies, Reason::Login, rejection)
     }
 
     /// authentik sent the browser back. `has_session`: the browser has one that need not be confirmed.
@@ -123,9 +124,7 @@ impl<'a> LoginContext<'a> {
         let return_url = state::return_url(&provider.settings, return_to, None);
         if has_session {
             // Another tab was faster, or somebody went back in the browser's history.
-            let decision =
-                reply::redirect(&self.reply_context(), &return_url, Vec::new(), Rejection::NoCredential);
-            return Answered::Decided(decision);
+            return Answered::Decided(self.redirect_back(&return_url, Vec::new(), Reason::LoggedIn));
         }
         let failed = |failure| Answered::Decided(self.reject(failure));
         if callback.is_error {
@@ -187,7 +186,7 @@ impl<'a> LoginContext<'a> {
             return self.reject(LoginFailure::SessionTooLong);
         };
         let cookies = [session, login].concat();
-        reply::redirect(&self.reply_context(), &return_url, cookies, Rejection::NoCredential)
+        self.redirect_back(&return_url, cookies, Reason::LoggedIn)
     }
 
     /// The session ends here, and authentik is asked to end its own (OpenID Connect RP-Initiated Logout 1.0).
@@ -197,7 +196,12 @@ impl<'a> LoginContext<'a> {
         let hint = id_token.map(|token| token.expose().as_str());
         let url = endpoints::end_session_url(config, &provider.settings, hint);
         let cleared = [self.keys.session.clear(&view.cookies), self.keys.login.clear(&view.cookies)].concat();
-        reply::redirect(&self.reply_context(), &url, cleared, Rejection::NoCredential)
+        self.redirect_back(&url, cleared, Reason::SignedOut)
+    }
+
+    /// The end of a login or of a session.
+    fn redirect_back(self, url: &str, cookies: Vec<HeaderValue>, reason: Reason) -> Decision {
+        reply::redirect(&self.reply_context(), url, cookies, reason, Rejection::NoCredential)
     }
 
     fn current_login(self) -> Option<Login> {
