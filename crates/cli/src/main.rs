@@ -12,7 +12,6 @@ mod filter;
 mod istio;
 mod objects;
 mod schema;
-mod settings;
 
 use std::process::ExitCode;
 
