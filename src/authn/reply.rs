@@ -65,6 +65,13 @@ impl Decision {
     }
 }
 
+impl Reply {
+    /// One line for the log, without secrets.
+    pub fn log_line(&self) -> String {
+        self.log.render(self.status, &self.report)
+    }
+}
+
 /// What a reply needs to know of the request and its provider.
 pub(crate) struct ReplyContext<'a> {
     pub(crate) id: Option<ProviderId>,

@@ -27,10 +27,13 @@ const REASON_PROPERTY: &str = "authentik_reason";
 const SOURCE_PROPERTY: &str = "authentik_source";
 const PROVIDER_PROPERTY: &str = "authentik_provider";
 
+/// What is counted of a request.
+type Decided = (Option<ProviderId>, Reason, Source);
+
 /// A metric with its labels.
 #[derive(PartialEq, Eq, Hash)]
 enum Series {
-    Requests(Option<ProviderId>, Reason, Source),
+    Requests(Decided),
     Calls(Endpoint, CallResult),
     Durations(Endpoint),
     KeysAge(ProviderId),
@@ -41,7 +44,7 @@ pub(crate) struct Telemetry {
     /// Of each provider, its name.
     providers: Vec<String>,
     /// The last that was counted: mostly the next is one of it too.
-    last: Cell<Option<(Option<ProviderId>, Reason, Source, Metric)>>,
+    last: Cell<Option<(Decided, Metric)>>,
     /// Each is defined when it is first wanted.
     series: RefCell<HashMap<Series, Option<Metric>>>,
     waiting_requests: Gauge,
@@ -81,7 +84,7 @@ impl Telemetry {
                 (Reason::Refused, Source::Exchange),
                 (Reason::Unavailable, Source::None),
             ] {
-                self.request_series(Some(id), reason, source);
+                self.request_series((Some(id), reason, source));
             }
         }
     }
@@ -89,12 +92,13 @@ impl Telemetry {
     /// A request was decided: counted once, and named for the access log.
     pub(super) fn decided(&self, report: &Report) {
         let Report { provider, reason, source, .. } = *report;
+        let decided = (provider, reason, source);
         let metric = match self.last.get() {
-            Some((id, why, from, metric)) if (id, why, from) == (provider, reason, source) => Some(metric),
-            Some(_) | None => self.request_series(provider, reason, source),
+            Some((last, metric)) if last == decided => Some(metric),
+            Some(_) | None => self.request_series(decided),
         };
         if let Some(metric) = metric {
-            self.last.set(Some((provider, reason, source, metric)));
+            self.last.set(Some((decided, metric)));
             metrics::add(metric, 1);
         }
         host::set_property(REASON_PROPERTY, reason.as_str());
@@ -104,10 +108,10 @@ impl Telemetry {
         }
     }
 
-    fn request_series(&self, provider: Option<ProviderId>, reason: Reason, source: Source) -> Option<Metric> {
+    fn request_series(&self, (provider, reason, source): Decided) -> Option<Metric> {
         // Those without a label of their own share their series.
         let provider = provider.map(|id| id.min(MAX_LABELS));
-        self.metric(Series::Requests(provider, reason, source), Kind::Counter, || {
+        self.metric(Series::Requests((provider, reason, source)), Kind::Counter, || {
             let labels = labels([
                 ("provider", &self.label(provider)),
                 ("outcome", reason.outcome().as_str()),

@@ -87,7 +87,7 @@ fn failed_call_is_logged_with_envoys_reason() {
     });
     place.turns_away(place.get_as(basic("alice", ALICE)), 503);
     let reason = "the way to authentik failed: Envoy says 503: upstream connect error";
-    place.await_log(&["demo: 503:", reason, "reset reason: remote connection failure"]);
+    place.await_log(&["provider=demo status=503", reason, "reset reason: remote connection failure"]);
     place.await_log(&[
         "demo: the key set of the application \"demo\" could not be fetched from http://",
         reason,

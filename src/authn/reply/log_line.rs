@@ -3,7 +3,7 @@
 //! Owns: its form, `key=value` with the message last (logfmt). Searches and alerts are made of it.
 //! Must not: show what a client sent, but for the identifier of its request.
 
-use crate::authn::reply::Reply;
+use crate::authn::report::Report;
 
 /// What the log says of a reply beside its status and its report.
 #[derive(Debug, Clone)]
@@ -18,15 +18,14 @@ pub struct LogLine {
     pub message: String,
 }
 
-impl Reply {
-    /// One line for the log, without secrets.
-    pub fn log_line(&self) -> String {
-        let LogLine { provider, id, message, .. } = &self.log;
-        let (reason, source) = (self.report.reason.as_str(), self.report.source.as_str());
+impl LogLine {
+    /// The line, without secrets.
+    pub(super) fn render(&self, status: u16, report: &Report) -> String {
+        let Self { provider, id, message, .. } = self;
+        let (reason, source) = (report.reason.as_str(), report.source.as_str());
         let (provider, id) = (value(provider), if id.is_empty() { "-" } else { id });
         format!(
-            "provider={provider} status={} reason={reason} source={source} id={id} message={message:?}",
-            self.status
+            "provider={provider} status={status} reason={reason} source={source} id={id} message={message:?}"
         )
     }
 }
