@@ -9,6 +9,7 @@ mod envoy;
 mod envoy_gateway;
 mod fault;
 mod filter;
+mod import;
 mod istio;
 mod objects;
 mod schema;
@@ -35,8 +36,9 @@ Examples:
   authentik-proxy-wasm check deploy/production/
   kustomize build deploy/istio/overlays/wasmplugin-classic/3-filter | authentik-proxy-wasm check -
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
+  authentik-proxy-wasm import --url https://auth.example.com --token-file token --output config.json --secrets-file secrets.env
 
-Exit codes: 0 no faults, 1 faults, 2 nothing could be checked (command line, files).";
+Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
 
 /// Checks configurations and manifests of the filter that puts authentik's header authentication into Envoy.
 #[derive(Parser)]
@@ -58,6 +60,9 @@ enum Command {
     /// Prints the JSON Schema (2020-12) of the configuration
     #[command(after_help = "Example:\n  authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json")]
     Schema,
+    /// Writes a configuration with the proxy providers of an outpost, from authentik's API
+    #[command(after_help = import::HELP)]
+    Import(import::Options),
 }
 
 const CHECK_HELP: &str = "\
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
             println!("{:#}", schema::schema());
             Outcome::Good
         }
+        Command::Import(options) => import::run(&options),
     };
     match outcome {
         Outcome::Good => ExitCode::SUCCESS,

@@ -3,44 +3,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use super::{Folder, run, tool};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 const ENVOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy.yaml");
-
-/// Values of the broken files that no output may have.
-const SECRETS: [&str; 4] = [
-    "a-seal-that-nobody-can-guess",
-    "a-seal-of-the-filter-alone",
-    "a-seal-of-the-secret-alone",
-    "never-printed",
-];
-
-/// Exit code, standard output, standard error.
-type Output = (i32, String, String);
-
-fn tool() -> Command {
-    let mut tool = Command::new(env!("CARGO_BIN_EXE_authentik-proxy-wasm"));
-    tool.env_clear();
-    tool
-}
-
-fn run(arguments: &[&str]) -> Output {
-    let output = tool().args(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let output = (output.status.code().unwrap(), text(output.stdout), text(output.stderr));
-    for secret in SECRETS {
-        assert!(
-            !output.1.contains(secret) && !output.2.contains(secret),
-            "{arguments:?} shows {secret}: {output:?}"
-        );
-    }
-    assert!(
-        !output.1.contains('\u{1b}') && !output.2.contains('\u{1b}'),
-        "colour without a terminal: {output:?}"
-    );
-    output
-}
 
 fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -87,28 +55,6 @@ fn every_fault_of_the_broken_files_is_found_at_its_line_and_nothing_else() {
             let is_it = |(at, found): &(usize, &str)| at == line && found.contains(what.as_str());
             assert!(found.iter().any(is_it), "{place}:{line}: {what} is not in\n{output}");
         }
-    }
-}
-
-/// A folder of this test's own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -194,21 +140,4 @@ fn standard_input_is_read_for_a_dash() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("-:7: spec.failStrategy: FAIL_OPEN"));
-}
-
-#[test]
-fn help_has_examples_that_the_tool_knows() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["schema", "--help"]] {
-        let (code, output, _) = run(arguments);
-        let examples = output.split("Example").nth(1).unwrap_or_else(|| panic!("{arguments:?}: {output}"));
-        let commands: Vec<_> = examples
-            .split("authentik-proxy-wasm ")
-            .skip(1)
-            .filter_map(|rest| rest.split_whitespace().next())
-            .collect();
-        assert!(code == 0 && !commands.is_empty(), "{output}");
-        for command in commands {
-            assert_eq!(run(&[command, "--help"]).0, 0, "{command}");
-        }
-    }
 }
