@@ -9,6 +9,7 @@ mod envoy;
 mod envoy_gateway;
 mod fault;
 mod filter;
+mod image;
 mod import;
 mod istio;
 mod objects;
@@ -37,6 +38,7 @@ Examples:
   kustomize build deploy/istio/overlays/wasmplugin-classic/3-filter | authentik-proxy-wasm check -
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
   authentik-proxy-wasm import --url https://auth.example.com --token-file token --output config.json --secrets-file secrets.env
+  authentik-proxy-wasm image inspect target/dist/image
 
 Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
 
@@ -63,6 +65,13 @@ enum Command {
     /// Writes a configuration with the proxy providers of an outpost, from authentik's API
     #[command(after_help = import::HELP)]
     Import(import::Options),
+    /// Checks and writes images of the filter, and says which digest to pin
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  authentik-proxy-wasm image inspect target/dist/image\n  \
+        authentik-proxy-wasm image build plugin.wasm layout --version 0.1.0"
+    )]
+    Image(image::Image),
 }
 
 const CHECK_HELP: &str = "\
@@ -87,6 +96,7 @@ fn main() -> ExitCode {
             Outcome::Good
         }
         Command::Import(options) => import::run(&options),
+        Command::Image(command) => image::run(&command),
     };
     match outcome {
         Outcome::Good => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The tool as it is called.
 
 mod check;
+mod image;
 mod import;
 
 use std::fs;
