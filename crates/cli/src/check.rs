@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use crate::document::{self, Node};
 use crate::fault::Faults;
+use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
 use crate::{Outcome, configuration, envoy, envoy_gateway, istio};
 
@@ -21,7 +22,8 @@ struct Input {
 }
 
 pub(crate) fn run(places: &[String]) -> Outcome {
-    let inputs = match read_all(places) {
+    let mut release = ReleaseFiles::default();
+    let inputs = match read_all(places, &mut release) {
         Ok(inputs) => inputs,
         Err(what) => {
             eprintln!("authentik-proxy-wasm: {what}");
@@ -29,7 +31,7 @@ pub(crate) fn run(places: &[String]) -> Outcome {
         }
     };
     let mut faults = Faults::default();
-    let Found { filters, objects } = judge(&inputs, &mut faults);
+    let Found { filters, objects } = judge(&inputs, &release, &mut faults);
     let bold = if io::stdout().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     for fault in faults.iter() {
         let text = fault.to_string();
@@ -51,7 +53,7 @@ pub(crate) fn run(places: &[String]) -> Outcome {
     Outcome::Good
 }
 
-fn read_all(places: &[String]) -> Result<Vec<Input>, String> {
+fn read_all(places: &[String], release: &mut ReleaseFiles) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
     for place in places {
         if place == "-" {
@@ -66,11 +68,12 @@ fn read_all(places: &[String]) -> Result<Vec<Input>, String> {
             for entry in entries {
                 let entry = entry.map_err(|error| error.to_string())?;
                 let is_read = |end: &std::ffi::OsStr| end == "yaml" || end == "yml" || end == "json";
-                if entry.path().is_file() && entry.path().extension().is_some_and(is_read) {
+                let is_taken = release.take(entry.path(), || fs::read_to_string(entry.path()).ok());
+                if !is_taken && entry.path().is_file() && entry.path().extension().is_some_and(is_read) {
                     inputs.push(read(&entry.path().to_string_lossy(), false)?);
                 }
             }
-        } else {
+        } else if !release.take(Path::new(place), || fs::read_to_string(place).ok()) {
             inputs.push(read(place, true)?);
         }
     }
@@ -90,7 +93,7 @@ struct Found {
     objects: usize,
 }
 
-fn judge(inputs: &[Input], faults: &mut Faults) -> Found {
+fn judge(inputs: &[Input], release: &ReleaseFiles, faults: &mut Faults) -> Found {
     let mut objects = Objects::default();
     let mut filters = 0_usize;
     for Input { file, text, is_named } in inputs {
@@ -120,7 +123,7 @@ fn judge(inputs: &[Input], faults: &mut Faults) -> Found {
         }
     }
     objects.0.retain(|object| object.kind != "Kustomization");
-    filters += istio::check(&objects, faults) + envoy_gateway::check(&objects, faults);
+    filters += istio::check(&objects, release, faults) + envoy_gateway::check(&objects, release, faults);
     Found { filters, objects: objects.0.len() }
 }
 

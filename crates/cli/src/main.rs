@@ -78,13 +78,15 @@ const CHECK_HELP: &str = "\
 The configuration is found in a WasmPlugin, a TrafficExtension, an EnvoyExtensionPolicy, an envoy.yaml, or in a file that
 is nothing else. What is given together is judged together: whether the seal stands behind the filter with the same value,
 whether each route asks for it, whether targets and selectors match anything. A file with a single object is judged alone.
-Give the output of Kustomize or Helm, not what they are made from. {\"env\": \"NAME\"} counts as set: the environment is not
+Give the output of Kustomize or Helm, not what they are made from. With a release's files among them (image-digest,
+….wasm.sha256, the folder image), pinned digests must be those of the right thing. {\"env\": \"NAME\"} counts as set: the environment is not
 read.
 
 Examples:
   authentik-proxy-wasm check envoy.yaml
   authentik-proxy-wasm check gateway.yaml seal.yaml filter.yaml
   kustomize build overlays/production | authentik-proxy-wasm check -
+  authentik-proxy-wasm check production.yaml target/dist/image-digest target/dist/*.wasm.sha256
 
 Exit codes: 0 no faults, 1 faults, 2 nothing could be checked.";
 
