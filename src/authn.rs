@@ -28,6 +28,7 @@ pub mod login;
 pub mod policy;
 pub mod provider;
 pub mod reply;
+pub mod report;
 pub mod request;
 pub(crate) mod respond;
 pub mod session;
@@ -39,29 +40,26 @@ pub mod verification;
 use std::rc::Rc;
 
 use crate::authn::authentik::{Answer, Call};
-use crate::authn::edits::Forward;
 use crate::authn::env::Env;
-use crate::authn::fault::{Fault, Rejection};
-use crate::authn::login::flow::{LoginContext, Returned};
-use crate::authn::login::state::{self, Endpoint};
+use crate::authn::fault::Fault;
+use crate::authn::login::flow::Answered;
 use crate::authn::policy::{Action, Path, Presented};
 use crate::authn::provider::directory::Directory;
 use crate::authn::provider::{Provider, Request};
-use crate::authn::reply::{Decision, ReplyContext};
+use crate::authn::reply::ReplyContext;
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
-use crate::authn::request::{credential, open_paths};
 use crate::authn::session::content::Session;
 use crate::authn::sessions::Sessions;
 use crate::authn::step::{Purpose, Waiter};
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
 use crate::base::time::Timestamp;
 use crate::config::Config;
 
 pub use crate::authn::env::RequestId;
-pub use crate::authn::step::Step;
+pub use crate::authn::step::{Step, TickInterval};
 pub use crate::authn::verification::Ticket;
 
 /// Everything that one worker knows under one configuration.
@@ -98,34 +96,30 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
         };
-        let Some(found) = self.directory.find(view.authority) else {
-            let context = ReplyContext::without_provider(&view, &config);
-            return Step::Decided(reply::reject(&context, Rejection::UnknownHost));
-        };
-        let request = Request::new(env, id, &config, &found, &view);
-        self.begin(request)
+        match self.directory.find(view.authority) {
+            Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
+            None => Step::Decided(reply::unknown_host(&view, &config)),
+        }
     }
 
     fn begin(&mut self, request: Request<'_>) -> Step {
-        let Request { config, provider, view, .. } = request;
-        if config.allow_cors_preflight && view.is_cors_preflight() {
-            return Step::Decided(self.pass_preflight(request));
-        }
-        if let Some(login) = LoginContext::of(request)
-            && let Some(endpoint) = state::endpoint(view)
+        let path = request.path();
+        if path != Path::Preflight
+            && let Some(answer) = login::flow::answer(request, &mut self.sessions)
         {
-            return self.log_in(request, login, endpoint);
+            return match answer {
+                Answered::Decided(decision) => Step::Decided(decision),
+                Answered::Exchange { code, return_url } => {
+                    self.ask(request, &Credential::Code(code), Purpose::Login { return_url })
+                }
+            };
         }
-        let session = self.sessions.open(request);
-        if open_paths::is_unauthenticated(&provider.settings, view) {
-            return self.judge(request, Path::Open, session);
-        }
-        match session {
-            Some(session) if sessions::is_to_be_confirmed(request, &session) => {
+        match self.sessions.open(request) {
+            Some(session) if path == Path::Protected && sessions::is_to_be_confirmed(request, &session) => {
                 let token = Credential::Session(session.identity.verified().token().clone());
                 self.ask(request, &token, Purpose::Confirmation(session))
             }
-            session => self.judge(request, Path::Protected, session),
+            session => self.judge(request, path, session),
         }
     }
 
@@ -134,34 +128,28 @@ impl Authenticator {
         // Fast path: a cached Bearer token, no session.
         if session.is_none()
             && path == Path::Protected
-            && let Some(verdict) = self.verification.known_token(request)
+            && let Some(judgement) = self.verification.known_token(request)
         {
             let purpose = Purpose::Credential(Some(AuthScheme::Bearer), None);
-            return self.conclude(request, purpose, Ok(verdict));
+            return self.conclude(request, purpose, judgement);
         }
-        let (credential, presented, rejection) = match credential::read(request.view.authorization) {
-            Ok(Some(credential)) => (Some(credential), Presented::Credential, Rejection::NoCredential),
-            Ok(None) if request.has_ended_session => (None, Presented::Absent, Rejection::SessionEnded),
-            Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
-            Err(malformed) => (None, Presented::Malformed, Rejection::Malformed(malformed)),
-        };
+        let (credential, presented, rejection) = request.credential();
         let standing = sessions::standing(request, path, session.as_deref(), credential.as_ref());
         // Where nobody is asked, the credential counts if it is known.
-        let asks_nobody = path == Path::Open || standing == policy::Session::OfLogin;
+        let asks_nobody = path != Path::Protected || standing == policy::Session::OfLogin;
         let known = match &credential {
-            Some(credential) if asks_nobody => {
-                self.verification.known_without_call(request, credential).map(Ok)
-            }
+            Some(credential) if asks_nobody => self.verification.known_without_call(request, credential),
             Some(_) | None => None,
         };
-        match (row(request, path, presented, standing, known.as_ref()), credential) {
+        let row = respond::row(request, path, presented, standing, known.as_ref());
+        match (row.action(), credential) {
             (Action::Ask, Some(credential)) => {
                 let purpose = Purpose::Credential(credential.scheme(), session);
                 self.ask(request, &credential, purpose)
             }
-            (action, _) => {
-                let outcome = known.unwrap_or(Ok(Verdict::Refused(rejection)));
-                Step::Decided(respond::decision(request, action, None, session.as_deref(), outcome))
+            _ => {
+                let judgement = known.unwrap_or(Judgement::refused(rejection, Source::None));
+                Step::Decided(respond::decision(request, row, None, session.as_deref(), judgement))
             }
         }
     }
@@ -170,98 +158,57 @@ impl Authenticator {
         let Request { provider, has_ended_session, .. } = request;
         let waiter = Waiter { provider: Rc::clone(provider), purpose, has_ended_session };
         match self.verification.verdict_on(request, credential, waiter) {
-            Known::Verdict(waiter, outcome) => self.conclude(request, waiter.purpose, outcome),
+            Known::Verdict(waiter, judgement) => self.conclude(request, waiter.purpose, judgement),
             Known::Waiting => Step::Waiting,
         }
     }
 
     /// A verdict becomes a decision: the last step of every request that was judged.
-    fn conclude(&mut self, request: Request<'_>, purpose: Purpose, outcome: Result<Verdict, Fault>) -> Step {
-        let now = request.env.now;
-        match (purpose, outcome) {
-            (Purpose::Login { return_url }, outcome) => Step::Decided(match LoginContext::of(request) {
-                Some(login) => login.finish(return_url, outcome),
-                None => reply::broken(),
-            }),
-            (Purpose::Confirmation(session), Ok(Verdict::Vouched(identity))) => {
-                // It may have come to its end while it was being confirmed.
-                let is_current = session.expires > now;
-                let session = is_current.then(|| Rc::new(session.renewed(identity)));
-                self.judge(request, Path::Protected, session)
+    fn conclude(&mut self, request: Request<'_>, purpose: Purpose, judgement: Judgement) -> Step {
+        match purpose {
+            Purpose::Login { return_url } => {
+                Step::Decided(login::flow::finish(request, return_url, judgement))
             }
-            // The session is over, whatever the cookie says.
-            (Purpose::Confirmation(_), Ok(Verdict::Refused(_))) => {
-                self.sessions.forget(request);
-                let request = Request { has_ended_session: true, ..request };
-                match self.judge(request, Path::Protected, None) {
-                    Step::Decided(decision) => Step::Decided(respond::take_session_back(request, decision)),
-                    Step::Waiting => Step::Waiting,
-                }
-            }
-            (Purpose::Confirmation(session), Err(fault))
-                if self.verification.is_session_bridged(request, &session, &fault) =>
-            {
-                self.judge(request, Path::Protected, Some(session))
-            }
-            (Purpose::Confirmation(_), Err(fault)) => {
-                Step::Decided(reply::fail(&ReplyContext::of(request, None), fault))
-            }
-            (Purpose::Credential(scheme, session), outcome) => {
-                let session = session.filter(|session| session.expires > now);
+            Purpose::Confirmation(session) => self.confirmed(request, session, judgement.outcome),
+            Purpose::Credential(scheme, session) => {
+                let session = session.filter(|session| session.expires > request.env.now);
                 let standing = match session {
                     Some(_) => policy::Session::OfAnotherCredential,
                     None => policy::Session::None,
                 };
-                let action = row(request, Path::Protected, Presented::Credential, standing, Some(&outcome));
-                Step::Decided(respond::decision(request, action, scheme, session.as_deref(), outcome))
+                let row =
+                    respond::row(request, Path::Protected, Presented::Credential, standing, Some(&judgement));
+                Step::Decided(respond::decision(request, row, scheme, session.as_deref(), judgement))
             }
         }
     }
 
-    /// A request of the login flow.
-    fn log_in(&mut self, request: Request<'_>, login: LoginContext<'_>, endpoint: Endpoint) -> Step {
-        let context = ReplyContext::of(request, None);
-        Step::Decided(match endpoint {
-            Endpoint::Ping => reply::ping(&context),
-            Endpoint::Unknown => reply::reject(&context, Rejection::NotFound),
-            Endpoint::SignOut => login.sign_out(self.sessions.open(request).as_deref()),
-            Endpoint::Start { return_to } => login.start_at(return_to.as_deref()),
-            Endpoint::Callback(callback) => {
-                // A session that authentik would have to confirm is none: it may have been ended there, and then this
-                // login is to end that.
-                let session = self.sessions.open(request);
-                let has_session =
-                    session.is_some_and(|session| !sessions::is_to_be_confirmed(request, &session));
-                match login.call_back(callback, has_session) {
-                    Returned::Decided(decision) => decision,
-                    Returned::Exchange { code, return_url } => {
-                        return self.ask(request, &Credential::Code(code), Purpose::Login { return_url });
-                    }
-                }
+    /// authentik has said whether a session still stands, or cannot say.
+    fn confirmed(
+        &mut self,
+        request: Request<'_>,
+        session: Rc<Session>,
+        outcome: Result<Verdict, Fault>,
+    ) -> Step {
+        match outcome {
+            Ok(Verdict::Vouched(identity)) => {
+                // It may have come to its end while it was being confirmed.
+                let is_current = session.expires > request.env.now;
+                let session = is_current.then(|| Rc::new(session.renewed(identity)));
+                self.judge(request, Path::Protected, session)
             }
-        })
-    }
-
-    /// Without identity, whoever it says it is. A preflight has no credential; one that has brings it no further.
-    fn pass_preflight(&mut self, request: Request<'_>) -> Decision {
-        let session = self.sessions.open(request);
-        let credential = credential::read(request.view.authorization).ok().flatten();
-        let standing = sessions::standing(request, Path::Open, session.as_deref(), credential.as_ref());
-        let (presented, known) = match &credential {
-            Some(credential) => {
-                let known = self.verification.known_without_call(request, credential);
-                (Presented::Credential, known.map(Ok))
+            // The session is over, whatever the cookie says.
+            Ok(Verdict::Refused(_)) => {
+                self.sessions.forget(request);
+                let request = Request { has_ended_session: true, ..request };
+                let step = self.judge(request, Path::Protected, None);
+                step.map(|decision| respond::take_session_back(request, decision))
             }
-            None => (Presented::Absent, None),
-        };
-        let action = row(request, Path::Open, presented, standing, known.as_ref());
-        Decision::Forward(Forward::anonymous(request, action.authorization()))
-    }
-
-    /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
-    /// what the filter has `set` in them. `None` where the host's map is not in its format.
-    pub fn forbidden_trailers(&self, trailers: &HeaderBlock, set: &[&str]) -> Option<Vec<Vec<u8>>> {
-        edits::forbidden_trailers(trailers, set, &self.config)
+            Err(fault) if self.verification.is_session_bridged(request, &session, &fault) => {
+                self.judge(request, Path::Protected, Some(session))
+            }
+            Err(fault) => Step::Decided(reply::fail(&ReplyContext::of(request, None), fault)),
+        }
     }
 
     /// The calls that the shell is to send now: as many as there are places for. Those that wait follow with the answers.
@@ -280,19 +227,18 @@ impl Authenticator {
         self.verification.tick(env, jitter_percent);
     }
 
-    /// Whether a request waits for what only a tick can bring.
-    pub fn wants_ticks(&self) -> bool {
-        self.verification.wants_ticks()
+    /// How soon [`Self::tick`] is wanted.
+    pub fn tick_interval(&self) -> TickInterval {
+        match (self.verification.waiting.has_ready(), self.verification.wants_ticks()) {
+            (true, _) => TickInterval::Backlog,
+            (false, true) => TickInterval::Follower,
+            (false, false) => TickInterval::Idle,
+        }
     }
 
     /// The next request whose verdict is there: the shell reads its headers again and calls [`Self::resume`].
     pub fn next_ready(&mut self) -> Option<RequestId> {
         self.verification.waiting.next_ready()
-    }
-
-    /// Whether verdicts are there that one callback had no room for.
-    pub fn has_ready(&self) -> bool {
-        self.verification.waiting.has_ready()
     }
 
     /// Whether the verdict for this request is there.
@@ -303,8 +249,8 @@ impl Authenticator {
     /// Decides a request whose verdict is there. A request that does not wait is answered: what is not known is never
     /// forwarded.
     pub fn resume(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Step {
-        let (waiter, outcome) = match self.verification.waiting.resume(id) {
-            Resumed::Ready(waiter, outcome) => (waiter, outcome),
+        let (waiter, judgement) = match self.verification.waiting.resume(id) {
+            Resumed::Ready(waiter, judgement) => (waiter, judgement),
             Resumed::Waiting => return Step::Waiting,
             Resumed::Unknown => return Step::Decided(reply::broken()),
         };
@@ -318,30 +264,14 @@ impl Authenticator {
             return Step::Decided(reply::broken());
         };
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
-        match self.conclude(request, purpose, outcome) {
-            Step::Decided(decision) if has_ended_session => {
-                Step::Decided(respond::take_session_back(request, decision))
-            }
-            step @ (Step::Decided(_) | Step::Waiting) => step,
-        }
+        let step = self.conclude(request, purpose, judgement);
+        step.map(|decision| respond::take_session_back(request, decision))
     }
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.
     pub fn forget(&mut self, id: RequestId) {
         self.verification.waiting.forget(id);
     }
-}
-
-/// The row of the truth table.
-fn row(
-    request: Request<'_>,
-    path: Path,
-    presented: Presented,
-    session: policy::Session,
-    known: Option<&Result<Verdict, Fault>>,
-) -> Action {
-    let intercepts = request.provider.settings.intercept_header_auth;
-    policy::action(path, presented, session, verdict::in_policy(known), intercepts)
 }
 
 #[cfg(test)]

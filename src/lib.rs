@@ -19,6 +19,7 @@
 //!     ├─ provider      one entry of `providers`: its keys, found by host
 //!     │    └─ session      the sealed cookie
 //!     ├─ authentik     its endpoints: build the call, read the answer
+//!     ├─ report        what a decision is called in metrics and logs
 //!     ├─ verdict, fault, identity     what is known of a user, and what went wrong
 //!     ├─ request       headers, credential, open paths
 //!     ├─ jwt           tokens, keys, signatures

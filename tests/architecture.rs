@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "base",
     "config",
     "authn::env",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 24] = [
     "authn::identity",
     "authn::fault",
     "authn::verdict",
+    "authn::report",
     "authn::authentik",
     "authn::session",
     "authn::provider",

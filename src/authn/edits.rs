@@ -10,6 +10,7 @@ use crate::authn::identity::Identity;
 use crate::authn::jwt::verifier;
 use crate::authn::policy::Authorization;
 use crate::authn::provider::Request;
+use crate::authn::report::{Reason, Report};
 use crate::authn::request::credential;
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::cookies;
@@ -27,6 +28,8 @@ pub struct Forward {
     pub set_cookies: Vec<HeaderValue>,
     /// Whether the client sent `Authorization`: it decides what shared caches may keep.
     pub has_authorization: bool,
+    /// What is counted and logged of it.
+    pub report: Report,
     /// Who it is; `None` on paths that need no authentication.
     pub identity: Option<Rc<Identity>>,
     /// Private, so that nothing can be forwarded without the seal that the configuration asks for.
@@ -69,6 +72,7 @@ fn base(request: Request<'_>) -> Forward {
         replace: Vec::new(),
         set_cookies: Vec::new(),
         has_authorization: view.has_authorization(),
+        report: Report::new(Some(request.provider.id), Reason::Ok),
         identity: None,
         seal: config.seal.clone(),
     };
@@ -112,11 +116,7 @@ fn other_spellings(view: &RequestView<'_>, set: &[Header]) -> Vec<Cow<'static, [
 /// The names of trailers that must not go on: a client could say there what it may not in the headers, or say again
 /// what the filter has `set` in them. Credential and cookies belong into the headers (RFC 9110 §6.5.1). `None` where the
 /// host's map is not in its format.
-pub(crate) fn forbidden_trailers(
-    trailers: &HeaderBlock,
-    set: &[&str],
-    config: &Config,
-) -> Option<Vec<Vec<u8>>> {
+pub fn forbidden_trailers(trailers: &HeaderBlock, set: &[&str], config: &Config) -> Option<Vec<Vec<u8>>> {
     let set: Vec<_> = set.iter().map(|name| header::normalise(name)).collect();
     let is_forbidden = |name: &[u8]| {
         header::is_owned(name, &config.owned_headers)

@@ -4,23 +4,30 @@
 
 /// Whether the path needs authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
+pub enum Path {
+    /// It does.
     Protected,
     /// `skip_path_regex`. Nothing is asked of authentik there.
     Open,
+    /// A CORS preflight that `allow_cors_preflight` lets through without identity, whoever sends it.
+    Preflight,
 }
 
 /// What is in `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presented {
+pub enum Presented {
+    /// Nothing.
     Absent,
+    /// What cannot be presented to authentik.
     Malformed,
+    /// A user name with an app password, or a token.
     Credential,
 }
 
 /// The session that the request's cookie stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Session {
+pub enum Session {
+    /// There is none.
     None,
     /// A browser went through the login flow.
     OfLogin,
@@ -34,13 +41,16 @@ pub(crate) enum Session {
 
 /// What is known of the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Nothing without a call to authentik.
     Unknown,
+    /// authentik vouches for its user.
     Vouched,
+    /// It does not.
     Refused,
     /// authentik vouches for somebody without a name.
     Incomplete,
+    /// Too many refused ones came before.
     RateLimited,
     /// authentik cannot say.
     Unavailable,
@@ -48,15 +58,24 @@ pub(crate) enum Verdict {
 
 /// What is done with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// authentik is asked about the credential, and the table is read again.
     Ask,
-    /// Forwarded as the credential, which goes no further. `session`: the response brings one.
-    AsCredential { session: bool },
+    /// Forwarded as the credential, which goes no further.
+    AsCredential {
+        /// Whether the response brings one.
+        session: bool,
+    },
     /// Forwarded as the session.
-    AsSession { authorization: Authorization },
+    AsSession {
+        /// The client's `Authorization`.
+        authorization: Authorization,
+    },
     /// Forwarded without identity.
-    Anonymous { authorization: Authorization },
+    Anonymous {
+        /// The client's `Authorization`.
+        authorization: Authorization,
+    },
     /// To the login flow, or `401` for what cannot show it.
     Login,
     /// Answered with what the verdict says: `401`, `403`, `429`.
@@ -65,53 +84,66 @@ pub(crate) enum Action {
     Unavailable,
 }
 
-impl Action {
-    /// What becomes of the credential of a request that goes on without identity, whatever the table says of one.
-    pub(crate) const fn authorization(self) -> Authorization {
-        match self {
-            Self::Anonymous { authorization } | Self::AsSession { authorization } => authorization,
-            Self::AsCredential { .. } | Self::Ask | Self::Login | Self::Reject | Self::Unavailable => {
-                Authorization::Removed
-            }
-        }
-    }
-}
-
 /// What becomes of the client's `Authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Authorization {
+pub enum Authorization {
+    /// The application does not get it.
     Removed,
     /// It is the application's own, unless it is a token of this authentik.
     Untouched,
 }
 
-/// The table. `intercepts` is authentik's "Intercept header authentication".
-pub(crate) const fn action(
-    path: Path,
-    presented: Presented,
-    session: Session,
-    verdict: Verdict,
-    intercepts: bool,
-) -> Action {
-    match path {
-        Path::Open => on_open_path(presented, session, verdict),
-        Path::Protected => match presented {
-            Presented::Absent => match session {
-                Session::None | Session::OfThisCredentialUnconfirmed => Action::Login,
-                Session::OfLogin | Session::OfThisCredential | Session::OfAnotherCredential => {
-                    Action::AsSession { authorization: Authorization::Untouched }
-                }
+/// A row of the table: what is known of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Whether the path needs authentication.
+    pub path: Path,
+    /// What is in `Authorization`.
+    pub presented: Presented,
+    /// What the cookie stands for.
+    pub session: Session,
+    /// What is known of the credential.
+    pub verdict: Verdict,
+    /// authentik's "Intercept header authentication".
+    pub intercepts: bool,
+}
+
+impl Row {
+    /// The table.
+    pub const fn action(self) -> Action {
+        let Self { path, presented, session, verdict, intercepts } = self;
+        match path {
+            Path::Open => on_open_path(presented, session, verdict),
+            Path::Preflight => as_preflight(on_open_path(presented, session, verdict)),
+            Path::Protected => match presented {
+                Presented::Absent => match session {
+                    Session::None | Session::OfThisCredentialUnconfirmed => Action::Login,
+                    Session::OfLogin | Session::OfThisCredential | Session::OfAnotherCredential => {
+                        Action::AsSession { authorization: Authorization::Untouched }
+                    }
+                },
+                Presented::Malformed => match session {
+                    Session::OfLogin => Action::AsSession { authorization: Authorization::Untouched },
+                    Session::None
+                    | Session::OfThisCredential
+                    | Session::OfThisCredentialUnconfirmed
+                    | Session::OfAnotherCredential => after_refusal(session, intercepts),
+                },
+                Presented::Credential => with_credential(session, verdict, intercepts),
             },
-            Presented::Malformed => match session {
-                Session::OfLogin => Action::AsSession { authorization: Authorization::Untouched },
-                Session::None
-                | Session::OfThisCredential
-                | Session::OfThisCredentialUnconfirmed
-                | Session::OfAnotherCredential => after_refusal(session, intercepts),
-            },
-            Presented::Credential => with_credential(session, verdict, intercepts),
-        },
+        }
     }
+}
+
+/// The same without identity.
+const fn as_preflight(action: Action) -> Action {
+    let authorization = match action {
+        Action::Anonymous { authorization } | Action::AsSession { authorization } => authorization,
+        Action::AsCredential { .. } | Action::Ask | Action::Login | Action::Reject | Action::Unavailable => {
+            Authorization::Removed
+        }
+    };
+    Action::Anonymous { authorization }
 }
 
 const fn on_open_path(presented: Presented, session: Session, verdict: Verdict) -> Action {
@@ -211,6 +243,15 @@ mod tests {
         open   other        absent      any        sam      sam      sam      sam      sam      sam
         open   other        malformed   any        sam      sam      sam      sam      sam      sam
         open   other        credential  any        sam      alice    sam      sam*     sam      sam
+        cors   none         absent      any        nobody   nobody   nobody   nobody   nobody   nobody
+        cors   none         malformed   any        nobody   nobody   nobody   nobody   nobody   nobody
+        cors   none         credential  any        nobody   nobody*  nobody   nobody*  nobody   nobody
+        cors   login        absent      any        nobody   nobody   nobody   nobody   nobody   nobody
+        cors   login        credential  any        nobody   nobody*  nobody   nobody*  nobody   nobody
+        cors   own          credential  any        nobody*  nobody*  nobody*  nobody*  nobody*  nobody*
+        cors   unconfirmed  credential  any        nobody*  nobody*  nobody*  nobody*  nobody*  nobody*
+        cors   other        absent      any        nobody   nobody   nobody   nobody   nobody   nobody
+        cors   other        credential  any        nobody   nobody*  nobody   nobody*  nobody   nobody
     ";
 
     fn name(action: Action) -> &'static str {
@@ -235,7 +276,12 @@ mod tests {
         for row in rows {
             let words: Vec<_> = row.split_whitespace().collect();
             let [path, session, presented, intercept, expected @ ..] = &words[..] else { panic!("{row}") };
-            let path = if *path == "open" { Path::Open } else { Path::Protected };
+            let path = match *path {
+                "closed" => Path::Protected,
+                "open" => Path::Open,
+                "cors" => Path::Preflight,
+                other => panic!("{other}"),
+            };
             let session = match *session {
                 "none" => Session::None,
                 "login" => Session::OfLogin,
@@ -254,13 +300,13 @@ mod tests {
                 [true, false].into_iter().filter(|on| *intercept == "any" || (*intercept == "on") == *on)
             {
                 for (verdict, expected) in VERDICTS.into_iter().zip(expected) {
-                    let action = action(path, presented, session, verdict, intercepts);
+                    let action = Row { path, presented, session, verdict, intercepts }.action();
                     assert_eq!(name(action), *expected, "{verdict:?}: {row}");
                     cells += 1;
                 }
             }
         }
-        assert_eq!(cells, (20 + 2 * 11) * 6);
+        assert_eq!(cells, (20 + 2 * 20) * 6);
     }
 
     /// Whatever else is the case, nothing is forwarded without somebody's word, but on an open path.
@@ -270,7 +316,8 @@ mod tests {
             for verdict in VERDICTS {
                 for intercepts in [true, false] {
                     for session in [Session::None, Session::OfThisCredentialUnconfirmed] {
-                        let action = action(Path::Protected, presented, session, verdict, intercepts);
+                        let row = Row { path: Path::Protected, presented, session, verdict, intercepts };
+                        let action = row.action();
                         let is_forwarded = matches!(
                             action,
                             Action::AsCredential { .. } | Action::AsSession { .. } | Action::Anonymous { .. }

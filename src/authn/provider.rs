@@ -12,11 +12,15 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use crate::authn::env::{Env, RequestId};
+use crate::authn::fault::Rejection;
 use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::jwt::jwk::KeySet;
+use crate::authn::policy::{Path, Presented};
 use crate::authn::provider::directory::Found;
 use crate::authn::provider::fingerprint::ProviderKeys;
 use crate::authn::provider::key_ring::KeyRing;
+use crate::authn::request::credential::{self, Credential};
+use crate::authn::request::open_paths;
 use crate::authn::request::view::RequestView;
 use crate::authn::session::cipher::SealingKeys;
 use crate::authn::session::cookies::Cookie;
@@ -91,5 +95,26 @@ impl<'a> Request<'a> {
     ) -> Self {
         let Found { provider, authority } = found;
         Self { env, id, config, provider, authority: authority.as_ref(), view, has_ended_session: false }
+    }
+
+    /// Whether its path needs authentication.
+    pub(crate) fn path(self) -> Path {
+        if self.config.allow_cors_preflight && self.view.is_cors_preflight() {
+            Path::Preflight
+        } else if open_paths::is_unauthenticated(&self.provider.settings, self.view) {
+            Path::Open
+        } else {
+            Path::Protected
+        }
+    }
+
+    /// The credential that it presents, and why it is refused if nobody vouches for that.
+    pub(crate) fn credential(self) -> (Option<Credential<'a>>, Presented, Rejection) {
+        match credential::read(self.view.authorization) {
+            Ok(Some(credential)) => (Some(credential), Presented::Credential, Rejection::NoCredential),
+            Ok(None) if self.has_ended_session => (None, Presented::Absent, Rejection::SessionEnded),
+            Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
+            Err(malformed) => (None, Presented::Malformed, Rejection::Malformed(malformed)),
+        }
     }
 }

@@ -4,14 +4,16 @@
 //! Must not: ask anything, or tell the client more than the status does.
 
 mod page;
+pub mod shared_caches;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::Request;
+use crate::authn::report::{Reason, Report};
 use crate::authn::request::credential::AuthScheme;
-use crate::authn::request::view::{BodyKind, HeaderBlock, MalformedBlock, RequestView};
+use crate::authn::request::view::{BodyKind, RequestView};
 use crate::base::header::HeaderValue;
-use crate::config::Config;
+use crate::config::{Config, ProviderId};
 
 /// `Retry-After` when authentik gives none, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -38,10 +40,27 @@ pub struct Reply {
     pub headers: Vec<(&'static str, HeaderValue)>,
     /// Body; empty for a redirect.
     pub body: String,
-    /// Envoy's `%RESPONSE_CODE_DETAILS%`.
-    pub details: &'static str,
+    /// What is counted and logged of it. [`Reason::details`] is Envoy's `%RESPONSE_CODE_DETAILS%`.
+    pub report: Report,
     /// One line for the log, without secrets.
     pub log: LogLine,
+}
+
+impl Decision {
+    /// What is counted and logged of it.
+    pub const fn report(&self) -> &Report {
+        match self {
+            Self::Forward(forward) => &forward.report,
+            Self::Reply(reply) => &reply.report,
+        }
+    }
+
+    pub(crate) const fn report_mut(&mut self) -> &mut Report {
+        match self {
+            Self::Forward(forward) => &mut forward.report,
+            Self::Reply(reply) => &mut reply.report,
+        }
+    }
 }
 
 /// One line for the log.
@@ -55,6 +74,7 @@ pub struct LogLine {
 
 /// What a reply needs to know of the request and its provider.
 pub(crate) struct ReplyContext<'a> {
+    pub(crate) id: Option<ProviderId>,
     /// Name of the provider for the log; `None` when there is none for the host.
     pub(crate) provider: Option<&'a str>,
     /// What the challenge calls the protection space (RFC 9110 §11.5): the application's slug, `[-a-zA-Z0-9_]`.
@@ -75,6 +95,7 @@ impl<'a> ReplyContext<'a> {
     /// Of a request for whose host there is no provider.
     pub(crate) fn without_provider(view: &RequestView<'a>, config: &'a Config) -> Self {
         Self {
+            id: None,
             provider: None,
             realm: "authentik",
             scheme: None,
@@ -90,6 +111,7 @@ impl<'a> ReplyContext<'a> {
     pub(crate) fn of(request: Request<'a>, scheme: Option<AuthScheme>) -> Self {
         let settings = &request.provider.settings;
         Self {
+            id: Some(request.provider.id),
             provider: Some(&settings.name),
             realm: &settings.slug,
             scheme,
@@ -100,19 +122,19 @@ impl<'a> ReplyContext<'a> {
 
 /// The client is not let in: the status for each reason.
 pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decision {
-    let (status, details) = match rejection {
-        Rejection::NoCredential => (401, "authentik_no_credential"),
-        Rejection::Malformed(_) => (401, "authentik_unusable_credential"),
-        Rejection::Refused(_) => (401, "authentik_refused"),
-        Rejection::SessionEnded => (401, "authentik_session_ended"),
-        Rejection::Token(_) => (401, "authentik_invalid_token"),
-        Rejection::Inactive => (401, "authentik_inactive_token"),
-        Rejection::Throttled { retry_after: Some(_) } => (429, "authentik_throttled"),
-        Rejection::Throttled { retry_after: None } => (401, "authentik_throttled"),
-        Rejection::LoginFailed(_) => (400, "authentik_login_failed"),
-        Rejection::NotFound => (404, "authentik_not_found"),
-        Rejection::Incomplete(_) => (403, "authentik_incomplete_identity"),
-        Rejection::UnknownHost => (400, "authentik_unknown_host"),
+    let (status, reason) = match rejection {
+        Rejection::NoCredential => (401, Reason::NoCredential),
+        Rejection::Malformed(_) => (401, Reason::UnusableCredential),
+        Rejection::Refused(_) => (401, Reason::Refused),
+        Rejection::SessionEnded => (401, Reason::SessionEnded),
+        Rejection::Token(_) => (401, Reason::InvalidToken),
+        Rejection::Inactive => (401, Reason::InactiveToken),
+        Rejection::Throttled { retry_after: Some(_) } => (429, Reason::Throttled),
+        Rejection::Throttled { retry_after: None } => (401, Reason::Throttled),
+        Rejection::LoginFailed(_) => (400, Reason::LoginFailed),
+        Rejection::NotFound => (404, Reason::NotFound),
+        Rejection::Incomplete(_) => (403, Reason::IncompleteIdentity),
+        Rejection::UnknownHost => (400, Reason::UnknownHost),
     };
     let mut headers = Vec::new();
     if status == 401 {
@@ -140,7 +162,12 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
     if let Rejection::Throttled { retry_after: Some(retry_after) } = rejection {
         headers.push(header("retry-after", retry_after.to_string()));
     }
-    Decision::Reply(reply(context, status, headers, details, level, &rejection.to_string()))
+    Decision::Reply(reply(context, status, headers, reason, level, &rejection.to_string()))
+}
+
+/// No provider answers for the request's host.
+pub(crate) fn unknown_host(view: &RequestView<'_>, config: &Config) -> Decision {
+    reject(&ReplyContext::without_provider(view, config), Rejection::UnknownHost)
 }
 
 /// Nobody can judge the client now.
@@ -174,7 +201,7 @@ fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::Host => RETRY_SECONDS,
     };
     let headers = vec![header("retry-after", retry.to_string())];
-    reply(context, 503, headers, "authentik_unavailable", log::Level::Warn, &fault.to_string())
+    reply(context, 503, headers, Reason::Unavailable, log::Level::Warn, &fault.to_string())
 }
 
 /// The filter itself cannot work: nothing is known of the request.
@@ -185,6 +212,7 @@ pub fn broken() -> Decision {
 /// The same as a value.
 pub fn broken_reply() -> Reply {
     let nobody = ReplyContext {
+        id: None,
         provider: None,
         realm: "",
         scheme: None,
@@ -197,54 +225,12 @@ pub fn broken_reply() -> Reply {
     fail_reply(&nobody, Fault::Host)
 }
 
-/// The fields that tell caches what to do: the general one, and those that tell a shared cache something else (RFC 9213 §2;
-/// `Surrogate-Control`, W3C Edge Architecture §2.1).
-const CACHE_FIELDS: [&[u8]; 3] = [b"cache-control", b"cdn-cache-control", b"surrogate-control"];
-
-/// Whether shared caches may keep a response with these headers: no cookie belongs there. Headers that cannot be read are no
-/// reason to set one. After a request with `Authorization` a shared cache keeps only what says `public`, `s-maxage` or
-/// `must-revalidate` (RFC 9111 §3.5). After any other it may keep whatever says neither `private` nor `no-store` (RFC
-/// 9111 §3): `Expires`, `Last-Modified` or the status alone are enough for it (RFC 9111 §4.2.2).
-pub fn may_be_shared(headers: &HeaderBlock, has_authorization: bool) -> bool {
-    let Some(Ok(pairs)) = headers.pairs().map(Iterator::collect::<Result<Vec<_>, MalformedBlock>>) else {
-        return true;
-    };
-    let may_keep = |field: &[u8]| {
-        let lines: Vec<_> =
-            pairs.iter().filter(|(name, _)| *name == field).map(|(_, value)| *value).collect();
-        let has = |directive: &str| {
-            lines.iter().flat_map(|value| value.split(|byte| *byte == b',')).any(|part| {
-                let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
-                name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes())
-            })
-        };
-        // `private="x-name"` keeps that field only out of shared caches (RFC 9111 §5.2.2.7).
-        let is_private = lines.iter().flat_map(|value| value.split(|byte| *byte == b','));
-        let is_private =
-            is_private.into_iter().any(|part| part.trim_ascii().eq_ignore_ascii_case(b"private"));
-        let is_forbidden = is_private || has("no-store");
-        let is_general = field == b"cache-control";
-        match (has_authorization, lines.is_empty()) {
-            (_, true) => is_general && !has_authorization,
-            (false, false) => has("public") || has("s-maxage") || !is_forbidden,
-            // `must-revalidate` mostly stands beside what forbids it.
-            (true, false) => {
-                has("public")
-                    || has("s-maxage")
-                    || (has("must-revalidate") && !is_forbidden && !has("no-cache"))
-                    // What is meant for a CDN alone it may well follow whatever the request had.
-                    || (!is_general && !is_forbidden)
-            }
-        }
-    };
-    CACHE_FIELDS.into_iter().any(may_keep)
-}
-
 /// A browser is sent to the login.
 pub(crate) fn redirect(
     context: &ReplyContext<'_>,
     location: &str,
     set_cookies: Vec<HeaderValue>,
+    reason: Reason,
     rejection: Rejection,
 ) -> Decision {
     let mut headers =
@@ -256,7 +242,7 @@ pub(crate) fn redirect(
         grpc_status: None,
         headers,
         body: String::new(),
-        details: "authentik_login",
+        report: Report::new(context.id, reason),
         log: line(context, 302, redirect_level(rejection), &rejection.to_string()),
     })
 }
@@ -285,7 +271,7 @@ pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
         grpc_status: None,
         headers: cors_headers(context).collect(),
         body: String::new(),
-        details: "authentik_ping",
+        report: Report::new(context.id, Reason::Ping),
         log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
     })
 }
@@ -294,9 +280,9 @@ fn reply(
     context: &ReplyContext<'_>,
     status: u16,
     mut headers: Vec<(&'static str, HeaderValue)>,
-    details: &'static str,
+    reason: Reason,
     level: log::Level,
-    reason: &str,
+    text: &str,
 ) -> Reply {
     let (title, grpc_status) = match status {
         400 => ("Bad Request", 3),
@@ -320,8 +306,8 @@ fn reply(
         grpc_status: context.is_grpc.then_some(grpc_status),
         headers,
         body,
-        details,
-        log: line(context, status, level, reason),
+        report: Report::new(context.id, reason),
+        log: line(context, status, level, text),
     }
 }
 

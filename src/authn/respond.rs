@@ -1,33 +1,78 @@
 //! From a row of the truth table to the decision: what is forwarded, replied or sent to the login.
 //!
-//! Owns: the way from [`Action`] to [`Decision`]. Must not: choose the action, ask or remember anything.
+//! Owns: the way from what is known to a [`Row`], and from its [`Action`] to a [`Decision`]. Must not: choose the action, ask or
+//! remember anything.
 
 use std::rc::Rc;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
-use crate::authn::login::flow::LoginContext;
-use crate::authn::login::state;
-use crate::authn::policy::{Action, Authorization};
+use crate::authn::login::{flow, state};
+use crate::authn::policy::{self, Action, Authorization, Path, Presented, Row};
 use crate::authn::provider::Request;
 use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::report::Reason;
 use crate::authn::request::credential::AuthScheme;
 use crate::authn::session::content::Session;
 use crate::authn::sessions;
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::{self, Judgement, Source, Verdict};
 use crate::base::header::HeaderValue;
+
+/// The row of the truth table. `known`: the verdict on the credential, if there is one.
+pub(crate) fn row(
+    request: Request<'_>,
+    path: Path,
+    presented: Presented,
+    session: policy::Session,
+    known: Option<&Judgement>,
+) -> Row {
+    let intercepts = request.provider.settings.intercept_header_auth;
+    Row {
+        path,
+        presented,
+        session,
+        verdict: verdict::in_policy(known.map(|known| &known.outcome)),
+        intercepts,
+    }
+}
 
 /// Does what the truth table says. `scheme`: what the client sent. What the table cannot say is answered as a fault of the
 /// filter's own.
 pub(crate) fn decision(
     request: Request<'_>,
-    action: Action,
+    row: Row,
+    scheme: Option<AuthScheme>,
+    session: Option<&Session>,
+    judgement: Judgement,
+) -> Decision {
+    let Judgement { outcome, source } = judgement;
+    let (reason, source) = match (row.path, row.action()) {
+        (Path::Preflight, _) => (Reason::Preflight, Source::None),
+        (Path::Open, Action::Anonymous { .. }) => (Reason::OpenPath, Source::None),
+        (Path::Open, Action::AsSession { .. }) => (Reason::OpenPath, Source::Session),
+        (Path::Open, _) => (Reason::OpenPath, source),
+        (Path::Protected, Action::AsSession { .. }) => (Reason::Ok, Source::Session),
+        (Path::Protected, _) => (Reason::Ok, source),
+    };
+    let mut decision = judged(request, row, scheme, session, outcome);
+    let report = decision.report_mut();
+    (report.source, report.row) = (source, Some(row));
+    // A reply has its own.
+    if matches!(decision, Decision::Forward(_)) {
+        decision.report_mut().reason = reason;
+    }
+    decision
+}
+
+fn judged(
+    request: Request<'_>,
+    row: Row,
     scheme: Option<AuthScheme>,
     session: Option<&Session>,
     outcome: Result<Verdict, Fault>,
 ) -> Decision {
-    match (action, session, outcome) {
+    match (row.action(), session, outcome) {
         (Action::AsCredential { session: has_session }, _, Ok(Verdict::Vouched(identity))) => {
             let cookies = if has_session { sessions::new_cookie(request, &identity) } else { None };
             forward(request, Authorization::Removed, identity, cookies)
@@ -75,21 +120,21 @@ fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Re
     if !view.is_navigation() {
         return reply::reject(&context, rejection);
     }
-    if let Some(login) = LoginContext::of(request) {
-        let requested = state::requested_url(&provider.settings, view);
-        let return_url = state::return_url(&provider.settings, Some(&requested), Some(view.authority));
-        return login.start(return_url, rejection);
+    if let Some(decision) = flow::begin(request, rejection) {
+        return decision;
     }
     if state::is_outpost_path(view) {
         return reply::reject(&context, rejection);
     }
     let url = state::outpost_start_url(&provider.settings, view);
-    reply::redirect(&context, &url, Vec::new(), rejection)
+    reply::redirect(&context, &url, Vec::new(), Reason::Login, rejection)
 }
 
-/// The answer takes the cookie of a session back that authentik has ended, unless it brings a new one.
+/// If authentik has ended the request's session, the answer takes its cookie back, unless it brings a new one.
 pub(crate) fn take_session_back(request: Request<'_>, decision: Decision) -> Decision {
-    let Some(keys) = &request.provider.sessions else { return decision };
+    let Some(keys) = request.provider.sessions.as_ref().filter(|_| request.has_ended_session) else {
+        return decision;
+    };
     let cleared = keys.session.clear(&request.view.cookies);
     match decision {
         Decision::Forward(mut forward) => {

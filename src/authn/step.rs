@@ -19,6 +19,13 @@ pub enum Step {
 }
 
 impl Step {
+    pub(crate) fn map(self, change: impl FnOnce(Decision) -> Decision) -> Self {
+        match self {
+            Self::Decided(decision) => Self::Decided(change(decision)),
+            Self::Waiting => Self::Waiting,
+        }
+    }
+
     /// The decision, if there is one.
     pub fn decided(self) -> Option<Decision> {
         match self {
@@ -26,6 +33,17 @@ impl Step {
             Self::Waiting => None,
         }
     }
+}
+
+/// How soon the core wants the clock's next tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TickInterval {
+    /// Verdicts are there that one callback had no room for.
+    Backlog,
+    /// A request waits for keys that another worker fetches.
+    Follower,
+    /// Nothing waits for a tick.
+    Idle,
 }
 
 /// A request that waits for a verdict.

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::authn::authentik::Answer;
 use crate::authn::cache::shared::tests::{Memory, at};
+use crate::authn::reply::Decision;
 use crate::base::secret::Secret;
 
 fn authenticator() -> Authenticator {
@@ -41,10 +42,12 @@ fn trailers_lose_owned_headers_credentials_and_cookies() {
         ("x_tenant-tier", "gold"),
         ("x-forwarded-host", "elsewhere"),
     ]);
-    let forbidden =
-        authenticator().forbidden_trailers(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap();
+    let authenticator = authenticator();
+    let forbidden = |trailers: &HeaderBlock, set: &[&str]| {
+        edits::forbidden_trailers(trailers, set, authenticator.config())
+    };
     assert_eq!(
-        forbidden,
+        forbidden(&trailers, &["x-tenant-tier", "X_Forwarded_Host"]).unwrap(),
         [
             &b"x-authentik-username"[..],
             b"X_Authentik_Groups",
@@ -55,9 +58,9 @@ fn trailers_lose_owned_headers_credentials_and_cookies() {
             b"x-forwarded-host",
         ]
     );
-    assert_eq!(authenticator().forbidden_trailers(&block(&[]), &["x"]), Some(Vec::new()));
+    assert_eq!(forbidden(&block(&[]), &["x"]), Some(Vec::new()));
     let malformed = HeaderBlock::new(vec![0xff; 64]);
-    assert_eq!(authenticator().forbidden_trailers(&malformed, &[]), None);
+    assert_eq!(forbidden(&malformed, &[]), None);
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn log_names_the_reason_of_each_rejection() {
             authenticator.resume(&env, ready, &block).decided()
         });
         match decided.or(answered) {
-            Some(Decision::Reply(reply)) => (reply.status, reply.details),
+            Some(Decision::Reply(reply)) => (reply.status, reply.report.reason.details()),
             other => panic!("a reply, not {other:?}"),
         }
     };

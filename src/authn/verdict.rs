@@ -17,6 +17,59 @@ pub enum Verdict {
     Refused(Rejection),
 }
 
+/// Where a verdict came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// There is none.
+    None,
+    /// The session cookie.
+    Session,
+    /// This worker's cache.
+    Cache,
+    /// What the workers share.
+    Shared,
+    /// Verification in the filter.
+    Local,
+    /// authentik's token endpoint.
+    Exchange,
+    /// authentik's introspection endpoint.
+    Introspection,
+}
+
+impl Source {
+    /// Its word in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Session => "session",
+            Self::Cache => "cache",
+            Self::Shared => "shared",
+            Self::Local => "local",
+            Self::Exchange => "exchange",
+            Self::Introspection => "introspection",
+        }
+    }
+}
+
+/// A verdict, or a fault in its place, and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Judgement {
+    pub(crate) outcome: Result<Verdict, Fault>,
+    /// [`Source::None`] of a fault.
+    pub(crate) source: Source,
+}
+
+impl Judgement {
+    pub(crate) fn new(outcome: Result<Verdict, Fault>, source: Source) -> Self {
+        let source = if outcome.is_ok() { source } else { Source::None };
+        Self { outcome, source }
+    }
+
+    pub(crate) const fn refused(rejection: Rejection, source: Source) -> Self {
+        Self { outcome: Ok(Verdict::Refused(rejection)), source }
+    }
+}
+
 /// What the truth table calls it. `None`: nothing is known without a call to authentik.
 pub(crate) const fn in_policy(known: Option<&Result<Verdict, Fault>>) -> policy::Verdict {
     match known {

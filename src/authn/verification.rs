@@ -14,17 +14,19 @@ pub(crate) mod single_flight;
 use std::rc::Rc;
 
 use crate::authn::authentik::{self, Answer, Call, NotSent};
-use crate::authn::cache::verdicts::Verdicts;
+use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::{Provider, Request};
 use crate::authn::request::credential::Credential;
 use crate::authn::session::content::Session;
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::{Judgement, Source};
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
+
+pub use crate::authn::verification::limit::Ticket;
 use crate::authn::verification::pending::{Facts, PendingVerification, Progress, Stage};
-use crate::authn::verification::rate_limit::{Attempt, RateLimit};
+use crate::authn::verification::rate_limit::RateLimit;
 use crate::authn::verification::single_flight::{Name, SingleFlight, Waiters};
 use crate::base::time::Timestamp;
 use crate::config::Config;
@@ -32,11 +34,6 @@ use crate::config::Config;
 /// How long after its timeout an answer is given up, in seconds. Envoy answers in authentik's place at the timeout, so
 /// this passes only when an answer is lost.
 const LOST_AFTER_SECONDS: u64 = 2;
-
-/// Names a call; its answer comes back with it. Never used twice, so that the answer to a call that was given up is not
-/// taken for the answer to the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(u64);
 
 /// What a call is about.
 #[derive(Clone)]
@@ -59,7 +56,7 @@ pub(crate) struct Verification<W> {
 /// What is known of a credential right now.
 pub(crate) enum Known<W> {
     /// Enough.
-    Verdict(W, Result<Verdict, Fault>),
+    Verdict(W, Judgement),
     /// Not yet; the request is on the list.
     Waiting,
 }
@@ -87,19 +84,19 @@ impl<W> Verification<W> {
     ) -> Known<W> {
         let Request { env, provider, id, .. } = request;
         let miss = match self.verdicts.look_up(env, provider, credential) {
-            Ok(verdict) => return Known::Verdict(reason, Ok(verdict)),
+            Ok(judgement) => return Known::Verdict(reason, judgement),
             Err(miss) => miss,
         };
         let kept = miss.credential();
         let kept = kept.as_ref().unwrap_or(credential);
         let progress = match self.with_facts(env, provider, |facts| pending::begin(kept, facts)) {
             Progress::Done(outcome) => {
-                return Known::Verdict(reason, self.verdicts.settle(env, &miss, outcome));
+                return Known::Verdict(reason, self.settle(env, &miss, outcome, Source::Local));
             }
             progress @ (Progress::Ask(..) | Progress::AwaitKeys(_)) => progress,
         };
         if self.waiting.is_full() {
-            return Known::Verdict(reason, Err(Fault::TooManyWaiting));
+            return Known::Verdict(reason, Judgement::new(Err(Fault::TooManyWaiting), Source::None));
         }
         let name = (provider.id, miss.fingerprint());
         let Some(reason) = self.waiting.join(name, id, reason) else { return Known::Waiting };
@@ -109,30 +106,32 @@ impl<W> Verification<W> {
         };
         let (stage, call) = match progress {
             Progress::Done(outcome) => {
-                return Known::Verdict(reason, self.verdicts.settle(env, &miss, outcome));
+                return Known::Verdict(reason, self.settle(env, &miss, outcome, Source::Local));
             }
             Progress::Ask(call, stage) => (stage, Some(call)),
             Progress::AwaitKeys(stage) => (stage, None),
         };
         let (was_good, asks) = (self.verdicts.was_good(&miss), call.is_some());
-        let attempt = (asks && !was_good).then(|| self.attempt(env, provider, credential));
+        let attempt = (asks && !was_good).then(|| self.rate_limit.attempt(env, provider.id, credential));
         if let Some(attempt) = &attempt
             && let Err(retry_after) = self.rate_limit.begin(attempt, env.now)
         {
-            let retry_after = Some(retry_after);
-            return Known::Verdict(reason, Ok(Verdict::Refused(Rejection::Throttled { retry_after })));
+            let throttled = Rejection::Throttled { retry_after: Some(retry_after) };
+            return Known::Verdict(reason, Judgement::refused(throttled, Source::None));
         }
         let priority = if was_good { Priority::Known } else { Priority::Unknown };
         let placed = match call {
             Some(call) => self.calls.push(priority, Subject::Credential(name), call, env.now).map(Some),
             // To wait for keys is no call; it has a bound of its own.
-            None if self.awaiting_keys_of(provider) >= self.config.authentik.max_pending_calls => Err(Full),
+            None if self.awaiting_keys_of(provider).count() >= self.config.authentik.max_pending_calls => {
+                Err(Full)
+            }
             None => Ok(None),
         };
         let Ok(call) = placed else {
             let full = Err(Fault::TooManyCalls);
             self.rate_limit.release(attempt.as_ref(), &full);
-            return Known::Verdict(reason, self.verdicts.settle(env, &miss, full));
+            return Known::Verdict(reason, self.settle(env, &miss, full, Source::None));
         };
         let verification = PendingVerification { stage, since: env.now, call, priority, miss, attempt };
         self.waiting.begin(name, verification, id, reason);
@@ -140,7 +139,7 @@ impl<W> Verification<W> {
     }
 
     /// Fast path: the verdict on a cached Bearer token that stands alone in the header. It is looked up as it is.
-    pub(crate) fn known_token(&mut self, request: Request<'_>) -> Option<Verdict> {
+    pub(crate) fn known_token(&mut self, request: Request<'_>) -> Option<Judgement> {
         let Request { env, provider, view, .. } = request;
         self.verdicts.known_token(env, provider, view.authorization)
     }
@@ -150,16 +149,22 @@ impl<W> Verification<W> {
         &mut self,
         request: Request<'_>,
         credential: &Credential<'_>,
-    ) -> Option<Verdict> {
+    ) -> Option<Judgement> {
         let Request { env, provider, .. } = request;
         let miss = match self.verdicts.look_up(env, provider, credential) {
-            Ok(verdict) => return Some(verdict),
+            Ok(judgement) => return Some(judgement),
             Err(miss) => miss,
         };
         let kept = miss.credential();
         let kept = kept.as_ref().unwrap_or(credential);
         let judged = self.with_facts(env, provider, |facts| pending::judge_without_call(kept, facts))?;
-        self.verdicts.settle(env, &miss, Ok(judged)).ok()
+        Some(self.settle(env, &miss, Ok(judged), Source::Local))
+    }
+
+    /// Remembers what came of a miss. A fault may be bridged by what is cached.
+    fn settle(&mut self, env: &Env<'_>, miss: &Miss, outcome: Outcome, source: Source) -> Judgement {
+        let source = if outcome.is_ok() { source } else { Source::Cache };
+        Judgement::new(self.verdicts.settle(env, miss, outcome), source)
     }
 
     /// Whether a session whose token authentik cannot confirm now goes on (`cache.stale_seconds`).
@@ -217,7 +222,8 @@ impl<W> Verification<W> {
     pub(crate) fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
         self.give_up_lost_calls(env);
         for provider in self.providers.clone() {
-            let longest_wait = self.longest_wait_for_keys(env.now, &provider);
+            let waits = self.awaiting_keys_of(&provider).map(|waiting| env.now.since(waiting.since));
+            let longest_wait = waits.max();
             let tick = key_fetch::tick(&provider, &self.config, env, longest_wait, jitter_percent);
             if tick.is_to_fetch {
                 self.send_keys_call(env, &provider);
@@ -279,14 +285,11 @@ impl<W> Verification<W> {
         let _ = self.calls.push(Priority::Keys, Subject::Keys(Rc::clone(provider)), call, env.now);
     }
 
-    fn awaiting_keys_of(&self, provider: &Rc<Provider>) -> usize {
-        self.waiting.all().filter(|verification| verification.awaits_keys_of(provider)).count()
-    }
-
-    /// For how many seconds the longest has waited for keys of this provider; `None`: nobody does.
-    fn longest_wait_for_keys(&self, now: Timestamp, provider: &Rc<Provider>) -> Option<u64> {
-        let waiting = self.waiting.all().filter(|verification| verification.awaits_keys_of(provider));
-        waiting.map(|verification| now.since(verification.since)).max()
+    fn awaiting_keys_of<'a>(
+        &'a self,
+        provider: &'a Rc<Provider>,
+    ) -> impl Iterator<Item = &'a PendingVerification> {
+        self.waiting.all().filter(|verification| verification.awaits_keys_of(provider))
     }
 
     fn resume_awaiting_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
@@ -305,7 +308,7 @@ impl<W> Verification<W> {
         step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
     ) {
         let PendingVerification { stage, since, call, priority, miss, attempt } = verification;
-        let provider = Rc::clone(miss.provider());
+        let (provider, source) = (Rc::clone(miss.provider()), stage.source());
         // One that had a call begins to wait for keys only now.
         let since = if call.is_some() { env.now } else { since };
         let is_late = env.now.since(since) >= self.config.authentik.timeout.as_secs();
@@ -331,16 +334,10 @@ impl<W> Verification<W> {
             }
             Err(outcome) => {
                 self.rate_limit.release(attempt.as_ref(), &outcome);
-                let outcome = self.verdicts.settle(env, &miss, outcome);
-                self.waiting.settle(waiters, &outcome);
+                let judgement = self.settle(env, &miss, outcome, source);
+                self.waiting.settle(waiters, &judgement);
             }
         }
-    }
-
-    fn attempt(&self, env: &Env<'_>, provider: &Provider, credential: &Credential<'_>) -> Attempt {
-        let trusts_address = self.config.throttle.trust_source_address;
-        let address = if trusts_address { env.host.source_address() } else { None };
-        Attempt::of(provider.id, credential, address)
     }
 
     fn with_facts<T>(&self, env: &Env<'_>, provider: &Provider, step: impl FnOnce(&Facts<'_>) -> T) -> T {

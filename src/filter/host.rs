@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the one file, with `abi` below it, that speaks the host's ABI")]
 
 mod abi;
+pub(super) mod envoy;
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -16,17 +17,15 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, Status as SdkStatus};
 
 use self::abi::{
-    HostError, NOT_FOUND, OK, check, proxy_add_header_map_value, proxy_call_foreign_function,
-    proxy_continue_stream, proxy_get_current_time_nanoseconds, proxy_get_header_map_pairs,
-    proxy_get_header_map_value, proxy_get_shared_data, proxy_remove_header_map_value,
-    proxy_replace_header_map_value, proxy_send_local_response, proxy_set_effective_context,
-    proxy_set_property, proxy_set_shared_data,
+    HostError, NOT_FOUND, check, proxy_add_header_map_value, proxy_continue_stream,
+    proxy_get_current_time_nanoseconds, proxy_get_header_map_pairs, proxy_get_header_map_value,
+    proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
+    proxy_set_effective_context, proxy_set_property, take,
 };
 use crate::authn::authentik::{Call, NotSent};
 use crate::authn::edits::Forward;
-use crate::authn::env::{Host, Shared};
 use crate::authn::identity::Identity;
-use crate::authn::reply::{self, Reply};
+use crate::authn::reply::{Reply, shared_caches};
 use crate::authn::request::view::HeaderBlock;
 use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;
@@ -57,16 +56,6 @@ pub(crate) fn as_root(root_id: u32) {
     // SAFETY: the function is the SDK's, takes plain numbers and borrows only the table of root contexts, which no
     // HTTP callback holds.
     unsafe { proxy_on_queue_ready(root_id, 0) }
-}
-
-/// Takes over memory that the host allocated in this module through `proxy_on_memory_allocate`.
-fn take(data: *mut u8, size: usize) -> Vec<u8> {
-    if data.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the host got this memory from the SDK's allocator, which made a `Vec` of exactly this capacity, filled
-    // all of it, and hands it over to us.
-    unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
 /// The request's headers, as they are on the wire.
@@ -100,7 +89,8 @@ pub(crate) fn add_cookies(set_cookies: &[HeaderValue], has_authorization: bool) 
     let may_be_shared = if names.iter().all(is_absent) {
         !has_authorization
     } else {
-        header_map(RESPONSE_HEADERS).map_or(true, |headers| reply::may_be_shared(&headers, has_authorization))
+        header_map(RESPONSE_HEADERS)
+            .map_or(true, |headers| shared_caches::may_be_shared(&headers, has_authorization))
     };
     if may_be_shared {
         return;
@@ -226,14 +216,15 @@ fn set_property(path: &str, value: &str) {
 /// Answers the request.
 pub(crate) fn reply(reply: &Reply) -> Result<(), HostError> {
     let headers = serialise(&reply.headers);
+    let details = reply.report.reason.details();
     let grpc_status =
         reply.grpc_status.map_or(NO_GRPC_STATUS, |code| i32::try_from(code).unwrap_or(NO_GRPC_STATUS));
     // SAFETY: all parts live through the call.
     check(unsafe {
         proxy_send_local_response(
             u32::from(reply.status),
-            reply.details.as_ptr(),
-            reply.details.len(),
+            details.as_ptr(),
+            details.len(),
             reply.body.as_ptr(),
             reply.body.len(),
             headers.as_ptr(),
@@ -264,86 +255,4 @@ pub(crate) fn tick_every(period: Duration) {
     if let Err(status) = hostcalls::set_tick_period(period) {
         log::warn!("no timer: {status:?}; keys are fetched on demand only");
     }
-}
-
-/// Envoy, as the core sees it.
-pub(crate) struct Envoy;
-
-impl Host for Envoy {
-    /// Envoy's foreign function `verify_signature` (BoringSSL). It binds no algorithm to the key; the core does.
-    fn verify_signature(&self, hash: &str, spki: &[u8], signature: &[u8], message: &[u8]) -> Option<bool> {
-        const NAME: &str = "verify_signature";
-        let capacity = [hash.len(), spki.len(), signature.len(), message.len(), 32].iter().sum();
-        let mut arguments = Vec::with_capacity(capacity);
-        for (field, value) in [(1, hash.as_bytes()), (2, spki), (3, signature), (4, message)] {
-            push_protobuf_bytes(&mut arguments, field, value);
-        }
-        let (mut data, mut size) = (null_mut(), 0);
-        // SAFETY: name, arguments and both out pointers live through the call.
-        let status = unsafe {
-            proxy_call_foreign_function(
-                NAME.as_ptr(),
-                NAME.len(),
-                arguments.as_ptr(),
-                arguments.len(),
-                &raw mut data,
-                &raw mut size,
-            )
-        };
-        match status {
-            // `result: true` and nothing else. A failed check is a status of OK with an error text.
-            OK => Some(take(data, size) == [0x08, 0x01]),
-            NOT_FOUND => None,
-            _ => Some(false),
-        }
-    }
-
-    fn shared(&self, name: &str) -> Option<Shared> {
-        let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
-        // SAFETY: the name and all out pointers live through the call.
-        let status = unsafe {
-            proxy_get_shared_data(name.as_ptr(), name.len(), &raw mut data, &raw mut size, &raw mut cas)
-        };
-        check(status).ok()?;
-        Some(Shared { value: take(data, size), version: cas })
-    }
-
-    fn share(&self, name: &str, value: &[u8]) {
-        if let Err(error) = set_shared(name, value, UNCONDITIONALLY) {
-            log::debug!("a value was not shared: {error}");
-        }
-    }
-
-    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
-        version != UNCONDITIONALLY && set_shared(name, value, version).is_ok()
-    }
-
-    fn random(&self, bytes: &mut [u8]) -> bool {
-        getrandom::fill(bytes).is_ok()
-    }
-
-    fn source_address(&self) -> Option<String> {
-        let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
-        String::from_utf8(address).ok()
-    }
-}
-
-/// The version that stands for "whatever is there".
-const UNCONDITIONALLY: u32 = 0;
-
-fn set_shared(name: &str, value: &[u8], version: u32) -> Result<(), HostError> {
-    // SAFETY: name and value live through the call.
-    check(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
-}
-
-/// A length-delimited field of the protobuf wire format.
-fn push_protobuf_bytes(message: &mut Vec<u8>, field: u8, value: &[u8]) {
-    message.push(field << 3 | 2);
-    let mut length = value.len();
-    while length >= 0x80 {
-        message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
-        length >>= 7;
-    }
-    message.push(u8::try_from(length).unwrap_or(0));
-    message.extend_from_slice(value);
 }

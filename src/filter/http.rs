@@ -12,8 +12,10 @@ use super::host;
 use super::paused;
 use super::stream::{Phase, Stream};
 use super::worker::Worker;
+use crate::authn::edits;
 use crate::authn::reply::{self, Decision};
 use crate::authn::{RequestId, Step};
+use crate::config::Config;
 
 /// The SDK's context of one request.
 pub(crate) struct HttpFilter {
@@ -52,7 +54,8 @@ impl HttpFilter {
         let of_identity = applied.identity.iter().flat_map(|identity| identity.overriding_headers());
         let set: Vec<_> =
             applied.set_headers.iter().chain(of_identity.map(|(name, _)| name)).map(|name| &**name).collect();
-        let forbidden = self.worker.with_core(|core, _| core.forbidden_trailers(&trailers, &set)).flatten();
+        let forbidden = |config: &Config| edits::forbidden_trailers(&trailers, &set, config);
+        let forbidden = self.worker.with_core(|core, _| forbidden(core.config())).flatten();
         forbidden.is_some_and(|names| host::remove_trailers(&names).is_ok())
     }
 

@@ -10,14 +10,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::rc::Rc;
 
-use super::host::{self, Envoy};
+use super::host;
+use super::host::envoy::Envoy;
 use super::paused;
 use super::stream::Stream;
 use crate::authn::authentik::Answer;
 use crate::authn::env::Env;
 use crate::authn::reply::{self, Decision};
 use crate::authn::request::view::HeaderBlock;
-use crate::authn::{Authenticator, RequestId, Step, Ticket};
+use crate::authn::{Authenticator, RequestId, Step, TickInterval, Ticket};
 
 /// Tick interval while decisions are left over from a callback.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(1);
@@ -114,11 +115,10 @@ impl Worker {
 
     /// Ticks as fast as the core needs them.
     fn set_tick_interval(&self) {
-        let wanted = self.with_core(|core, _| (core.has_ready(), core.wants_ticks()));
-        let tick_interval = match wanted {
-            Some((true, _)) => BACKLOG_INTERVAL,
-            Some((false, true)) => FOLLOWER_INTERVAL,
-            Some((false, false)) | None => IDLE_INTERVAL,
+        let tick_interval = match self.with_core(|core, _| core.tick_interval()) {
+            Some(TickInterval::Backlog) => BACKLOG_INTERVAL,
+            Some(TickInterval::Follower) => FOLLOWER_INTERVAL,
+            Some(TickInterval::Idle) | None => IDLE_INTERVAL,
         };
         if self.tick_interval.replace(tick_interval) != tick_interval {
             host::tick_every(tick_interval);

@@ -89,7 +89,7 @@ pub fn run(data: &[u8]) -> Seen {
             if is_meant_open && [302, 401].contains(&reply.status) {
                 seen.insert("odd escapes");
             }
-            seen.insert(match (reply.status, reply.details) {
+            seen.insert(match (reply.status, reply.report.reason.details()) {
                 (_, "authentik_unknown_host") => "unknown host",
                 (404, _) => "outpost's own",
                 (302, _) if has(4) => "outpost's start",

@@ -281,7 +281,10 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
     } else {
         assert!(values("set-cookie").is_empty());
     }
-    assert!(reply.body.len() < 1024 && !reply.details.contains(|letter: char| !letter.is_ascii_graphic()));
+    assert!(
+        reply.body.len() < 1024
+            && !reply.report.reason.details().contains(|letter: char| !letter.is_ascii_graphic())
+    );
     assert!(!reply.log.text.contains(char::is_control), "{}", reply.log.text);
     for name in [&b"authorization"[..], b"cookie"] {
         for value in request.values(name) {

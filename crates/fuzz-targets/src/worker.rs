@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::edits;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
@@ -202,8 +203,8 @@ impl Worker {
         promises::of_decision(decision, request, self.core.config(), self.now);
         let Decision::Forward(forward) = decision else { return };
         let set = promises::names_set(forward);
-        let forbidden =
-            self.core.forbidden_trailers(&request.block(), &set).expect("the block is in its format");
+        let forbidden = edits::forbidden_trailers(&request.block(), &set, self.core.config());
+        let forbidden = forbidden.expect("the block is in its format");
         promises::of_trailers(request, &forbidden, &set, self.core.config());
     }
 

@@ -18,7 +18,7 @@ use crate::authn::provider::fingerprint::Fingerprint;
 use crate::authn::request::credential::{self, BearerToken, Credential};
 use crate::authn::request::view::Authorization;
 use crate::authn::session::content::Session;
-use crate::authn::verdict::{Refusal, Verdict};
+use crate::authn::verdict::{Judgement, Refusal, Source, Verdict};
 use crate::base::time::Timestamp;
 use crate::config::{self, BearerVerification, Config};
 
@@ -91,12 +91,12 @@ impl Verdicts {
         env: &Env<'_>,
         provider: &Rc<Provider>,
         credential: &Credential<'_>,
-    ) -> Result<Verdict, Miss> {
+    ) -> Result<Judgement, Miss> {
         let (key, fingerprint) = match credential {
             Credential::Bearer(token) => {
                 let name = Name::token(provider.id, token.expose().as_bytes());
                 if let Some(verdict) = self.remembered(name, env.now) {
-                    return Ok(verdict);
+                    return Ok(Judgement::new(Ok(verdict), Source::Cache));
                 }
                 (CacheKey::token(provider.id, token.keep()), OnceCell::new())
             }
@@ -104,7 +104,7 @@ impl Verdicts {
                 let fingerprint = provider.keys.fingerprint(credential);
                 if let Some(verdict) = self.remembered(Name::fingerprint(provider.id, &fingerprint), env.now)
                 {
-                    return Ok(verdict);
+                    return Ok(Judgement::new(Ok(verdict), Source::Cache));
                 }
                 (CacheKey::fingerprint(provider.id, fingerprint), OnceCell::from(fingerprint))
             }
@@ -120,7 +120,8 @@ impl Verdicts {
             Credential::Code(_) => (Kind::Code, None),
         };
         let miss = Miss { provider: Rc::clone(provider), key, fingerprint, kind, not_after };
-        self.shared_verdict(env, &miss).ok_or(miss)
+        let shared = self.shared_verdict(env, &miss);
+        shared.map(|verdict| Judgement::new(Ok(verdict), Source::Shared)).ok_or(miss)
     }
 
     /// Fast path: the verdict on a token that stands alone in the header and is cached. It is looked up as it is, nothing of
@@ -130,9 +131,10 @@ impl Verdicts {
         env: &Env<'_>,
         provider: &Provider,
         authorization: Authorization<'_>,
-    ) -> Option<Verdict> {
+    ) -> Option<Judgement> {
         let token = credential::bearer_token(authorization)?;
-        self.good.fresh(Name::token(provider.id, token), env.now)
+        let verdict = self.good.fresh(Name::token(provider.id, token), env.now)?;
+        Some(Judgement::new(Ok(verdict), Source::Cache))
     }
 
     fn remembered(&mut self, name: Name<'_>, now: Timestamp) -> Option<Verdict> {
@@ -313,38 +315,4 @@ fn is_shared(settings: &config::Provider, kind: Kind) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::config::Config;
-
-    fn provider(changes: &Value) -> Rc<config::Provider> {
-        let mut entry = json!({
-            "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
-            "external_host": "https://app.example.test",
-        });
-        entry.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        let configuration = json!({
-            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
-            "session": {"enabled": false}, "providers": [entry],
-        });
-        Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap().providers.remove(0)
-    }
-
-    #[test]
-    fn verdicts_that_cost_a_call_are_shared_and_codes_are_not() {
-        for (changes, is_bearer_shared) in [
-            (json!({}), false),
-            (json!({"bearer_verification": "introspection"}), true),
-            (json!({"bearer_verification": "local_then_introspection"}), true),
-            (json!({"federated_bearer": true}), true),
-            (json!({"revalidate_seconds": 1}), true),
-        ] {
-            let settings = provider(&changes);
-            assert_eq!(is_shared(&settings, Kind::Bearer), is_bearer_shared, "{changes}");
-            assert!(is_shared(&settings, Kind::Basic) && is_shared(&settings, Kind::Session), "{changes}");
-            assert!(!is_shared(&settings, Kind::Code), "{changes}");
-        }
-    }
-}
+mod tests;

@@ -9,26 +9,21 @@ use serde::de::DeserializeOwned;
 use crate::authn::authentik as endpoints;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, LoginFailure, Rejection};
-use crate::authn::login::state::{self, Callback, LOGIN_SECONDS, Login, State};
+use crate::authn::login::state::{self, Callback, Endpoint, LOGIN_SECONDS, Login, State};
 use crate::authn::provider::{Request, SessionKeys};
 use crate::authn::reply::{self, Decision, ReplyContext};
+use crate::authn::report::Reason;
 use crate::authn::request::credential::AuthorizationCode;
 use crate::authn::session::cipher;
 use crate::authn::session::content::{self, Origin, Session};
-use crate::authn::verdict::Verdict;
+use crate::authn::sessions::{self, Sessions};
+use crate::authn::verdict::{Judgement, Verdict};
 use crate::base::header::HeaderValue;
 
-/// A request at a provider whose sessions are on.
-#[derive(Clone, Copy)]
-pub(crate) struct LoginContext<'a> {
-    request: Request<'a>,
-    keys: &'a SessionKeys,
-}
-
-/// What comes of authentik's redirect back.
-pub(crate) enum Returned {
+/// What comes of a request of the login flow.
+pub(crate) enum Answered {
     Decided(Decision),
-    /// The code is to be exchanged; [`LoginContext::finish`] is next.
+    /// The code is to be exchanged; [`finish`] is next.
     Exchange {
         code: AuthorizationCode,
         /// Where the browser goes then.
@@ -36,14 +31,57 @@ pub(crate) enum Returned {
     },
 }
 
+/// Answers a request of the login flow. `None`: it is none, or sessions are off.
+pub(crate) fn answer(request: Request<'_>, sessions: &mut Sessions) -> Option<Answered> {
+    let login = LoginContext::of(request)?;
+    let context = login.reply_context();
+    Some(Answered::Decided(match state::endpoint(request.view)? {
+        Endpoint::Ping => reply::ping(&context),
+        Endpoint::Unknown => reply::reject(&context, Rejection::NotFound),
+        Endpoint::SignOut => login.sign_out(sessions.open(request).as_deref()),
+        Endpoint::Start { return_to } => login.start_at(return_to.as_deref()),
+        Endpoint::Callback(callback) => {
+            // A session that authentik would have to confirm is none: it may have been ended there, and then this login
+            // is to end that.
+            let session = sessions.open(request);
+            let has_session = session.is_some_and(|session| !sessions::is_to_be_confirmed(request, &session));
+            return Some(login.call_back(callback, has_session));
+        }
+    }))
+}
+
+/// The code was exchanged, or was not.
+pub(crate) fn finish(request: Request<'_>, return_url: String, judgement: Judgement) -> Decision {
+    let Some(login) = LoginContext::of(request) else { return reply::broken() };
+    let mut decision = login.finish(return_url, judgement.outcome);
+    decision.report_mut().source = judgement.source;
+    decision
+}
+
+/// Sends a browser to authentik, and then to the page that it asks for now. `None`: sessions are off.
+pub(crate) fn begin(request: Request<'_>, rejection: Rejection) -> Option<Decision> {
+    let login = LoginContext::of(request)?;
+    let Request { provider, view, .. } = request;
+    let requested = state::requested_url(&provider.settings, view);
+    let return_url = state::return_url(&provider.settings, Some(&requested), Some(view.authority));
+    Some(login.start(return_url, rejection))
+}
+
+/// A request at a provider whose sessions are on.
+#[derive(Clone, Copy)]
+struct LoginContext<'a> {
+    request: Request<'a>,
+    keys: &'a SessionKeys,
+}
+
 impl<'a> LoginContext<'a> {
     /// `None`: sessions are off.
-    pub(crate) fn of(request: Request<'a>) -> Option<Self> {
+    fn of(request: Request<'a>) -> Option<Self> {
         Some(Self { request, keys: request.provider.sessions.as_ref()? })
     }
 
     /// Sends a browser to authentik, straight. The cookie of a login that another tab began is used again.
-    pub(crate) fn start(self, return_url: String, rejection: Rejection) -> Decision {
+    fn start(self, return_url: String, rejection: Rejection) -> Decision {
         let Env { now, host } = *self.request.env;
         let login = match self.current_login() {
             Some(login) if login.has_ended() => login.begin_again(now, host),
@@ -57,7 +95,7 @@ impl<'a> LoginContext<'a> {
     }
 
     /// `/outpost.goauthentik.io/start?rd=…`
-    pub(crate) fn start_at(self, return_to: Option<&str>) -> Decision {
+    fn start_at(self, return_to: Option<&str>) -> Decision {
         let Request { provider, view, .. } = self.request;
         let return_url = state::return_url(&provider.settings, return_to, Some(view.authority));
         self.start(return_url, Rejection::NoCredential)
@@ -74,11 +112,11 @@ impl<'a> LoginContext<'a> {
         };
         let parameters = (state.as_str(), login.nonce.as_str(), &*login.challenge());
         let url = endpoints::authorize_url(config, &provider.settings, parameters);
-        reply::redirect(&self.reply_context(), &url, cookies, rejection)
+        reply::redirect(&self.reply_context(), &url, cookies, Reason::Login, rejection)
     }
 
     /// authentik sent the browser back. `has_session`: the browser has one that need not be confirmed.
-    pub(crate) fn call_back(self, callback: Callback, has_session: bool) -> Returned {
+    fn call_back(self, callback: Callback, has_session: bool) -> Answered {
         let Request { env, provider, .. } = self.request;
         let state: Option<State> =
             callback.state.and_then(|state| self.open(cipher::Purpose::State, state.as_bytes()));
@@ -86,11 +124,9 @@ impl<'a> LoginContext<'a> {
         let return_url = state::return_url(&provider.settings, return_to, None);
         if has_session {
             // Another tab was faster, or somebody went back in the browser's history.
-            let decision =
-                reply::redirect(&self.reply_context(), &return_url, Vec::new(), Rejection::NoCredential);
-            return Returned::Decided(decision);
+            return Answered::Decided(self.redirect_back(&return_url, Vec::new(), Reason::LoggedIn));
         }
-        let failed = |failure| Returned::Decided(self.reject(failure));
+        let failed = |failure| Answered::Decided(self.reject(failure));
         if callback.is_error {
             return failed(LoginFailure::Refused);
         }
@@ -104,11 +140,11 @@ impl<'a> LoginContext<'a> {
         let is_own = |login: &Login| state.as_ref().is_some_and(|state| state.is_of(login, env.now));
         let Some(own) = logins.iter().position(is_own) else {
             let mismatch = Rejection::LoginFailed(LoginFailure::State);
-            return Returned::Decided(self.restart(first, return_url, mismatch));
+            return Answered::Decided(self.restart(first, return_url, mismatch));
         };
         let login = logins.swap_remove(own);
         let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
-        Returned::Exchange { code, return_url }
+        Answered::Exchange { code, return_url }
     }
 
     /// Sends a browser to authentik once more; the rounds are counted.
@@ -121,7 +157,7 @@ impl<'a> LoginContext<'a> {
     }
 
     /// The code was exchanged, or was not.
-    pub(crate) fn finish(self, return_url: String, outcome: Result<Verdict, Fault>) -> Decision {
+    fn finish(self, return_url: String, outcome: Result<Verdict, Fault>) -> Decision {
         let Request { env, config, provider, view, .. } = self.request;
         let Some(login) = self.current_login() else {
             return self.reject(LoginFailure::NoCookie);
@@ -150,17 +186,22 @@ impl<'a> LoginContext<'a> {
             return self.reject(LoginFailure::SessionTooLong);
         };
         let cookies = [session, login].concat();
-        reply::redirect(&self.reply_context(), &return_url, cookies, Rejection::NoCredential)
+        self.redirect_back(&return_url, cookies, Reason::LoggedIn)
     }
 
     /// The session ends here, and authentik is asked to end its own (OpenID Connect RP-Initiated Logout 1.0).
-    pub(crate) fn sign_out(self, session: Option<&Session>) -> Decision {
+    fn sign_out(self, session: Option<&Session>) -> Decision {
         let Request { config, provider, view, .. } = self.request;
         let id_token = session.and_then(|session| session.id_token.as_ref());
         let hint = id_token.map(|token| token.expose().as_str());
         let url = endpoints::end_session_url(config, &provider.settings, hint);
         let cleared = [self.keys.session.clear(&view.cookies), self.keys.login.clear(&view.cookies)].concat();
-        reply::redirect(&self.reply_context(), &url, cleared, Rejection::NoCredential)
+        self.redirect_back(&url, cleared, Reason::SignedOut)
+    }
+
+    /// The end of a login or of a session.
+    fn redirect_back(self, url: &str, cookies: Vec<HeaderValue>, reason: Reason) -> Decision {
+        reply::redirect(&self.reply_context(), url, cookies, reason, Rejection::NoCredential)
     }
 
     fn current_login(self) -> Option<Login> {

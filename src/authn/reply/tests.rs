@@ -5,6 +5,7 @@ use crate::authn::request::credential::Malformed;
 
 fn rejected(rejection: Rejection, is_grpc: bool, body_kind: BodyKind) -> Reply {
     let context = ReplyContext {
+        id: Some(0),
         provider: Some("demo"),
         realm: "demo",
         scheme: None,

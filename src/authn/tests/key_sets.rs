@@ -11,7 +11,7 @@ use crate::authn::cache::shared::tests::{Memory, at};
 use crate::authn::env::Env;
 use crate::authn::reply::Decision;
 use crate::authn::request::view::HeaderBlock;
-use crate::authn::{Authenticator, RequestId, Ticket};
+use crate::authn::{Authenticator, RequestId, TickInterval, Ticket};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::config::Config;
@@ -49,7 +49,7 @@ impl Worker {
     }
 
     fn wants_ticks(&self) -> bool {
-        self.core.wants_ticks()
+        self.core.tick_interval() == TickInterval::Follower
     }
 }
 

@@ -13,6 +13,11 @@ use crate::base::time::Timestamp;
 /// Calls that are out at one time to begin with.
 const FIRST_LIMIT: usize = 4;
 
+/// Names a call; its answer comes back with it. Never used twice, so that the answer to a call that was given up is not
+/// taken for the answer to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(super) u64);
+
 /// How urgent a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {

@@ -15,6 +15,7 @@ use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::authn::provider::Provider;
 use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
+use crate::authn::verdict::Source;
 use crate::authn::verification::limit::Priority;
 use crate::authn::verification::rate_limit::Attempt;
 use crate::base::secret::Secret;
@@ -34,7 +35,7 @@ pub(crate) struct Facts<'a> {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     text: Token,
-    source: Source,
+    brought_by: BroughtBy,
     /// The ID token that came with it.
     id_token: Option<Secret<String>>,
     /// What its claims must have: it is the end of a login.
@@ -43,7 +44,7 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     const fn of_client(text: Token) -> Self {
-        Self { text, source: Source::Client, id_token: None, nonce: None }
+        Self { text, brought_by: BroughtBy::Client, id_token: None, nonce: None }
     }
 
     fn text(&self) -> &str {
@@ -53,7 +54,7 @@ impl Candidate {
 
 /// Where a token came from decides whose fault it is when it does not stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum BroughtBy {
     /// The client brought it.
     Client,
     /// authentik issued it a moment ago.
@@ -131,12 +132,23 @@ pub(crate) fn judge_without_call(
 }
 
 impl Stage {
+    /// Where the verdict comes from that this stage ends with.
+    pub(crate) const fn source(&self) -> Source {
+        match self {
+            Self::Exchange { .. } | Self::Keys(Candidate { brought_by: BroughtBy::TokenEndpoint, .. }) => {
+                Source::Exchange
+            }
+            Self::Keys(Candidate { brought_by: BroughtBy::Client, .. }) => Source::Local,
+            Self::Introspection(_) => Source::Introspection,
+        }
+    }
+
     /// The answer to the call has come.
     pub(crate) fn answered(self, answer: &Answer, facts: &Facts<'_>) -> Progress {
         match self {
             Self::Exchange { nonce, grant } => match authentik::read_exchange(answer, grant) {
                 Ok(Exchanged::Tokens(text, id_token)) => {
-                    judge(Candidate { text, source: Source::TokenEndpoint, id_token, nonce }, facts)
+                    judge(Candidate { text, brought_by: BroughtBy::TokenEndpoint, id_token, nonce }, facts)
                 }
                 Ok(Exchanged::Refused) => Progress::Done(Ok(Err(Rejection::Refused(grant)))),
                 Err(fault) => Progress::Done(Err(fault)),
@@ -158,15 +170,15 @@ impl Stage {
 
 /// The trunk: every token passes here, wherever it came from.
 fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
-    let verification = match token.source {
-        Source::Client => facts.provider.bearer_verification,
-        Source::TokenEndpoint => match verifier::shape(token.text()) {
+    let verification = match token.brought_by {
+        BroughtBy::Client => facts.provider.bearer_verification,
+        BroughtBy::TokenEndpoint => match verifier::shape(token.text()) {
             // authentik encrypts for a key that only it has.
             Shape::Jwe => BearerVerification::Introspection,
             Shape::Jws | Shape::Opaque => BearerVerification::Local,
         },
     };
-    let may_be_foreign = token.source == Source::Client && facts.provider.federated_bearer;
+    let may_be_foreign = token.brought_by == BroughtBy::Client && facts.provider.federated_bearer;
     if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
         return exchange_foreign(&token, facts);
     }
@@ -182,7 +194,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         Err(NotVerified::Uncheckable) => return Progress::Done(Err(Fault::NoSignatureCheck)),
     };
     match verified {
-        Ok(_) if token.source == Source::Client && facts.provider.revalidate_seconds > 0 => {
+        Ok(_) if token.brought_by == BroughtBy::Client && facts.provider.revalidate_seconds > 0 => {
             introspect(token, facts)
         }
         Ok(verified) => Progress::Done(vouched(verified, token)),
@@ -195,7 +207,7 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         Err(rejection) => Progress::Done(match facts.key_ring.last_fault() {
             // The key may be a new one, and authentik cannot say: that is not the client's fault.
             Some(fault) if rejection == TokenRejection::UnknownKey => Err(fault),
-            Some(_) | None => rejected(rejection, token.source),
+            Some(_) | None => rejected(rejection, token.brought_by),
         }),
     }
 }
@@ -236,12 +248,12 @@ fn read_introspection(token: Candidate, answer: &Answer, facts: &Facts<'_>) -> O
                 Ok(verified) => vouched(verified, token),
                 // These are authentik's own words, not the client's.
                 Err(TokenRejection::Claims) => Err(Fault::BadAnswer { status: 200 }),
-                Err(rejection) => rejected(rejection, token.source),
+                Err(rejection) => rejected(rejection, token.brought_by),
             }
         }
-        Introspected::Inactive => match token.source {
-            Source::Client => Ok(Err(Rejection::Inactive)),
-            Source::TokenEndpoint => Err(Fault::IssuedTokenInactive),
+        Introspected::Inactive => match token.brought_by {
+            BroughtBy::Client => Ok(Err(Rejection::Inactive)),
+            BroughtBy::TokenEndpoint => Err(Fault::IssuedTokenInactive),
         },
     }
 }
@@ -254,9 +266,9 @@ fn vouched(verified: VerifiedIdentity, token: Candidate) -> Outcome {
     Ok(Ok(verified.with_id_token(token.id_token)))
 }
 
-fn rejected(rejection: TokenRejection, source: Source) -> Outcome {
-    match source {
-        Source::Client => Ok(Err(Rejection::Token(rejection))),
-        Source::TokenEndpoint => Err(Fault::IssuedToken(rejection)),
+fn rejected(rejection: TokenRejection, brought_by: BroughtBy) -> Outcome {
+    match brought_by {
+        BroughtBy::Client => Ok(Err(Rejection::Token(rejection))),
+        BroughtBy::TokenEndpoint => Err(Fault::IssuedToken(rejection)),
     }
 }

@@ -11,6 +11,7 @@ use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
 use crate::authn::cache::verdicts::Outcome;
+use crate::authn::env::Env;
 use crate::authn::fault::Rejection;
 use crate::authn::request::credential::Credential;
 use crate::base::time::Timestamp;
@@ -46,6 +47,7 @@ pub(crate) struct RateLimit {
     limit: u32,
     limit_of_all: u32,
     window_seconds: u64,
+    trusts_source_address: bool,
     pairs: LruCache<(Option<Name>, Option<String>), Count>,
     usernames: LruCache<Name, Count>,
     addresses: LruCache<String, Count>,
@@ -59,10 +61,22 @@ impl RateLimit {
             limit: config.failures,
             limit_of_all: config.failures_per_user,
             window_seconds: config.window_seconds,
+            trusts_source_address: config.trust_source_address,
             pairs: LruCache::new(MAX_COUNTS),
             usernames: LruCache::new(MAX_COUNTS),
             addresses: LruCache::new(MAX_COUNTS),
         }
+    }
+
+    /// An attempt with a credential that was not good before.
+    pub(crate) fn attempt(
+        &self,
+        env: &Env<'_>,
+        provider: ProviderId,
+        credential: &Credential<'_>,
+    ) -> Attempt {
+        let address = if self.trusts_source_address { env.host.source_address() } else { None };
+        Attempt::of(provider, credential, address)
     }
 
     /// Counts an attempt that is about to be sent.

@@ -8,9 +8,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::authn::env::RequestId;
-use crate::authn::fault::Fault;
 use crate::authn::provider::fingerprint::Fingerprint;
-use crate::authn::verdict::Verdict;
+use crate::authn::verdict::Judgement;
 use crate::config::ProviderId;
 
 /// Most requests that wait in one worker. The filter keeps their numbers only; Envoy keeps their headers.
@@ -34,13 +33,13 @@ pub(crate) struct SingleFlight<V, W> {
 struct Waiter<W> {
     verification: Name,
     reason: W,
-    outcome: Option<Result<Verdict, Fault>>,
+    judgement: Option<Judgement>,
 }
 
 /// What has become of a request that waited.
 pub(crate) enum Resumed<W> {
     /// Its verdict is there, and it waits no longer.
-    Ready(W, Result<Verdict, Fault>),
+    Ready(W, Judgement),
     /// It waits on.
     Waiting,
     /// It does not wait.
@@ -61,14 +60,14 @@ impl<V, W> SingleFlight<V, W> {
     pub(crate) fn join(&mut self, name: Name, id: RequestId, reason: W) -> Option<W> {
         let Some((_, waiters)) = self.pending.get_mut(&name) else { return Some(reason) };
         waiters.insert(id);
-        self.waiting.insert(id, Waiter { verification: name, reason, outcome: None });
+        self.waiting.insert(id, Waiter { verification: name, reason, judgement: None });
         None
     }
 
     /// Begins a verification, for which this request is the first to wait.
     pub(crate) fn begin(&mut self, name: Name, verification: V, id: RequestId, reason: W) {
         self.pending.insert(name, (verification, BTreeSet::from([id])));
-        self.waiting.insert(id, Waiter { verification: name, reason, outcome: None });
+        self.waiting.insert(id, Waiter { verification: name, reason, judgement: None });
     }
 
     /// A verification that is under way.
@@ -102,10 +101,10 @@ impl<V, W> SingleFlight<V, W> {
     }
 
     /// The verdict for all who waited for a verification.
-    pub(crate) fn settle(&mut self, waiters: Waiters, outcome: &Result<Verdict, Fault>) {
+    pub(crate) fn settle(&mut self, waiters: Waiters, judgement: &Judgement) {
         for id in waiters {
             if let Some(waiter) = self.waiting.get_mut(&id) {
-                waiter.outcome = Some(outcome.clone());
+                waiter.judgement = Some(judgement.clone());
                 self.ready.push_back(id);
             }
         }
@@ -123,7 +122,7 @@ impl<V, W> SingleFlight<V, W> {
 
     /// Whether the verdict for this request is there.
     pub(crate) fn is_ready(&self, id: RequestId) -> bool {
-        self.waiting.get(&id).is_some_and(|waiter| waiter.outcome.is_some())
+        self.waiting.get(&id).is_some_and(|waiter| waiter.judgement.is_some())
     }
 
     /// Whether verdicts are there that were not taken.
@@ -135,7 +134,7 @@ impl<V, W> SingleFlight<V, W> {
     pub(crate) fn resume(&mut self, id: RequestId) -> Resumed<W> {
         match self.waiting.remove(&id) {
             None => Resumed::Unknown,
-            Some(Waiter { reason, outcome: Some(outcome), .. }) => Resumed::Ready(reason, outcome),
+            Some(Waiter { reason, judgement: Some(judgement), .. }) => Resumed::Ready(reason, judgement),
             Some(waiter) => {
                 self.waiting.insert(id, waiter);
                 Resumed::Waiting

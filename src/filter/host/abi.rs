@@ -1,6 +1,7 @@
 //! The functions of the Proxy-Wasm ABI 0.2.1 that the filter calls past the SDK.
 //!
-//! Owns: their signatures, and the status that each returns. Must not: call one; [`super`] does.
+//! Owns: their signatures, the status that each returns, and the memory that they hand over. Must not: call one; [`super`]
+//! does.
 
 #![expect(unsafe_code, reason = "foreign functions are unsafe to declare")]
 
@@ -19,6 +20,16 @@ pub(super) const NOT_FOUND: u32 = 1;
 
 pub(super) const fn check(status: u32) -> Result<(), HostError> {
     if status == OK { Ok(()) } else { Err(HostError(status)) }
+}
+
+/// Takes over memory that the host allocated in this module through `proxy_on_memory_allocate`.
+pub(super) fn take(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the host got this memory from the SDK's allocator, which made a `Vec` of exactly this capacity, filled
+    // all of it, and hands it over to us.
+    unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
 #[link(wasm_import_module = "env")]
