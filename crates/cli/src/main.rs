@@ -7,6 +7,7 @@ mod configuration;
 mod document;
 mod envoy;
 mod envoy_gateway;
+mod explain;
 mod fault;
 mod filter;
 mod image;
@@ -38,6 +39,7 @@ Examples:
   kustomize build deploy/istio/overlays/wasmplugin-classic/3-filter | authentik-proxy-wasm check -
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
   authentik-proxy-wasm import --url https://auth.example.com --token-file token --output config.json --secrets-file secrets.env
+  authentik-proxy-wasm explain --config config.json --request request.txt
   authentik-proxy-wasm image inspect target/dist/image
 
 Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
@@ -65,6 +67,9 @@ enum Command {
     /// Writes a configuration with the proxy providers of an outpost, from authentik's API
     #[command(after_help = import::HELP)]
     Import(import::Options),
+    /// Says what the filter does with a request, and why
+    #[command(after_help = explain::HELP)]
+    Explain(explain::Options),
     /// Checks and writes images of the filter, and says which digest to pin
     #[command(
         subcommand,
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
             Outcome::Good
         }
         Command::Import(options) => import::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Image(command) => image::run(&command),
     };
     match outcome {

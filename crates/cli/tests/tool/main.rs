@@ -1,6 +1,7 @@
 //! The tool as it is called.
 
 mod check;
+mod explain;
 mod image;
 mod import;
 
