@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
@@ -349,7 +350,9 @@ fn pages_out_of_order_are_refused() {
 
 #[test]
 fn list_without_end_is_given_up() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
     async fn endless(request: Request) -> String {
+        ASKED.fetch_add(1, Ordering::SeqCst);
         let query = request.uri().query().unwrap();
         let number: u64 = query.split(['=', '&']).nth(1).unwrap().parse().unwrap();
         json!({"pagination": {"current": number, "next": number + 1, "count": 0}, "results": []}).to_string()
@@ -357,6 +360,7 @@ fn list_without_end_is_given_up() {
     let server = Server::start(Router::new().fallback(endless), 0).unwrap();
     let operator = Operator::of("endless", format!("http://{}", server.authority()));
     operator.fails(&[], 2, &["--url: the list has more than 200 pages"]);
+    assert_eq!(ASKED.load(Ordering::SeqCst), 200);
 }
 
 #[test]
