@@ -9,10 +9,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::document::{self, Node};
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
-use crate::{Outcome, configuration, envoy, envoy_gateway, istio};
+use crate::{Outcome, configuration, envoy, envoy_gateway, istio, output};
 
 /// A text and whether it was named, not found in a folder.
 struct Input {
@@ -26,28 +26,28 @@ pub(crate) fn run(places: &[String]) -> Outcome {
     let inputs = match read_all(places, &mut release) {
         Ok(inputs) => inputs,
         Err(what) => {
-            eprintln!("authentik-proxy-wasm: {what}");
+            output::complain(&what);
             return Outcome::CannotRun;
         }
     };
     let mut faults = Faults::default();
     let Found { filters, objects } = judge(&inputs, &release, &mut faults);
     let bold = if io::stdout().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
-    for fault in faults.iter() {
+    let line = |fault: &Fault| {
         let text = fault.to_string();
         let (place, what) = text.split_once(": ").unwrap_or(("", &text));
-        println!("{}{place}:{} {what}", bold.0, bold.1);
-    }
+        format!("{}{place}:{} {what}\n", bold.0, bold.1)
+    };
     if !faults.is_empty() {
-        return Outcome::Faults;
+        return output::print(&faults.iter().map(line).collect::<String>(), Outcome::Faults);
     }
     match (filters, objects) {
         (0, 0) => {
-            eprintln!("authentik-proxy-wasm: there is no configuration of the filter and no manifest here");
+            output::complain("there is no configuration of the filter and no manifest here");
             return Outcome::CannotRun;
         }
         // Good as far as it goes: a folder may have the seal alone.
-        (0, _) => eprintln!("authentik-proxy-wasm: note: none of these manifests has the filter"),
+        (0, _) => output::complain("note: none of these manifests has the filter"),
         _ => {}
     }
     Outcome::Good
@@ -63,7 +63,13 @@ fn read_all(places: &[String], release: &mut ReleaseFiles) -> Result<Vec<Input>,
         } else if Path::new(place).is_dir() {
             let is_hidden = |name: &str| name.starts_with('.') && name != "." && name != "..";
             let entries = WalkDir::new(place).sort_by_file_name().into_iter().filter_entry(|entry| {
-                entry.depth() == 0 || !entry.file_name().to_str().is_some_and(is_hidden)
+                let is_hidden = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_hidden);
+                let is_chart = entry.file_type().is_dir() && entry.path().join("Chart.yaml").is_file();
+                if is_chart {
+                    let what = "is a chart and is left out; check what Helm makes of it";
+                    output::complain(&format!("note: {}: {what}", entry.path().display()));
+                }
+                !is_hidden && !is_chart
             });
             for entry in entries {
                 let entry = entry.map_err(|error| error.to_string())?;

@@ -7,7 +7,6 @@ mod input;
 mod text;
 mod worker;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +18,7 @@ use self::input::{Environment, Problem, cannot};
 use self::worker::{Worker, given};
 use crate::document::{self, Node};
 use crate::fault::Faults;
-use crate::{Outcome, envoy};
+use crate::{Outcome, envoy, output};
 
 /// Options of `explain`.
 #[derive(Args)]
@@ -66,19 +65,10 @@ Exit codes: 0 explained, whatever the decision is; 1 the configuration has fault
 
 pub(crate) fn run(options: &Options) -> Outcome {
     match explain(options) {
-        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
-            Ok(()) => Outcome::Good,
-            Err(error) => {
-                eprintln!("authentik-proxy-wasm: standard output: {error}");
-                Outcome::CannotRun
-            }
-        },
-        Err(Problem::Faults(faults)) => {
-            faults.iter().for_each(|fault| println!("{fault}"));
-            Outcome::Faults
-        }
+        Ok(text) => output::print(&text, Outcome::Good),
+        Err(Problem::Faults(faults)) => output::print(&(faults.join("\n") + "\n"), Outcome::Faults),
         Err(Problem::CannotRun(what)) => {
-            eprintln!("authentik-proxy-wasm: {what}");
+            output::complain(&what);
             Outcome::CannotRun
         }
     }

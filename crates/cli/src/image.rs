@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use dist::{Digest, Inspected, Source, Version};
 
-use crate::Outcome;
+use crate::{Outcome, output};
 
 /// Subcommands of `image`.
 #[derive(Subcommand)]
@@ -85,16 +85,10 @@ pub(crate) fn run(command: &Image) -> Outcome {
         }
     };
     match done {
-        Ok(text) => {
-            print!("{text}");
-            Outcome::Good
-        }
-        Err(Problem::Faults(faults)) => {
-            faults.iter().for_each(|fault| println!("{fault}"));
-            Outcome::Faults
-        }
+        Ok(text) => output::print(&text, Outcome::Good),
+        Err(Problem::Faults(faults)) => output::print(&(faults.join("\n") + "\n"), Outcome::Faults),
         Err(Problem::CannotRun(what)) => {
-            eprintln!("authentik-proxy-wasm: {what}");
+            output::complain(&what);
             Outcome::CannotRun
         }
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::api::Api;
 use self::entries::{Imported, Secrets};
-use crate::Outcome;
+use crate::{Outcome, output};
 
 /// Options of `import`.
 #[derive(Args)]
@@ -82,13 +82,13 @@ fn option(name: &str, what: impl AsRef<str>) -> Problem {
 
 pub(crate) fn run(options: &Options) -> Outcome {
     let (lines, outcome) = match import(options) {
-        Ok(notes) => (notes.into_iter().map(|note| format!("note: {note}")).collect(), Outcome::Good),
+        Ok(notes) => {
+            (notes.into_iter().map(|note| format!("note: {note}")).collect::<Vec<_>>(), Outcome::Good)
+        }
         Err(Problem::CannotRun(what)) => (vec![what], Outcome::CannotRun),
         Err(Problem::Faults(faults)) => (faults, Outcome::Faults),
     };
-    for line in lines {
-        eprintln!("authentik-proxy-wasm: {line}");
-    }
+    lines.iter().for_each(|line| output::complain(line));
     outcome
 }
 

@@ -14,6 +14,7 @@ mod image;
 mod import;
 mod istio;
 mod objects;
+mod output;
 mod schema;
 mod settings;
 
@@ -83,7 +84,7 @@ const CHECK_HELP: &str = "\
 The configuration is found in a WasmPlugin, a TrafficExtension, an EnvoyExtensionPolicy, an envoy.yaml, or in a file that
 is nothing else. What is given together is judged together: whether the seal stands behind the filter with the same value,
 whether each route asks for it, whether targets and selectors match anything. A file with a single object is judged alone.
-Give the output of Kustomize or Helm, not what they are made from. With a release's files among them (image-digest,
+Give the output of Kustomize or Helm, not what they are made from; a chart in a folder is left out. With a release's files among them (image-digest,
 ….wasm.sha256, the folder image), pinned digests must be those of the right thing. {\"env\": \"NAME\"} counts as set: the environment is not
 read.
 
@@ -98,10 +99,7 @@ Exit codes: 0 no faults, 1 faults, 2 nothing could be checked.";
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check { places } => check::run(&places),
-        Command::Schema => {
-            println!("{:#}", schema::schema());
-            Outcome::Good
-        }
+        Command::Schema => output::print(&format!("{:#}\n", schema::schema()), Outcome::Good),
         Command::Import(options) => import::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Image(command) => image::run(&command),

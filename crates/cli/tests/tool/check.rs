@@ -317,6 +317,22 @@ fn digests_alone_are_nothing_to_check() {
 }
 
 #[test]
+fn chart_in_a_folder_is_left_out_and_said() {
+    let folder = Folder::new("chart");
+    let chart = folder.0.join("deploy/chart/templates");
+    fs::create_dir_all(&chart).unwrap();
+    fs::write(chart.join("filter.yaml"), "{{- if true }}\na: b\n").unwrap();
+    fs::write(folder.file("deploy/chart/values.yaml"), "authentik: {}\nproviders: []\n").unwrap();
+    fs::write(folder.file("deploy/chart/Chart.yaml"), "name: authentik\n").unwrap();
+    let (code, output, error) = run(&["check", folder.path()]);
+    assert!(code == 2 && output.is_empty(), "a chart alone is nothing to check: {output}{error}");
+    fs::write(folder.file("filter.yaml"), pinned("WasmPlugin", "oci://registry.test/a", IMAGE)).unwrap();
+    let (code, output, error) = run(&["check", folder.path()]);
+    assert!(code == 0 && output.is_empty(), "{output}");
+    assert!(error.contains("note: ") && error.contains("chart: is a chart and is left out"), "{error}");
+}
+
+#[test]
 fn standard_input_is_read_for_a_dash() {
     let text = fs::read_to_string(format!("{DATA}/check/istio-fail-open.yaml")).unwrap();
     let mut child = tool().args(["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
@@ -12,7 +13,7 @@ use fake_authentik::{
 use loopback::Server;
 use serde_json::{Value, json};
 
-use super::{Folder, Output, run, run_with_secrets};
+use super::{Folder, Output, run, run_with_secrets, tool};
 
 const OUTPOST: &str = "demo-outpost";
 
@@ -158,6 +159,20 @@ fn inline_secrets_are_in_the_configuration() {
     assert_eq!(run(&[&command[..], &["--output", &config]].concat()), (0, String::new(), String::new()));
     assert_eq!((operator.configuration(), mode(&config)), (printed, 0o600));
     assert_eq!(run(&["check", &config]).0, 0);
+}
+
+#[test]
+fn configuration_that_nobody_reads_leaves_no_secrets() {
+    let authentik = Authentik::start();
+    let operator = Operator::new("no-reader", &authentik);
+    let before = operator.folder.content();
+    let (token, secrets) = (operator.folder.file("token"), operator.folder.file("secrets.env"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = tool();
+    command.args(["import", "--url", &operator.url, "--token-file", &token, "--secrets-file", &secrets]);
+    assert_eq!(command.stdout(writer).stderr(Stdio::null()).status().unwrap().code(), Some(2));
+    assert_eq!(operator.folder.content(), before);
 }
 
 #[test]

@@ -108,3 +108,25 @@ fn help_has_examples_that_the_tool_knows() {
         }
     }
 }
+
+#[test]
+fn reader_that_has_gone_is_no_panic() {
+    let folder = Folder::new("no-reader");
+    fs::write(folder.file("plugin.wasm"), b"\0asm\x01\0\0\0 proxy_abi_version_0_2_1").unwrap();
+    fs::write(folder.file("faulty.json"), "{}").unwrap();
+    let (module, faulty) = (folder.file("plugin.wasm"), folder.file("faulty.json"));
+    for (arguments, code) in [
+        (&["schema"][..], 0),
+        (&["check", &faulty], 1),
+        (&["image", "inspect", &module], 0),
+        (&["image", "inspect", &faulty], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = tool();
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), error.as_str()), (Some(code), ""), "{arguments:?}");
+    }
+}
