@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod image;
 mod import;
+mod import_tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
