@@ -1,15 +1,17 @@
 //! The configuration: raw JSON in, a compiled [`Config`] out, or every fault at once.
 //!
-//! Owns: the names, defaults and limits of all settings (the table is in the README), and what makes a
-//! combination of them wrong. Nothing after this file looks at raw configuration again.
+//! Owns: all settings (their names, kinds, ranges and defaults are in [`table`]), and what makes a combination of them
+//! wrong. Nothing after this file looks at raw configuration again.
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
+mod digest;
 mod json;
 mod meta;
 mod provider;
 mod read;
 mod seal;
 mod settings;
+pub mod table;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};
@@ -30,7 +32,9 @@ impl Config {
         let faults = Faults::default();
         let config = read::config(raw, Object::root(&value, &faults, environment));
         match (config, faults.into_list()) {
-            (Some(config), faults) if faults.is_empty() => Ok(config),
+            (Some(config), faults) if faults.is_empty() => {
+                Ok(Self { public_digest: digest::public(&value), ..config })
+            }
             (_, faults) => Err(faults),
         }
     }

@@ -11,9 +11,6 @@ use crate::base::header::IdentityHeader;
 use crate::base::secret::Secret;
 use crate::base::url::BaseUrl;
 
-/// The longest time that a setting may have, in seconds.
-pub(super) const YEAR: u64 = 366 * 24 * 60 * 60;
-
 /// A whole, checked configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -46,6 +43,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// Stands for this very configuration, secrets included; tells nothing about them.
     pub digest: [u8; 32],
+    /// Eight hex digits that replicas with one configuration have in common. Follows no secret.
+    pub public_digest: String,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
 }

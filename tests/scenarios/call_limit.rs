@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call, unreachable};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::unreachable;
 use authentik_proxy_wasm::authn::env::Env;
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
@@ -104,7 +105,7 @@ impl Worker {
         match decision {
             Decision::Forward(_) => assert!(self.inside.insert(user), "once"),
             Decision::Reply(reply) => {
-                assert_eq!(reply.status, 503, "{}", reply.log.text);
+                assert_eq!(reply.status, 503, "{}", reply.log.message);
                 let seconds =
                     reply.headers.iter().find(|(name, _)| *name == "retry-after").unwrap().1.as_bytes();
                 let seconds: u64 = core::str::from_utf8(seconds).unwrap().parse().unwrap();

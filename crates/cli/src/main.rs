@@ -1,4 +1,4 @@
-//! The tool `authentik-proxy-wasm`: finds the faults of configurations and manifests before a proxy does.
+//! The tool `authentik-proxy-wasm`: what an operator needs before a proxy has the filter.
 //!
 //! Owns: the command line, exit codes, and where output goes. Must not: know a setting or a manifest.
 
@@ -15,8 +15,8 @@ mod import;
 mod istio;
 mod objects;
 mod output;
+mod reference;
 mod schema;
-mod settings;
 
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ Examples:
 
 Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
 
-/// Checks configurations and manifests of the filter that puts authentik's header authentication into Envoy.
+/// Checks, imports and explains configurations of the filter that puts authentik's header authentication into Envoy.
 #[derive(Parser)]
 #[command(name = "authentik-proxy-wasm", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -65,6 +65,9 @@ enum Command {
     /// Prints the JSON Schema (2020-12) of the configuration
     #[command(after_help = "Example:\n  authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json")]
     Schema,
+    /// Prints the reference page of all settings, in Markdown
+    #[command(after_help = "Example:\n  authentik-proxy-wasm reference > configuration-reference.md")]
+    Reference,
     /// Writes a configuration with the proxy providers of an outpost, from authentik's API
     #[command(after_help = import::HELP)]
     Import(import::Options),
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check { places } => check::run(&places),
         Command::Schema => output::print(&format!("{:#}\n", schema::schema()), Outcome::Good),
+        Command::Reference => output::print(&reference::page(), Outcome::Good),
         Command::Import(options) => import::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Image(command) => image::run(&command),

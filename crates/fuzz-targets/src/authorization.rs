@@ -5,7 +5,7 @@
 //! Promised: an identity comes of alice's app password and of her token, in one header, and of nothing else; authentik
 //! is told what the client wrote and no byte more; what is unusable it never hears of; what is known is not asked again.
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
 use authentik_proxy_wasm::authn::reply::Decision;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
@@ -76,8 +76,8 @@ pub fn run(data: &[u8]) -> Seen {
             seen.insert("open path");
         }
         (None, Decision::Reply(reply)) => {
-            assert!(!is_good, "alice is turned away: {}", reply.log.text);
-            assert!(!is_open && [302, 401].contains(&reply.status), "{}", reply.log.text);
+            assert!(!is_good, "alice is turned away: {}", reply.log.message);
+            assert!(!is_open && [302, 401].contains(&reply.status), "{}", reply.log.message);
             seen.insert(if reply.status == 302 { "sent to login" } else { "turned away" });
         }
     }

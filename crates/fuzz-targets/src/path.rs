@@ -5,7 +5,7 @@
 //! Promised: only a path that is open whatever the application makes of it, of its escapes too, goes on without identity; a
 //! login ends on the provider's own host, as a browser reads the URL; the outpost's own paths are never the application's.
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
 use authentik_proxy_wasm::authn::reply::Decision;
 use serde_json::{Value, json};
 use url::Url;
@@ -211,7 +211,7 @@ fn log_in(worker: &mut Worker, return_to: &[u8], seen: &mut Seen) -> String {
     let Decision::Reply(ended) = worker.ask(&request, &authentik) else {
         panic!("a login ends with a redirect")
     };
-    assert_eq!(ended.status, 302, "{}", ended.log.text);
+    assert_eq!(ended.status, 302, "{}", ended.log.message);
     let (location, session) = location_and_cookies(&ended);
     let demo = &worker.config().providers[0];
     assert!(promises::is_own_url(&location, demo), "a login ends at {location}");

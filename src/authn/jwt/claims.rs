@@ -2,7 +2,10 @@
 //!
 //! Owns: what is read of them, and how a time is read. Must not: believe them.
 
-use serde::de::Error as _;
+use core::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -86,13 +89,38 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate
 const END_OF_TIME: f64 = 9_007_199_254_740_992.0;
 
 /// `aud` of RFC 7519 §4.1.3.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Audience {
     /// As authentik writes it.
     One(String),
     /// As others may.
     Many(Vec<String>),
+}
+
+/// By hand: what serde derives for it keeps a copy of the value until a variant fits.
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Audience;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an audience or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, audience: &str) -> Result<Audience, E> {
+                Ok(Audience::One(audience.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Audience, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Audience::Many)
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
 }
 
 impl Audience {

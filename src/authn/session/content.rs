@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use memchr::memrchr;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::authn::env::Host;
 use crate::authn::fault::Fault;
@@ -64,7 +63,7 @@ pub(crate) enum Origin {
 /// The sealed content: the packed tokens, a line feed, and this as JSON, which has no line feed of its own. The names are
 /// short, since the cookie travels with every request.
 #[derive(Serialize, Deserialize)]
-struct Fields<'a> {
+struct Fields {
     /// `expires`
     e: u64,
     /// When authentik last confirmed the token.
@@ -72,9 +71,9 @@ struct Fields<'a> {
     /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     f: Option<String>,
-    /// The claims, where the token does not show them itself.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    j: Option<&'a RawValue>,
+    /// The claims as JSON, where the token does not show them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    j: Option<String>,
     /// The token.
     t: Packed,
     /// The ID token, behind it.
@@ -137,9 +136,7 @@ fn content(
     let verified = identity.verified();
     let claims = match verifier::shape(verified.token().expose()) {
         Shape::Jws => None,
-        Shape::Jwe | Shape::Opaque => {
-            Some(RawValue::from_string(String::from_utf8(verified.claims_json()?).ok()?).ok()?)
-        }
+        Shape::Jwe | Shape::Opaque => Some(String::from_utf8(verified.claims_json()?).ok()?),
     };
     let room =
         verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_FIELDS_BYTES);
@@ -152,7 +149,7 @@ fn content(
             Origin::Token => Some(String::new()),
             Origin::Credential(fingerprint) => Some(BASE64_URL_SAFE_NO_PAD.encode(fingerprint)),
         },
-        j: claims.as_deref(),
+        j: claims,
         t: Packed::append(verified.token().expose(), &mut content),
         i: id_token.map(|token| Packed::append(token, &mut content)),
     };
@@ -169,7 +166,7 @@ pub(crate) fn open(
 ) -> Option<Session> {
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
     let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
-    let fields: Fields<'_> = serde_json::from_slice(fields).ok()?;
+    let fields: Fields = serde_json::from_slice(fields).ok()?;
     let expires = Timestamp::from_seconds(fields.e);
     if expires <= now {
         return None;
@@ -181,7 +178,7 @@ pub(crate) fn open(
     };
     let vouched = Timestamp::from_seconds(fields.c);
     let verified = match fields.j {
-        Some(claims) => verifier::restored(token, claims.get().as_bytes(), vouched, now),
+        Some(claims) => verifier::restored(token, claims.as_bytes(), vouched, now),
         None => {
             let claims = jws::payload(token.expose())?;
             verifier::restored(token, &claims, vouched, now)

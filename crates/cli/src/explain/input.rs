@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use authentik_proxy_wasm::authn::authentik::Answer;
+use authentik_proxy_wasm::authn::authentik::call::Answer;
 use authentik_proxy_wasm::base::secret::Secret;
 
 /// Stands for a secret that nobody has said.

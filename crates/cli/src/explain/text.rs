@@ -116,7 +116,7 @@ impl Lines {
     fn reply(&mut self, reply: &Reply) {
         let grpc = reply.grpc_status.map(|status| format!(", grpc-status {status}")).unwrap_or_default();
         self.add("decision", format!("reply {}{grpc}", reply.status));
-        self.add("log", &reply.log.text);
+        self.add("log", reply.log_line());
         for (name, value) in &reply.headers {
             let value = match *name {
                 "set-cookie" => cookie_text(value),

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call, Endpoint};
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::policy::{Row, Verdict};
 use authentik_proxy_wasm::authn::reply::Decision;
@@ -85,7 +85,7 @@ impl Asked {
         Self {
             method: header(":method"),
             url: format!("{}://{}{path}", header("x-forwarded-proto"), header(":authority")),
-            is_for_keys: path.ends_with("/jwks/"),
+            is_for_keys: call.endpoint == Endpoint::Jwks,
             form: form.collect(),
             is_answered: false,
         }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use authentik_proxy_wasm::authn::Authenticator;
-use authentik_proxy_wasm::authn::authentik::Answer;
+use authentik_proxy_wasm::authn::authentik::call::Answer;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
@@ -180,7 +180,8 @@ fn bad_token_is_answered_with_its_reason() {
             "header     www-authenticate: Bearer realm=\"rs\", error=\"invalid_token\"",
         ],
     );
-    assert!(has(&output, "log        rs: 401: the token's signature is wrong"), "{output}");
+    assert!(has(&output, "log        provider=rs status=401 reason=invalid_token "), "{output}");
+    assert!(output.contains("message=\"the token's signature is wrong\""), "{output}");
     // The same token, a day later.
     let good = request(&format!("Authorization: Bearer {token}"));
     let keys = explained.folder.file("keys.json");
@@ -278,7 +279,7 @@ fn requests_without_a_credential_have_their_rows() {
                 "action     to the login, or 401 for what cannot show it",
                 "reason     login",
                 "decision   reply 302",
-                "log        demo: 302: no credential",
+                "log        provider=demo status=302 reason=login source=none id=- message=\"no credential\"",
             ][..],
         ),
         (request("Accept: application/json"), &["reason     no_credential", "decision   reply 401"]),

@@ -118,6 +118,7 @@ fn reader_that_has_gone_is_no_panic() {
     let (module, faulty) = (folder.file("plugin.wasm"), folder.file("faulty.json"));
     for (arguments, code) in [
         (&["schema"][..], 0),
+        (&["reference"], 0),
         (&["check", &faulty], 1),
         (&["image", "inspect", &module], 0),
         (&["image", "inspect", &faulty], 1),
