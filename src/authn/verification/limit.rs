@@ -5,7 +5,7 @@
 //! breaks under many at one time, so that a restart of Envoy, when everybody is unknown at once, must not reach it at once.
 //! Must not: know what a call is about, or who waits for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::base::time::Timestamp;
@@ -42,7 +42,8 @@ pub(crate) struct CallQueue<T> {
     halved_at: u64,
     last_number: u64,
     waiting: [VecDeque<Waiting<T>>; 3],
-    out: BTreeMap<u64, Out<T>>,
+    /// At most as many as the limit, in the order in which they were sent.
+    out: Vec<Out<T>>,
 }
 
 struct Waiting<T> {
@@ -53,6 +54,7 @@ struct Waiting<T> {
 }
 
 struct Out<T> {
+    number: u64,
     subject: T,
     since: Timestamp,
     /// How many calls were sent before it.
@@ -76,7 +78,7 @@ impl<T: Clone> CallQueue<T> {
             halved_at: 0,
             last_number: 0,
             waiting: Default::default(),
-            out: BTreeMap::new(),
+            out: Vec::new(),
         }
     }
 
@@ -110,20 +112,20 @@ impl<T: Clone> CallQueue<T> {
         }
         let next = self.waiting.iter_mut().find_map(VecDeque::pop_front)?;
         let Waiting { number, subject, call, since: _ } = next;
-        self.out.insert(number, Out { subject: subject.clone(), since: now, before: self.sent });
+        self.out.push(Out { number, subject: subject.clone(), since: now, before: self.sent });
         self.sent = self.sent.wrapping_add(1);
         Some((number, subject, call))
     }
 
     /// A call that was popped is not sent after all: nobody waits for it any more.
     pub(crate) fn cancel(&mut self, number: u64) {
-        self.out.remove(&number);
+        self.take(number);
     }
 
     /// A call has come to its end: what it was about; `None`: it had before. The limit grows by one when as many answers were
     /// good as it is high, and is halved by a failure.
     pub(crate) fn ended(&mut self, number: u64, answer: &Answer) -> Option<T> {
-        let Out { subject, before, .. } = self.out.remove(&number)?;
+        let Out { subject, before, .. } = self.take(number)?;
         if is_failure(answer) {
             self.good = 0;
             if before >= self.halved_at {
@@ -148,7 +150,7 @@ impl<T: Clone> CallQueue<T> {
     /// Calls that are out for longer than this, in seconds.
     pub(crate) fn lost(&self, now: Timestamp, patience: u64) -> Vec<u64> {
         let is_lost = |out: &Out<T>| now.since(out.since) > patience;
-        self.out.iter().filter(|(_, out)| is_lost(out)).map(|(number, _)| *number).collect()
+        self.out.iter().filter(|out| is_lost(out)).map(|out| out.number).collect()
     }
 
     /// Takes out what has waited for its place for this many seconds.
@@ -160,6 +162,11 @@ impl<T: Clone> CallQueue<T> {
             }
         }
         given_up
+    }
+
+    fn take(&mut self, number: u64) -> Option<Out<T>> {
+        let place = self.out.iter().position(|out| out.number == number)?;
+        Some(self.out.remove(place))
     }
 
     const fn queue(&mut self, priority: Priority) -> &mut VecDeque<Waiting<T>> {

@@ -4,7 +4,6 @@
 //! that many at one time are no way around the limit; it is taken back unless authentik refuses the credential.
 //! Must not: keep a name (it may be as long as a header), or limit a credential that is known to be good.
 
-use core::hash::Hash;
 use core::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -48,12 +47,13 @@ pub(crate) struct RateLimit {
     limit_of_all: u32,
     window_seconds: u64,
     trusts_source_address: bool,
-    pairs: LruCache<(Option<Name>, Option<String>), Count>,
-    usernames: LruCache<Name, Count>,
-    addresses: LruCache<String, Count>,
+    pairs: LruCache<Key, Count>,
+    usernames: LruCache<Key, Count>,
+    addresses: LruCache<Key, Count>,
 }
 
-type Name = (ProviderId, NameDigest);
+/// Whose failures are counted together: of a user name at a provider, of an address, of both.
+type Key = (Option<(ProviderId, NameDigest)>, Option<String>);
 
 impl RateLimit {
     pub(crate) fn new(config: &config::Throttle) -> Self {
@@ -98,13 +98,13 @@ impl RateLimit {
         let of_all = wait(self.limit_of_all);
         let by_name = attempt.name().and_then(|name| self.usernames.peek(&name).and_then(&of_all));
         let by_address =
-            attempt.address.as_ref().and_then(|address| self.addresses.peek(address).and_then(&of_all));
+            attempt.address().and_then(|address| self.addresses.peek(&address).and_then(&of_all));
         if let Some(seconds) = by_pair.max(by_name).max(by_address) {
             return Err(seconds);
         }
         count_one(&mut self.pairs, attempt.pair(), now, window);
-        if let Some(address) = &attempt.address {
-            count_one(&mut self.addresses, address.clone(), now, window);
+        if let Some(address) = attempt.address() {
+            count_one(&mut self.addresses, address, now, window);
             if let Some(name) = attempt.name() {
                 count_one(&mut self.usernames, name, now, window);
             }
@@ -124,7 +124,7 @@ impl RateLimit {
         let counts = [
             self.pairs.peek_mut(&attempt.pair()),
             attempt.name().and_then(|name| self.usernames.peek_mut(&name)),
-            attempt.address.as_ref().and_then(|address| self.addresses.peek_mut(address)),
+            attempt.address().and_then(|address| self.addresses.peek_mut(&address)),
         ];
         for count in counts.into_iter().flatten() {
             count.failures = count.failures.saturating_sub(1);
@@ -144,12 +144,16 @@ impl Attempt {
         Self { provider, username, address: address.map(without_port) }
     }
 
-    fn name(&self) -> Option<Name> {
-        Some((self.provider, self.username?))
+    fn name(&self) -> Option<Key> {
+        Some((Some((self.provider, self.username?)), None))
     }
 
-    fn pair(&self) -> (Option<Name>, Option<String>) {
-        (self.name(), self.address.clone())
+    fn address(&self) -> Option<Key> {
+        Some((None, Some(self.address.clone()?)))
+    }
+
+    fn pair(&self) -> Key {
+        (self.username.map(|username| (self.provider, username)), self.address.clone())
     }
 
     /// A token has no user name; without an address there is nothing to count it by.
@@ -158,7 +162,7 @@ impl Attempt {
     }
 }
 
-fn count_one<K: Hash + Eq>(counts: &mut LruCache<K, Count>, key: K, now: Timestamp, window: u64) {
+fn count_one(counts: &mut LruCache<Key, Count>, key: Key, now: Timestamp, window: u64) {
     let count = counts.get_or_insert_mut(key, || Count { since: now, failures: 0 });
     if now.since(count.since) >= window {
         *count = Count { since: now, failures: 0 };

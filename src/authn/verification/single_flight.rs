@@ -5,7 +5,7 @@
 //! there.
 //! Must not: judge, or know what a verification is.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::authn::env::RequestId;
 use crate::authn::provider::fingerprint::Fingerprint;
@@ -18,8 +18,8 @@ const MAX_WAITERS: usize = 8192;
 /// What requests with the same credential have in common.
 pub(crate) type Name = (ProviderId, Fingerprint);
 
-/// The requests that wait for a verification.
-pub(crate) type Waiters = BTreeSet<RequestId>;
+/// The requests that wait for a verification, in the order in which they came.
+pub(crate) type Waiters = Vec<RequestId>;
 
 /// Verifications that are under way in this worker, each a `V`, and the requests that wait for them, each for a reason
 /// `W` of its own.
@@ -59,14 +59,14 @@ impl<V, W> SingleFlight<V, W> {
     /// Lets a request wait for a verification that is under way. `Some`: there is none; the reason comes back.
     pub(crate) fn join(&mut self, name: Name, id: RequestId, reason: W) -> Option<W> {
         let Some((_, waiters)) = self.pending.get_mut(&name) else { return Some(reason) };
-        waiters.insert(id);
+        waiters.push(id);
         self.waiting.insert(id, Waiter { verification: name, reason, judgement: None });
         None
     }
 
     /// Begins a verification, for which this request is the first to wait.
     pub(crate) fn begin(&mut self, name: Name, verification: V, id: RequestId, reason: W) {
-        self.pending.insert(name, (verification, BTreeSet::from([id])));
+        self.pending.insert(name, (verification, vec![id]));
         self.waiting.insert(id, Waiter { verification: name, reason, judgement: None });
     }
 
@@ -151,7 +151,7 @@ impl<V, W> SingleFlight<V, W> {
     pub(crate) fn forget(&mut self, id: RequestId) {
         let Some(waiter) = self.waiting.remove(&id) else { return };
         if let Some((_, waiters)) = self.pending.get_mut(&waiter.verification) {
-            waiters.remove(&id);
+            waiters.retain(|other| *other != id);
         }
     }
 }
