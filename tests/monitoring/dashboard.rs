@@ -1,0 +1,142 @@
+//! `deploy/grafana/authentik-proxy.json`, and what dashboard, rules and runbook call things: each expression is PromQL, each
+//! metric is in a recorded scrape, and each value of a label is a word of the filter.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use local_envoy::Folder;
+use regex_lite::Regex;
+use serde_json::{Value, json};
+
+use super::promql::{metrics, selected};
+use super::{program, rules, run, text};
+
+const DASHBOARD: &str = "deploy/grafana/authentik-proxy.json";
+/// Recorded from this filter in Envoy, and written after what Istio and Envoy showed.
+const SCRAPES: [&str; 2] = ["tests/data/metrics/scrape.txt", "tests/data/metrics/istio.txt"];
+const REPORT: &str = include_str!("../../src/authn/report.rs");
+
+/// What Grafana puts into an expression before it asks, with the values of "All" and of a range.
+const VARIABLES: [(&str, &str); 3] = [("$__rate_interval", "5m"), ("$provider", ".*"), ("$job", ".*")];
+
+/// One query of a panel, as Grafana asks it.
+pub(super) struct Query {
+    /// `Panel: A`
+    pub(super) name: String,
+    /// The row that the panel is in.
+    pub(super) row: String,
+    pub(super) expression: String,
+}
+
+/// All queries of the dashboard.
+pub(super) fn queries() -> Vec<Query> {
+    let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).unwrap();
+    let (mut row, mut queries) = (String::new(), Vec::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        if panel["type"] == "row" {
+            title.clone_into(&mut row);
+            continue;
+        }
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            let mut expression = target["expr"].as_str().unwrap().to_owned();
+            for (variable, value) in VARIABLES {
+                expression = expression.replace(variable, value);
+            }
+            assert!(!expression.contains('$'), "{title}: {expression}");
+            let name = format!("{title}: {}", target["refId"].as_str().unwrap());
+            queries.push(Query { name, row: row.clone(), expression });
+        }
+    }
+    assert!(queries.len() > 20, "{}", queries.len());
+    queries
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_promql() {
+    let Some(promtool) = program("promtool") else { return };
+    // promtool 2.42 reads an expression as a part of a rule only.
+    let rules: Vec<_> = (1..)
+        .zip(queries())
+        .map(|(number, query)| json!({"record": format!("query_{number}"), "expr": query.expression}))
+        .collect();
+    let folder = Folder::new();
+    let file = folder.0.join("rules.yaml");
+    let count = rules.len();
+    fs::write(&file, json!({"groups": [{"name": "dashboard", "rules": rules}]}).to_string()).unwrap();
+    let said = run(Command::new(promtool).args(["check", "rules"]).arg(&file));
+    assert!(said.contains(&format!("SUCCESS: {count} rules found")), "{said}");
+}
+
+/// Expressions of dashboard and rules, with who has them.
+fn expressions() -> Vec<(String, String)> {
+    let of_dashboard = queries().into_iter().map(|query| (query.name, query.expression));
+    let of_rules = rules::rules().into_iter().map(|rule| {
+        let name = rule["alert"].as_str().or(rule["record"].as_str()).unwrap().to_owned();
+        (name, rule["expr"].as_str().unwrap().to_owned())
+    });
+    of_dashboard.chain(of_rules).collect()
+}
+
+#[test]
+fn every_metric_of_dashboard_and_rules_is_in_a_recorded_scrape() {
+    let mut known: BTreeSet<String> = SCRAPES
+        .iter()
+        .flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned()))
+        .collect();
+    known.extend(rules::rules().iter().filter_map(|rule| Some(rule["record"].as_str()?.to_owned())));
+    for (name, expression) in expressions() {
+        let metrics = metrics(&expression);
+        assert!(!metrics.is_empty(), "{name}: {expression}");
+        for metric in metrics {
+            assert!(known.contains(&metric), "{name}: {metric} is in no recorded scrape");
+        }
+    }
+}
+
+#[test]
+fn every_label_of_the_filter_has_a_value_that_the_filter_gives() {
+    let word = Regex::new(r#"=> "([a-z_]+)""#).unwrap();
+    let mut words: BTreeSet<_> =
+        word.captures_iter(REPORT).map(|found| found[1].trim_start_matches("authentik_").to_owned()).collect();
+    words.extend(
+        [
+            "none", "session", "cache", "shared", "local", "exchange", "introspection", "ok", "refused", "failed",
+            "unreachable", "timeout", "not_sent", "token", "jwks", ".*",
+        ]
+        .map(str::to_owned),
+    );
+    let mut count = 0;
+    for (name, expression) in expressions() {
+        for (label, value) in selected(&expression) {
+            if label.starts_with("authentik_") {
+                assert!(words.contains(&value), "{name}: {label} is never {value}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_panel_has_a_place_of_its_own_and_says_what_it_shows() {
+    let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).unwrap();
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+        let at = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24, "{title}: wider than the page");
+        for (x, y) in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
+            assert!(cells.insert((x, y)), "{title}: covers another at {x}, {y}");
+        }
+        if panel["type"] != "row" {
+            assert!(panel["description"].as_str().is_some_and(|it| it.len() > 10), "{title}: no description");
+        }
+    }
+}
