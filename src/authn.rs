@@ -39,7 +39,7 @@ pub mod verification;
 
 use std::rc::Rc;
 
-use crate::authn::authentik::{Answer, Call};
+use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::env::Env;
 use crate::authn::fault::Fault;
 use crate::authn::login::flow::Answered;
@@ -47,6 +47,7 @@ use crate::authn::policy::{Action, Path, Presented};
 use crate::authn::provider::directory::Directory;
 use crate::authn::provider::{Provider, Request};
 use crate::authn::reply::ReplyContext;
+use crate::authn::report::Load;
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::content::Session;
@@ -225,6 +226,11 @@ impl Authenticator {
     /// The clock has moved. `jitter_percent` (0 to 10) spreads the fetches of workers and replicas.
     pub fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
         self.verification.tick(env, jitter_percent);
+    }
+
+    /// How much is going on.
+    pub fn load(&self, now: Timestamp) -> Load {
+        self.verification.load(now)
     }
 
     /// How soon [`Self::tick`] is wanted.

@@ -4,6 +4,7 @@
 //! combination of them wrong. Nothing after this file looks at raw configuration again.
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
+mod digest;
 mod json;
 mod meta;
 mod provider;
@@ -30,7 +31,9 @@ impl Config {
         let faults = Faults::default();
         let config = read::config(raw, Object::root(&value, &faults, environment));
         match (config, faults.into_list()) {
-            (Some(config), faults) if faults.is_empty() => Ok(config),
+            (Some(config), faults) if faults.is_empty() => {
+                Ok(Self { public_digest: digest::public(&value), ..config })
+            }
             (_, faults) => Err(faults),
         }
     }

@@ -1,8 +1,8 @@
 //! The shell: Envoy's side of the filter. Wasm only.
 //!
 //! Owns: the module's entry point. [`root`] and [`http`] have Envoy's callbacks, of a worker and of a request; [`worker`]
-//! has the core and its calls, [`stream`] a decision applied to a request, [`paused`] the requests that wait, [`host`] all
-//! host calls.
+//! has the core and its calls, [`stream`] a decision applied to a request, [`paused`] the requests that wait, [`telemetry`]
+//! what an operator sees, [`host`] all host calls.
 //! Must not: hold policy. What is allowed, and what is answered, is the core's to say.
 
 mod host;
@@ -10,6 +10,7 @@ mod http;
 mod paused;
 mod root;
 mod stream;
+mod telemetry;
 mod worker;
 
 use proxy_wasm::types::LogLevel;

@@ -20,6 +20,7 @@ mod hostile;
 mod hosts;
 mod http2;
 mod introspection;
+mod metrics;
 mod outage;
 mod panics;
 mod place;

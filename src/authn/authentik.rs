@@ -4,12 +4,14 @@
 //! authentik. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal, everything else is a failure:
 //! authentik answers a POST with 405 when its database is down.
 
-use core::time::Duration;
+pub mod call;
+
 use std::rc::Rc;
 
 use form_urlencoded::Serializer;
 use serde::Deserialize;
 
+use crate::authn::authentik::call::{Answer, Call, Endpoint, NotSent};
 use crate::authn::fault::{Fault, Grant};
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::request::credential::AuthorizationCode;
@@ -17,63 +19,6 @@ use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;
 use crate::base::token::Token;
 use crate::config::{Config, Provider};
-
-/// A request to authentik, ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// Envoy cluster.
-    pub cluster: String,
-    /// Header pairs, pseudo headers included.
-    pub headers: Vec<(&'static str, HeaderValue)>,
-    /// The form; empty for a GET.
-    pub body: Secret<Vec<u8>>,
-    /// After this Envoy answers instead of authentik.
-    pub timeout: Duration,
-    /// Longest answer to read, in bytes; a longer one is [`Answer::TooLarge`].
-    pub max_response_bytes: usize,
-}
-
-/// What came of a call.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// A response of authentik's.
-    Response {
-        /// `:status`
-        status: u16,
-        /// `retry-after` in seconds.
-        retry_after: Option<u64>,
-        /// The whole body. It may be a token, so it is wiped.
-        body: Secret<Vec<u8>>,
-    },
-    /// A response that Envoy made in authentik's place: it did not reach authentik, or not in time.
-    Unreachable {
-        /// `:status`
-        status: u16,
-        /// What Envoy says of it.
-        reason: Rc<str>,
-    },
-    /// A body longer than allowed; it was not read.
-    TooLarge,
-    /// The connection broke before the answer was whole.
-    Reset,
-    /// Nothing came, long after the timeout.
-    Lost,
-    /// Envoy did not take the call.
-    NotSent(NotSent),
-}
-
-/// Why Envoy did not take a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotSent {
-    /// The cluster is not known to Envoy (`BadArgument`).
-    UnknownCluster,
-    /// No healthy endpoint, or the circuit breaker is open (`InternalFailure`).
-    NoCapacity,
-    /// A header is not UTF-8.
-    Unencodable,
-    /// It waited for a place for `authentik.max_wait_seconds`.
-    WaitedTooLong,
-}
 
 /// What the token endpoint made of a credential.
 #[derive(Debug)]
@@ -102,7 +47,7 @@ pub(crate) fn exchange_call(config: &Config, provider: &Provider, username: &str
         ("password", password),
         ("scope", &provider.scope),
     ];
-    post(config, "/application/o/token/", &form)
+    post(config, Endpoint::Token, "/application/o/token/", &form)
 }
 
 /// Token endpoint, `client_credentials` with a JWT of a federated issuer as client assertion (RFC 7523 §2.2).
@@ -114,7 +59,7 @@ pub(crate) fn assertion_call(config: &Config, provider: &Provider, assertion: &s
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", assertion),
     ];
-    post(config, "/application/o/token/", &form)
+    post(config, Endpoint::Token, "/application/o/token/", &form)
 }
 
 /// Where authentik sends a browser back to at the end of a login; registered there for every proxy provider.
@@ -133,7 +78,7 @@ pub(crate) fn code_call(config: &Config, provider: &Provider, code: &Authorizati
         ("redirect_uri", &redirect_uri),
         ("code_verifier", code.verifier.expose()),
     ];
-    post(config, "/application/o/token/", &form)
+    post(config, Endpoint::Token, "/application/o/token/", &form)
 }
 
 /// Where a browser is sent to log in (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
@@ -219,7 +164,7 @@ pub(crate) fn introspection_call(config: &Config, provider: &Provider, token: &s
         ("client_secret", provider.client_secret.expose()),
         ("token", token),
     ];
-    post(config, "/application/o/introspect/", &form)
+    post(config, Endpoint::Introspection, "/application/o/introspect/", &form)
 }
 
 /// Reads the introspection answer.
@@ -238,7 +183,7 @@ pub(crate) fn read_introspection(answer: &Answer) -> Result<Introspected<'_>, Fa
 
 /// Key set of the provider (RFC 7517 §5).
 pub(crate) fn keys_call(config: &Config, provider: &Provider) -> Call {
-    get(config, &keys_path(provider))
+    get(config, Endpoint::Jwks, &keys_path(provider))
 }
 
 /// Where authentik publishes the key set, as browsers see it.
@@ -262,21 +207,21 @@ pub(crate) fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
     Ok((keys, body))
 }
 
-fn post(config: &Config, path: &str, form: &[(&str, &str)]) -> Call {
+fn post(config: &Config, endpoint: Endpoint, path: &str, form: &[(&str, &str)]) -> Call {
     let mut body = Serializer::new(String::new());
     body.extend_pairs(form);
-    let mut call = request(config, "POST", path);
+    let mut call = request(config, endpoint, "POST", path);
     call.headers.push(("content-type", HeaderValue::cleaned("application/x-www-form-urlencoded")));
     call.body = Secret::new(body.finish().into_bytes());
     call
 }
 
-fn get(config: &Config, path: &str) -> Call {
-    request(config, "GET", path)
+fn get(config: &Config, endpoint: Endpoint, path: &str) -> Call {
+    request(config, endpoint, "GET", path)
 }
 
 /// authentik builds `iss` and its URLs from the authority and `x-forwarded-proto`, so both are the public ones.
-fn request(config: &Config, method: &str, path: &str) -> Call {
+fn request(config: &Config, endpoint: Endpoint, method: &str, path: &str) -> Call {
     let base = &config.authentik.base;
     let scheme = base.scheme.as_str();
     let headers = [
@@ -289,6 +234,7 @@ fn request(config: &Config, method: &str, path: &str) -> Call {
         ("user-agent", concat!("authentik-proxy-wasm/", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
     Call {
+        endpoint,
         cluster: config.authentik.cluster.clone(),
         headers: headers.map(|(name, value)| (name, HeaderValue::cleaned(value))).into(),
         body: Secret::default(),

@@ -26,6 +26,21 @@ impl Report {
     }
 }
 
+/// How much goes on in one worker, for gauges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that wait for authentik.
+    pub waiting_requests: usize,
+    /// Calls that wait for a place.
+    pub pending_calls: usize,
+    /// Calls that may be out at one time.
+    pub call_limit: usize,
+    /// Verdicts in the worker's cache.
+    pub cache_entries: usize,
+    /// How old each key set is that was fetched, in seconds.
+    pub keys_age: Vec<(ProviderId, u64)>,
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

@@ -5,7 +5,7 @@ mod key_sets;
 use serde_json::json;
 
 use super::*;
-use crate::authn::authentik::Answer;
+use crate::authn::authentik::call::Answer;
 use crate::authn::cache::shared::tests::{Memory, at};
 use crate::authn::reply::Decision;
 use crate::base::secret::Secret;

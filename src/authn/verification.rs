@@ -6,6 +6,7 @@
 //! Must not: decide what becomes of a request, or know why it asks.
 
 pub(crate) mod key_fetch;
+mod keys;
 pub(crate) mod limit;
 pub(crate) mod pending;
 pub(crate) mod rate_limit;
@@ -13,12 +14,13 @@ pub(crate) mod single_flight;
 
 use std::rc::Rc;
 
-use crate::authn::authentik::{self, Answer, Call, NotSent};
+use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::{Provider, Request};
+use crate::authn::report::Load;
 use crate::authn::request::credential::Credential;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Source};
@@ -234,6 +236,21 @@ impl<W> Verification<W> {
         }
     }
 
+    /// How much is going on.
+    pub(crate) fn load(&self, now: Timestamp) -> Load {
+        let (call_limit, pending_calls) = self.calls.load();
+        let age = |provider: &Rc<Provider>| {
+            provider.key_ring.borrow().fetched_at().map(|fetched| (provider.id, now.since(fetched)))
+        };
+        Load {
+            waiting_requests: self.waiting.len(),
+            pending_calls,
+            call_limit,
+            cache_entries: self.verdicts.len(),
+            keys_age: self.providers.iter().filter_map(age).collect(),
+        }
+    }
+
     /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
     pub(crate) fn wants_ticks(&self) -> bool {
         self.waiting.all().any(|verification| {
@@ -250,51 +267,6 @@ impl<W> Verification<W> {
         // What has waited for a place for too long is not asked at all.
         for (number, subject) in self.calls.give_up(env.now, self.config.authentik.max_wait_seconds) {
             self.call_ended(env, number, subject, &Answer::NotSent(NotSent::WaitedTooLong));
-        }
-    }
-
-    /// Keys are wanted: another worker's, if it has newer ones; else they are fetched, here or there.
-    fn seek_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>, stage: Stage) -> Progress {
-        let mut stage = stage;
-        if key_fetch::adopt(provider, &self.config, env) {
-            match self.with_facts(env, provider, |facts| stage.keys_fetched(facts)) {
-                Progress::AwaitKeys(waiting) => stage = waiting,
-                progress @ (Progress::Done(_) | Progress::Ask(..)) => return progress,
-            }
-        }
-        if key_fetch::begin(provider, env) {
-            self.send_keys_call(env, provider);
-        }
-        match key_fetch::activity(provider) {
-            Activity::Fetching | Activity::Following => Progress::AwaitKeys(stage),
-            // Another worker's fetch has just failed: nothing is on its way, but overdue keys may be here now.
-            Activity::Idle => match self.with_facts(env, provider, |facts| stage.keys_fetched(facts)) {
-                Progress::AwaitKeys(_) => {
-                    let fault = provider.key_ring.borrow().last_fault();
-                    Progress::Done(Err(fault.unwrap_or(Fault::NoKeys)))
-                }
-                progress @ (Progress::Done(_) | Progress::Ask(..)) => progress,
-            },
-        }
-    }
-
-    /// Sends the fetch of a key set, before all other calls that wait.
-    fn send_keys_call(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
-        let call = authentik::keys_call(&self.config, &provider.settings);
-        // There is always room for it.
-        let _ = self.calls.push(Priority::Keys, Subject::Keys(Rc::clone(provider)), call, env.now);
-    }
-
-    fn awaiting_keys_of<'a>(
-        &'a self,
-        provider: &'a Rc<Provider>,
-    ) -> impl Iterator<Item = &'a PendingVerification> {
-        self.waiting.all().filter(|verification| verification.awaits_keys_of(provider))
-    }
-
-    fn resume_awaiting_keys(&mut self, env: &Env<'_>, provider: &Rc<Provider>) {
-        for (name, verification, waiters) in self.waiting.take_all(|it| it.awaits_keys_of(provider)) {
-            self.go_on(env, name, verification, waiters, Stage::keys_fetched);
         }
     }
 

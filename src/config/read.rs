@@ -60,6 +60,7 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         jwks,
         session,
         throttle,
+        public_digest: String::new(),
         warnings,
         // Last: everything was read before one of these ends the reading.
         digest: digest(raw, &providers, seal.as_deref())?,

@@ -46,6 +46,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// Stands for this very configuration, secrets included; tells nothing about them.
     pub digest: [u8; 32],
+    /// Eight hex digits that replicas with one configuration have in common. Follows no secret.
+    pub public_digest: String,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
 }

@@ -9,6 +9,7 @@
 
 mod abi;
 pub(super) mod envoy;
+pub(super) mod metrics;
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -22,7 +23,7 @@ use self::abi::{
     proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
     proxy_set_effective_context, proxy_set_property, take,
 };
-use crate::authn::authentik::{Call, NotSent};
+use crate::authn::authentik::call::{Call, NotSent};
 use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
 use crate::authn::reply::{Reply, shared_caches};
@@ -138,13 +139,18 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 
 /// The host's wall clock. An error instead of a moment in 1970: `exp` is judged by it.
 pub(crate) fn now() -> Result<Timestamp, HostError> {
-    let mut nanoseconds = 0_u64;
-    // SAFETY: the pointer is to a local that lives through the call.
-    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
-    match nanoseconds / 1_000_000_000 {
+    match milliseconds()? / 1_000 {
         0 => Err(HostError(NOT_FOUND)),
         seconds => Ok(Timestamp::from_seconds(seconds)),
     }
+}
+
+/// The same in milliseconds since 1970.
+pub(crate) fn milliseconds() -> Result<u64, HostError> {
+    let mut nanoseconds = 0_u64;
+    // SAFETY: the pointer is to a local that lives through the call.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
+    Ok(nanoseconds / 1_000_000)
 }
 
 /// Makes `context` the one that header and stream calls are about. An error when it is gone.
@@ -205,7 +211,7 @@ fn write(call: WriteHeader, map: u32, name: &str, value: &HeaderValue) -> Result
 }
 
 /// For access logs and RBAC. Not being able to say who it was is no reason to turn a user away.
-fn set_property(path: &str, value: &str) {
+pub(crate) fn set_property(path: &str, value: &str) {
     // SAFETY: path and value live through the call.
     let status = unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
     if let Err(error) = check(status) {

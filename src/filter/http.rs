@@ -83,7 +83,7 @@ impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         self.stream.has_more.set(!end_of_stream);
         if let Some(decision) = self.judge() {
-            self.stream.apply(decision);
+            self.stream.apply(decision, self.worker.telemetry().as_deref());
         }
         self.follow()
     }
@@ -96,7 +96,7 @@ impl HttpContext for HttpFilter {
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         if !self.strip_trailers() {
             self.worker.forget(self.id);
-            self.stream.answer(&reply::broken_reply());
+            self.stream.answer(&reply::broken_reply(), self.worker.telemetry().as_deref());
         }
         self.follow()
     }

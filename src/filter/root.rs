@@ -13,7 +13,8 @@ use super::http::HttpFilter;
 use super::paused;
 use super::worker::Worker;
 use crate::authn::Authenticator;
-use crate::authn::authentik::{self, Answer};
+use crate::authn::authentik;
+use crate::authn::authentik::call::Answer;
 use crate::base::secret::Secret;
 use crate::config::Config;
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::host;
+use super::telemetry::Telemetry;
 use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
 use crate::authn::reply::{self, Decision, Reply};
@@ -44,8 +45,8 @@ pub(super) struct Applied {
 
 impl Stream {
     /// Applies a decision to a paused request from the root's callback, which speaks for it.
-    pub(crate) fn decide_from_outside(&self, decision: Decision) {
-        self.apply(decision);
+    pub(crate) fn decide_from_outside(&self, decision: Decision, telemetry: Option<&Telemetry>) {
+        self.apply(decision, telemetry);
         if self.phase.get() == Phase::Forwarded
             && let Err(error) = host::resume_request()
         {
@@ -54,7 +55,7 @@ impl Stream {
     }
 
     /// Does what was decided, once. A request that cannot be changed as it must be is answered instead.
-    pub(super) fn apply(&self, decision: Decision) {
+    pub(super) fn apply(&self, decision: Decision, telemetry: Option<&Telemetry>) {
         if self.phase.get() != Phase::Undecided {
             return;
         }
@@ -62,19 +63,26 @@ impl Stream {
             Decision::Forward(forward) => match host::edit_request(&forward) {
                 Ok(()) => {
                     self.phase.set(Phase::Forwarded);
+                    if let Some(telemetry) = telemetry {
+                        telemetry.decided(&forward.report);
+                    }
                     self.applied.replace(Applied::of(forward, self.has_more.get()));
                 }
                 Err(error) => {
                     log::error!("the request's headers could not be changed: {error}");
-                    self.answer(&reply::broken_reply());
+                    self.answer(&reply::broken_reply(), telemetry);
                 }
             },
-            Decision::Reply(reply) => self.answer(&reply),
+            Decision::Reply(reply) => self.answer(&reply, telemetry),
         }
     }
 
-    pub(super) fn answer(&self, reply: &Reply) {
+    /// Before the reply is sent the access log must have its words: Envoy writes it at once.
+    pub(super) fn answer(&self, reply: &Reply, telemetry: Option<&Telemetry>) {
         self.phase.set(Phase::Answered);
+        if let Some(telemetry) = telemetry {
+            telemetry.decided(&reply.report);
+        }
         log::log!(reply.log.level, "{}", reply.log.text);
         if let Err(error) = host::reply(reply) {
             // It stays paused and is ended by Envoy's timeouts; it is not forwarded.

@@ -14,7 +14,8 @@ use super::host;
 use super::host::envoy::Envoy;
 use super::paused;
 use super::stream::Stream;
-use crate::authn::authentik::Answer;
+use super::telemetry::Telemetry;
+use crate::authn::authentik::call::{Answer, CallResult, Endpoint};
 use crate::authn::env::Env;
 use crate::authn::reply::{self, Decision};
 use crate::authn::request::view::HeaderBlock;
@@ -32,12 +33,21 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// other requests through between them.
 const MAX_DECISIONS: usize = 20;
 
+/// A call that is out.
+struct Sent {
+    ticket: Ticket,
+    endpoint: Endpoint,
+    /// In milliseconds since 1970.
+    at: u64,
+}
+
 /// What the requests of one worker share.
 pub(crate) struct Worker {
     root_id: u32,
     authenticator: RefCell<Option<Authenticator>>,
+    telemetry: RefCell<Option<Rc<Telemetry>>>,
     /// Calls that are out, by Envoy's token.
-    calls: RefCell<HashMap<u32, Ticket>>,
+    calls: RefCell<HashMap<u32, Sent>>,
     tick_interval: Cell<Duration>,
     jitter_percent: u64,
 }
@@ -47,6 +57,7 @@ impl Worker {
         Self {
             root_id,
             authenticator: RefCell::default(),
+            telemetry: RefCell::default(),
             calls: RefCell::default(),
             tick_interval: Cell::new(FOLLOWER_INTERVAL),
             jitter_percent: random_below(11),
@@ -55,6 +66,8 @@ impl Worker {
 
     /// Begins to work under a configuration.
     pub(super) fn configure(&self, core: Option<Authenticator>) {
+        let telemetry = core.as_ref().map(|core| Rc::new(Telemetry::new(core.config())));
+        *self.telemetry.borrow_mut() = telemetry;
         *self.authenticator.borrow_mut() = core;
         host::tick_every(self.tick_interval.get());
     }
@@ -70,6 +83,11 @@ impl Worker {
         };
         let mut core = self.authenticator.try_borrow_mut().ok()?;
         Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
+    }
+
+    /// What an operator sees. `None`: not configured.
+    pub(crate) fn telemetry(&self) -> Option<Rc<Telemetry>> {
+        self.telemetry.borrow().clone()
     }
 
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
@@ -103,11 +121,13 @@ impl Worker {
             self.with_core(|core, env| core.take_calls(env.now)).filter(|calls| !calls.is_empty())
         {
             for (ticket, call) in calls {
+                let endpoint = call.endpoint;
                 match host::dispatch(&call) {
                     Ok(token) => {
-                        self.calls.borrow_mut().insert(token, ticket);
+                        let sent = Sent { ticket, endpoint, at: host::milliseconds().unwrap_or(0) };
+                        self.calls.borrow_mut().insert(token, sent);
                     }
-                    Err(not_sent) => self.settle(ticket, &Answer::NotSent(not_sent)),
+                    Err(not_sent) => self.settle(ticket, endpoint, None, &Answer::NotSent(not_sent)),
                 }
             }
         }
@@ -125,7 +145,10 @@ impl Worker {
         }
     }
 
-    fn settle(&self, ticket: Ticket, answer: &Answer) {
+    fn settle(&self, ticket: Ticket, endpoint: Endpoint, milliseconds: Option<u64>, answer: &Answer) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.called(endpoint, CallResult::of(answer), milliseconds);
+        }
         self.with_core(|core, env| core.answered(env, ticket, answer));
     }
 
@@ -138,7 +161,7 @@ impl Worker {
                 continue;
             };
             if let Some(decision) = self.decision_on(id) {
-                stream.decide_from_outside(decision);
+                stream.decide_from_outside(decision, self.telemetry().as_deref());
                 paused::take(id);
             }
         }
@@ -152,9 +175,10 @@ impl Worker {
 impl Worker {
     /// An answer to a call of ours has come. `answer` reads it, up to so many bytes.
     pub(super) fn answered(&self, token: u32, answer: impl FnOnce(usize) -> Answer) {
-        let Some(ticket) = self.calls.borrow_mut().remove(&token) else { return };
+        let Some(Sent { ticket, endpoint, at }) = self.calls.borrow_mut().remove(&token) else { return };
         let limit = self.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
-        self.settle(ticket, &answer(limit));
+        let milliseconds = host::milliseconds().unwrap_or(0).saturating_sub(at);
+        self.settle(ticket, endpoint, Some(milliseconds), &answer(limit));
         self.go_on();
     }
 
@@ -167,6 +191,10 @@ impl Worker {
     fn go_on(&self) {
         self.decide_ready();
         self.send();
+        let load = self.with_core(|core, env| core.load(env.now));
+        if let (Some(telemetry), Some(load)) = (self.telemetry(), load) {
+            telemetry.load(&load);
+        }
     }
 
     /// Sends the core's calls. Only in a callback of the root context; see [`host::as_root`].

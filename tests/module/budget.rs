@@ -17,7 +17,9 @@ fn a_cached_bearer_request_makes_no_more_host_calls_than_it_did() {
         ("proxy_get_current_time_nanoseconds", 1),
         ("proxy_remove_header_map_value", 1),
         ("proxy_add_header_map_value", 12),
-        ("proxy_set_property", 1),
+        // User name, reason, source, provider: for the access log.
+        ("proxy_set_property", 4),
+        ("proxy_increment_metric", 1),
     ]);
     assert_eq!(
         world.host_calls(),

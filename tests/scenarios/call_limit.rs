@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call, unreachable};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::unreachable;
 use authentik_proxy_wasm::authn::env::Env;
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;

@@ -8,7 +8,7 @@
 //! one; what is no answer of authentik's is a 503 and never a verdict; calls and waiting requests are bounded; when
 //! everything is answered nobody waits.
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call, NotSent};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call, NotSent};
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::{RequestId, Ticket};
 use authentik_proxy_wasm::base::secret::Secret;

@@ -5,7 +5,7 @@
 //! Promised: an identity comes of alice's app password and of her token, in one header, and of nothing else; authentik
 //! is told what the client wrote and no byte more; what is unusable it never hears of; what is known is not asked again.
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
 use authentik_proxy_wasm::authn::reply::Decision;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};

@@ -78,7 +78,7 @@ pub fn run(data: &[u8]) -> Seen {
     };
     let mut worker = Worker::new(&configuration(&[provider("own", &json!({}))], &json!({})));
     let body = String::from_utf8_lossy(data);
-    let answer = authentik_proxy_wasm::authn::authentik::Answer::Response {
+    let answer = authentik_proxy_wasm::authn::authentik::call::Answer::Response {
         status: 200,
         retry_after: None,
         body: authentik_proxy_wasm::base::secret::Secret::new(data.to_vec()),

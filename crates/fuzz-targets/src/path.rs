@@ -5,7 +5,7 @@
 //! Promised: only a path that is open whatever the application makes of it, of its escapes too, goes on without identity; a
 //! login ends on the provider's own host, as a browser reads the URL; the outpost's own paths are never the application's.
 
-use authentik_proxy_wasm::authn::authentik::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
 use authentik_proxy_wasm::authn::reply::Decision;
 use serde_json::{Value, json};
 use url::Url;

@@ -4,7 +4,7 @@
 //! asks the code that is under test how it is meant, but for which provider a request belongs to.
 //! Must not: know of a target.
 
-use authentik_proxy_wasm::authn::authentik::Call;
+use authentik_proxy_wasm::authn::authentik::call::Call;
 use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
 use authentik_proxy_wasm::authn::provider::directory::Directory;

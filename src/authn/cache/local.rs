@@ -254,6 +254,11 @@ impl<V: Clone + Weigh> Cache<V> {
         }
     }
 
+    /// How many verdicts are here, fresh or not.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Takes a verdict out: something newer has ended it.
     pub(crate) fn remove(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.pop(key) {

@@ -137,6 +137,11 @@ impl Verdicts {
         Some(Judgement::new(Ok(verdict), Source::Cache))
     }
 
+    /// How many verdicts are cached, good and bad.
+    pub(crate) fn len(&self) -> usize {
+        self.good.len().saturating_add(self.refusals.len())
+    }
+
     fn remembered(&mut self, name: Name<'_>, now: Timestamp) -> Option<Verdict> {
         let refused = |refusal: Refusal| Verdict::Refused(refusal.rejection);
         self.good.fresh(name, now).or_else(|| self.refusals.fresh(name, now).map(refused))

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use crate::authn::authentik::{Answer, Call};
+use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::cache::shared::tests::{Memory, at};
 use crate::authn::env::Env;
 use crate::authn::reply::Decision;

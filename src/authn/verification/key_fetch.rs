@@ -5,7 +5,8 @@
 //! the keys, and for the end of the lease, at every tick.
 //! Must not: send a call, read a key set, or judge a token.
 
-use crate::authn::authentik::{self, Answer};
+use crate::authn::authentik;
+use crate::authn::authentik::call::Answer;
 use crate::authn::env::Env;
 use crate::authn::fault::Fault;
 use crate::authn::jwt::jwk::KeySet;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::authn::authentik::{Answer, Call, NotSent};
+use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::base::time::Timestamp;
 
 /// Calls that are out at one time to begin with.
@@ -138,6 +138,11 @@ impl<T: Clone> CallQueue<T> {
             }
         }
         Some(subject)
+    }
+
+    /// How many calls may be out, and how many wait for a place.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.limit, self.waiting.iter().map(VecDeque::len).sum())
     }
 
     /// Calls that are out for longer than this, in seconds.

@@ -6,7 +6,8 @@
 
 use std::rc::Rc;
 
-use crate::authn::authentik::{self, Answer, Call, Exchanged, Introspected};
+use crate::authn::authentik::call::{Answer, Call};
+use crate::authn::authentik::{self, Exchanged, Introspected};
 use crate::authn::cache::verdicts::{Miss, Outcome};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};

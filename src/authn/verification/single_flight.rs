@@ -120,6 +120,11 @@ impl<V, W> SingleFlight<V, W> {
         None
     }
 
+    /// How many requests wait, with those whose verdict is there.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether the verdict for this request is there.
     pub(crate) fn is_ready(&self, id: RequestId) -> bool {
         self.waiting.get(&id).is_some_and(|waiter| waiter.judgement.is_some())

@@ -1,10 +1,12 @@
 use core::time::Duration;
 
 use super::*;
+use crate::authn::authentik::call::Endpoint;
 use crate::base::secret::Secret;
 
 fn call() -> Call {
     Call {
+        endpoint: Endpoint::Token,
         cluster: "authentik".to_owned(),
         headers: Vec::new(),
         body: Secret::default(),

@@ -1,0 +1,61 @@
+//! The digest of a configuration that an operator compares between replicas.
+//!
+//! Owns: which values are secrets and stay out of it. Must not: be a key of anything; [`super::Config::digest`] is.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// The fields whose value is a secret, wherever they stand.
+const SECRETS: [&str; 4] = ["client_secret", "cookie_secret", "token", "values"];
+
+/// Eight hex digits of SHA-256 over the configuration without its secrets: names of variables count, their values and literal
+/// secrets do not. The order of fields and white space say nothing.
+pub(super) fn public(configuration: &Value) -> String {
+    let mut digest = Sha256::new();
+    add(&mut digest, configuration, false);
+    digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every value with what it is and how long, so that no two configurations are added alike.
+fn add(digest: &mut Sha256, value: &Value, is_secret: bool) {
+    match value {
+        Value::Object(fields) => {
+            digest.update(format!("{{{}", fields.len()));
+            // serde_json keeps them in the order of their names.
+            for (name, value) in fields {
+                digest.update(format!("{} {name}", name.len()));
+                // The name of a variable is no secret.
+                let is_secret = SECRETS.contains(&name.as_str()) || (is_secret && name != "env");
+                add(digest, value, is_secret);
+            }
+        }
+        Value::Array(values) => {
+            digest.update(format!("[{}", values.len()));
+            values.iter().for_each(|value| add(digest, value, is_secret));
+        }
+        Value::String(_) if is_secret => digest.update("secret"),
+        Value::String(text) => digest.update(format!("\"{} {text}", text.len())),
+        Value::Null | Value::Bool(_) | Value::Number(_) => digest.update(format!(" {value}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn public_digest_follows_every_setting_but_no_secret() {
+        let configuration = |secret: Value, refresh: u64| json!({"providers": [{"client_secret": secret, "cookie_secret": ["x", secret]}], "jwks": {"refresh_seconds": refresh}});
+        let one = public(&configuration(json!("one"), 300));
+        assert!(one.len() == 8 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
+        assert_eq!(one, public(&configuration(json!("two"), 300)));
+        assert_ne!(one, public(&configuration(json!("one"), 301)));
+        assert_ne!(one, public(&configuration(json!({"env": "ONE"}), 300)));
+        assert_ne!(
+            public(&configuration(json!({"env": "ONE"}), 1)),
+            public(&configuration(json!({"env": "TWO"}), 1))
+        );
+    }
+}

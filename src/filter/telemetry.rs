@@ -1,0 +1,197 @@
+//! What an operator sees of one worker: metrics, and the filter state that access logs show.
+//!
+//! Owns: their names. The stat's name carries the labels in Istio's form, `label=.=value;.;`; `stats_tags` of Envoy's bootstrap
+//! make Prometheus labels of it (envoy.yaml has them). Must not: decide anything, or name what a client sent.
+
+use core::cell::{Cell, RefCell};
+use core::hash::Hash;
+use std::collections::HashMap;
+
+use super::host;
+use super::host::metrics::{self, Kind, Metric};
+use crate::authn::authentik::call::{CallResult, Endpoint};
+use crate::authn::report::{Load, Reason, Report};
+use crate::authn::verdict::Source;
+use crate::config::{Config, ProviderId};
+
+/// Most providers that have a label of their own: each has some twenty series. The others share one.
+const MAX_LABELS: usize = 200;
+
+/// Filter state; access logs read `wasm.authentik_reason` and so on.
+const REASON_PROPERTY: &str = "authentik_reason";
+const SOURCE_PROPERTY: &str = "authentik_source";
+const PROVIDER_PROPERTY: &str = "authentik_provider";
+
+/// The metrics of one worker under one configuration.
+pub(crate) struct Telemetry {
+    /// Of each provider, its name.
+    providers: Vec<String>,
+    requests: Series<(Option<ProviderId>, Reason, Source)>,
+    calls: Series<(Endpoint, CallResult)>,
+    durations: Series<Endpoint>,
+    waiting_requests: Gauge,
+    pending_calls: Gauge,
+    call_limit: Gauge,
+    cache_entries: Gauge,
+    keys_age: Series<ProviderId>,
+    config_info: Gauge,
+}
+
+impl Telemetry {
+    pub(super) fn new(config: &Config) -> Self {
+        let info = labels([("version", env!("CARGO_PKG_VERSION")), ("digest", &config.public_digest)]);
+        let telemetry = Self {
+            providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
+            requests: Series::default(),
+            calls: Series::default(),
+            durations: Series::default(),
+            waiting_requests: Gauge::new("authentik_proxy_waiting_requests".to_owned()),
+            pending_calls: Gauge::new("authentik_proxy_pending_calls".to_owned()),
+            call_limit: Gauge::new("authentik_proxy_call_limit".to_owned()),
+            cache_entries: Gauge::new("authentik_proxy_cache_entries".to_owned()),
+            keys_age: Series::default(),
+            config_info: Gauge::new(format!("{info}authentik_proxy_config_info")),
+        };
+        telemetry.begin();
+        telemetry
+    }
+
+    /// The series that every provider has sooner or later begin with zero, so that a rate has their first event too.
+    fn begin(&self) {
+        for id in (0..self.providers.len()).take(MAX_LABELS) {
+            for (reason, source) in [
+                (Reason::Ok, Source::Cache),
+                (Reason::NoCredential, Source::None),
+                (Reason::Login, Source::None),
+                (Reason::Refused, Source::Exchange),
+                (Reason::Unavailable, Source::None),
+            ] {
+                self.request_series(Some(id), reason, source);
+            }
+        }
+    }
+
+    /// A request was decided: counted once, and named for the access log.
+    pub(super) fn decided(&self, report: &Report) {
+        let Report { provider, reason, source, .. } = *report;
+        if let Some(metric) = self.request_series(provider, reason, source) {
+            metrics::add(metric, 1);
+        }
+        host::set_property(REASON_PROPERTY, reason.as_str());
+        host::set_property(SOURCE_PROPERTY, source.as_str());
+        if let Some(name) = provider.and_then(|id| self.providers.get(id)) {
+            host::set_property(PROVIDER_PROPERTY, name);
+        }
+    }
+
+    fn request_series(&self, provider: Option<ProviderId>, reason: Reason, source: Source) -> Option<Metric> {
+        // Those without a label of their own share their series.
+        let provider = provider.map(|id| id.min(MAX_LABELS));
+        self.requests.get((provider, reason, source), Kind::Counter, || {
+            let labels = labels([
+                ("provider", &self.label(provider)),
+                ("outcome", reason.outcome().as_str()),
+                ("reason", reason.as_str()),
+                ("source", source.as_str()),
+            ]);
+            format!("{labels}authentik_proxy_requests_total")
+        })
+    }
+
+    /// A call to authentik has come to its end; `milliseconds` after it was sent, if it was.
+    pub(super) fn called(&self, endpoint: Endpoint, result: CallResult, milliseconds: Option<u64>) {
+        let total = self.calls.get((endpoint, result), Kind::Counter, || {
+            let labels = labels([("endpoint", endpoint.as_str()), ("result", result.as_str())]);
+            format!("{labels}authentik_proxy_authentik_calls_total")
+        });
+        if let Some(metric) = total {
+            metrics::add(metric, 1);
+        }
+        let Some(milliseconds) = milliseconds else { return };
+        let duration = self.durations.get(endpoint, Kind::Histogram, || {
+            let labels = labels([("endpoint", endpoint.as_str())]);
+            format!("{labels}authentik_proxy_authentik_call_milliseconds")
+        });
+        if let Some(metric) = duration {
+            metrics::record(metric, milliseconds);
+        }
+    }
+
+    /// What goes on in the worker now. Not while it is configured: Envoy starts a VM only to try a configuration, and ends it
+    /// without a word.
+    pub(super) fn load(&self, load: &Load) {
+        self.config_info.set(1);
+        self.waiting_requests.set(load.waiting_requests);
+        self.pending_calls.set(load.pending_calls);
+        self.call_limit.set(load.call_limit);
+        self.cache_entries.set(load.cache_entries);
+        for (id, age) in load.keys_age.iter().filter(|(id, _)| *id < MAX_LABELS) {
+            let metric = self.keys_age.get(*id, Kind::Gauge, || {
+                format!("{}authentik_proxy_keys_age_seconds", labels([("provider", &self.label(Some(*id)))]))
+            });
+            if let Some(metric) = metric {
+                metrics::record(metric, *age);
+            }
+        }
+    }
+
+    /// The provider's name, as far as it can be in a stat's name.
+    fn label(&self, provider: Option<ProviderId>) -> String {
+        match provider {
+            None => "none".to_owned(),
+            Some(MAX_LABELS..) => "other".to_owned(),
+            Some(id) => {
+                let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+                let name = self.providers.get(id).map_or("", String::as_str);
+                name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).take(64).collect()
+            }
+        }
+    }
+}
+
+/// The labels of a stat's name.
+fn labels<const N: usize>(labels: [(&str, &str); N]) -> String {
+    labels.iter().map(|(name, value)| format!("authentik_{name}=.={value};.;")).collect()
+}
+
+/// Metrics of one name by their labels, each defined when it is first wanted.
+struct Series<K>(RefCell<HashMap<K, Option<Metric>>>);
+
+impl<K> Default for Series<K> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<K: Eq + Hash> Series<K> {
+    fn get(&self, key: K, kind: Kind, name: impl FnOnce() -> String) -> Option<Metric> {
+        let mut metrics = self.0.try_borrow_mut().ok()?;
+        *metrics.entry(key).or_insert_with(|| metrics::define(kind, &name()))
+    }
+}
+
+/// A gauge that is the sum over all workers: each adds what has changed. What it stood for is taken back with it.
+struct Gauge {
+    metric: Option<Metric>,
+    value: Cell<i64>,
+}
+
+impl Gauge {
+    fn new(name: String) -> Self {
+        Self { metric: metrics::define(Kind::Gauge, &name), value: Cell::new(0) }
+    }
+
+    fn set(&self, value: usize) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        let change = value.saturating_sub(self.value.replace(value));
+        if let Some(metric) = self.metric.filter(|_| change != 0) {
+            metrics::add(metric, change);
+        }
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
