@@ -9,8 +9,20 @@ use regex_lite::Regex;
 
 /// Words of the language that can stand where a metric can.
 const WORDS: [&str; 14] = [
-    "and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool", "inf",
-    "nan", "atan2",
+    "and",
+    "or",
+    "unless",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "offset",
+    "bool",
+    "inf",
+    "nan",
+    "atan2",
 ];
 
 fn without(pattern: &str, text: &str) -> String {
@@ -52,11 +64,15 @@ fn names_of_metrics_are_found_among_the_words_of_the_language() {
     assert_eq!(found("absent(a_b)"), ["a_b"]);
     assert_eq!(found("1 + 0.5 * 10"), [""; 0]);
     assert_eq!(
-        found(r#"histogram_quantile(0.99, sum by (job, le) (rate(c_bucket{x="y or z", le!="d"}[5m] offset 1h))) > 1000"#),
+        found(
+            r#"histogram_quantile(0.99, sum by (job, le) (rate(c_bucket{x="y or z", le!="d"}[5m] offset 1h))) > 1000"#
+        ),
         ["c_bucket"]
     );
     assert_eq!(
-        found("(job:served:rate5m > 0.1) unless on (job, instance) (sum(rate(total[5m])) > 0) or e unless e offset 15m"),
+        found(
+            "(job:served:rate5m > 0.1) unless on (job, instance) (sum(rate(total[5m])) > 0) or e unless e offset 15m"
+        ),
         ["e", "job:served:rate5m", "total"]
     );
 }

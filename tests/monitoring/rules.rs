@@ -35,7 +35,8 @@ fn word(value: &Value) -> &str {
 /// The rules of all groups.
 pub(super) fn rules() -> Vec<Value> {
     let file = yaml(RULES);
-    let rules: Vec<_> = list(&file["groups"]).iter().flat_map(|group| list(&group["rules"])).cloned().collect();
+    let rules: Vec<_> =
+        list(&file["groups"]).iter().flat_map(|group| list(&group["rules"])).cloned().collect();
     assert!(rules.len() > 15, "{}", rules.len());
     rules
 }
@@ -80,7 +81,8 @@ fn every_alert_fires_in_one_unit_test_and_is_silent_in_another() {
         for group in list(&file["tests"]) {
             let mut expected: BTreeMap<&str, bool> = BTreeMap::new();
             for case in list(&group["alert_rule_test"]) {
-                *expected.entry(word(&case["alertname"])).or_default() |= !list(&case["exp_alerts"]).is_empty();
+                *expected.entry(word(&case["alertname"])).or_default() |=
+                    !list(&case["exp_alerts"]).is_empty();
             }
             for (name, fires) in expected {
                 let alert = alerts.get(name).unwrap_or_else(|| panic!("{name} is no alert"));

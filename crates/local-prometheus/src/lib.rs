@@ -63,7 +63,9 @@ impl Prometheus {
             match Self::spawn(&binary, &folder, &configuration, number)? {
                 Ok((child, authority)) => return Ok(Self { child, folder, authority }),
                 // Somebody else took the port between its choice and the start.
-                Err(log) if port == 0 && attempt < 5 && log.contains("address already in use") => attempt += 1,
+                Err(log) if port == 0 && attempt < 5 && log.contains("address already in use") => {
+                    attempt += 1
+                }
                 Err(log) => return Err(format!("Prometheus does not start:\n{log}")),
             }
         }
@@ -107,6 +109,12 @@ impl Prometheus {
     /// `http://127.0.0.1:port` and the path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
+    }
+
+    /// Where a browser sees the graph of an expression, of the last five minutes.
+    pub fn graph(&self, expression: &str) -> String {
+        let expression: String = form_urlencoded::byte_serialize(expression.as_bytes()).collect();
+        self.url(&format!("/graph?g0.expr={expression}&g0.tab=0&g0.range_input=5m"))
     }
 
     /// The samples that an expression has now.
