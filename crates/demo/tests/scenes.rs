@@ -70,9 +70,12 @@ impl Drop for Demo {
 
 /// How many requests were answered with this status, in all steps of the scene.
 fn count(lines: &[String], status: u16) -> u32 {
-    let mark = format!("{status} × ");
-    let counts =
-        lines.iter().filter_map(|line| line.split_once(&mark)?.1.split(',').next()?.parse::<u32>().ok());
+    let status = status.to_string();
+    let answers = lines.iter().flat_map(|line| line.rsplit(": ").next().unwrap_or_default().split(", "));
+    let counts = answers.filter_map(|answer| {
+        let (it, count) = answer.split_once(" × ")?;
+        (it.trim() == status).then(|| count.parse::<u32>().ok())?
+    });
     counts.sum()
 }
 
@@ -109,5 +112,6 @@ fn crowd_is_played_to_its_end() {
 
 #[test]
 fn rotation_is_played_to_its_end() {
-    plays("rotation", &[200], &[401, 503, 0]);
+    // 401 can be: a key that is new right after a fetch is not asked for before jwks.min_refresh_interval_seconds.
+    plays("rotation", &[200], &[503, 0]);
 }
