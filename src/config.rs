@@ -1,7 +1,7 @@
 //! The configuration: raw JSON in, a compiled [`Config`] out, or every fault at once.
 //!
-//! Owns: the names, defaults and limits of all settings (the table is in the README), and what makes a
-//! combination of them wrong. Nothing after this file looks at raw configuration again.
+//! Owns: all settings (their names, kinds, ranges and defaults are in [`table`]), and what makes a combination of them
+//! wrong. Nothing after this file looks at raw configuration again.
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
 mod digest;
@@ -11,6 +11,7 @@ mod provider;
 mod read;
 mod seal;
 mod settings;
+pub mod table;
 
 pub use self::json::Environment;
 use self::json::{Faults, Object};

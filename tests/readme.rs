@@ -1,23 +1,21 @@
-//! The README against the source: every setting and every failure is in its tables, and nothing that does not exist.
+//! The README against the source: every setting and every failure is in its tables, and nothing that does not exist. The
+//! recorded settings of this version have every setting too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use authentik_proxy_wasm::config::Config;
+use authentik_proxy_wasm::config::table::describe::{Description, Kind, Row, all};
+use authentik_proxy_wasm::config::table::kinds::Need;
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
-const CONFIG: &str = concat!(
-    include_str!("../src/config/read.rs"),
-    include_str!("../src/config/provider.rs"),
-    include_str!("../src/config/seal.rs")
-);
 const DECISION: &str = include_str!("../src/authn/report.rs");
 const MAKEFILE: &str = include_str!("../Makefile");
 
-fn all(pattern: &str, text: &str) -> BTreeSet<String> {
+fn all_of(pattern: &str, text: &str) -> BTreeSet<String> {
     let pattern = Regex::new(pattern).unwrap();
     pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
@@ -34,25 +32,46 @@ fn table(heading: &str) -> String {
         .join("\n")
 }
 
+/// What the README calls the settings, and the settings. Of an object that has settings of its own it lists those alone.
+fn settings() -> Vec<(String, Description)> {
+    let is_listed = |row: &Row| row.fields.is_empty() && !matches!(row.describe().kind, Kind::Unused);
+    let listed = all().into_iter().filter(|(_, row)| is_listed(row));
+    let name = |path: String| path.strip_prefix("providers[]").map_or(path.clone(), str::to_owned);
+    listed.map(|(path, row)| (name(path), row.describe())).collect()
+}
+
+/// The rows of the README's table: the names, and the cells behind them.
+fn rows() -> Vec<(BTreeSet<String>, Vec<String>)> {
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows = table("## Settings");
+    let rows = rows.lines().skip(2).map(cells);
+    rows.map(|cells| (all_of("`([^`]+)`", &cells[1]), cells[2..].to_vec())).collect()
+}
+
 #[test]
 fn every_setting_is_in_the_table_and_every_row_is_a_setting() {
-    let keys = all(r#"(?:object|root|oidc)\s*\.\s*\w+\(\s*"([a-z_]+)""#, CONFIG);
-    let read: BTreeSet<_> = keys.union(&all(r#"let key = "([a-z_]+)";"#, CONFIG)).cloned().collect();
-    let read: BTreeSet<_> =
-        read.union(&all(r#"read_(?:text|base_url)\(&mut \w+, "([a-z_]+)"\)"#, CONFIG)).cloned().collect();
-    assert!(read.len() > 40, "{read:?}");
-    let settings = table("## Settings");
-    for key in &read {
-        let name = Regex::new(&format!(r"[.`]{key}[`.\[]")).unwrap();
-        assert!(name.is_match(&settings), "{key} is not in the README");
-    }
-    for row in settings.lines().skip(2) {
-        let names = all("`([^`]+)`", row.split('|').nth(1).unwrap());
-        for name in names.iter().flat_map(|name| name.split('.')).filter(|name| !name.is_empty()) {
-            let name = name.trim_end_matches("[]");
-            assert!(read.contains(name), "{name} is in the README and no setting");
+    let mut settings: BTreeSet<_> = settings().into_iter().map(|(name, _)| name).collect();
+    assert!(settings.len() > 45, "{settings:?}");
+    settings.insert("providers[]".to_owned());
+    let rows: BTreeSet<_> = rows().into_iter().flat_map(|(names, _)| names).collect();
+    assert_eq!(rows, settings);
+}
+
+#[test]
+fn every_row_has_the_default_of_its_setting() {
+    let settings: BTreeMap<_, _> = settings().into_iter().collect();
+    let mut count = 0;
+    for (names, cells) in rows() {
+        for setting in names.iter().filter_map(|name| settings.get(name)) {
+            if let Some(default) = &setting.default {
+                let in_readme: Value = serde_json::from_str(cells[0].trim_matches('`')).expect(&cells[0]);
+                assert_eq!(in_readme, *default, "{names:?}");
+                count += 1;
+            }
+            assert!(setting.need != Need::Always || cells[0] == "required" || names.contains("seal.values"));
         }
     }
+    assert!(count > 35, "{count}");
 }
 
 /// Where the setting of a row is, as a JSON pointer.
@@ -99,9 +118,11 @@ fn every_number_has_the_range_that_the_table_gives() {
             let fault = format!("{}: must be a whole number from {low} to {high}", field_of(setting));
             assert_eq!(faults, [fault], "{setting}: {bad}");
         }
-        found.insert(setting.rsplit('.').next().unwrap().to_owned());
+        found.insert(setting.to_owned());
     }
-    assert_eq!(found, all(r#"integer_or\(\s*"([a-z_]+)""#, CONFIG));
+    let is_number = |setting: &Description| matches!(setting.kind, Kind::Integer { .. });
+    let numbers = settings().into_iter().filter(|(_, setting)| is_number(setting));
+    assert_eq!(found, numbers.map(|(name, _)| name).collect());
 }
 
 /// What a later version must still read (`scenarios::releases`).
@@ -110,15 +131,12 @@ fn every_setting_is_in_the_recorded_settings_of_this_version() {
     let path = format!("data/releases/{}/settings.json", env!("CARGO_PKG_VERSION"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let recorded: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let mut count = 0;
-    for row in table("## Settings").lines().skip(2) {
-        for setting in all("`([^`]+)`", row.split('|').nth(1).unwrap()) {
-            let pointer = pointer(setting.trim_end_matches("[]")).replace('.', "/");
-            assert!(recorded.pointer(&pointer).is_some(), "{setting} is not at {pointer}");
-            count += 1;
-        }
+    let settings = settings();
+    assert!(settings.len() > 45, "{}", settings.len());
+    for (setting, _) in settings {
+        let pointer = pointer(&setting).replace('.', "/");
+        assert!(recorded.pointer(&pointer).is_some(), "{setting} is not at {pointer}");
     }
-    assert!(count > 40, "{count}");
 }
 
 /// What a fault calls the setting of a row.
@@ -128,8 +146,8 @@ fn field_of(setting: &str) -> String {
 
 #[test]
 fn every_failure_is_in_the_table_and_every_row_exists() {
-    let told = all(r#""(authentik_[a-z_]+)""#, DECISION);
-    let explained = all("`(authentik_[a-z_]+)`", &table("## Troubleshooting"));
+    let told = all_of(r#""(authentik_[a-z_]+)""#, DECISION);
+    let explained = all_of("`(authentik_[a-z_]+)`", &table("## Troubleshooting"));
     let unexplained: Vec<_> = told.difference(&explained).collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
     assert!(explained.is_subset(&told), "{:?}", explained.difference(&told));
@@ -137,7 +155,7 @@ fn every_failure_is_in_the_table_and_every_row_exists() {
 
 #[test]
 fn every_make_target_that_is_named_exists() {
-    let named = all(r"make ([a-z]+(?:-[a-z]+)*)", &[README, include_str!("../CONTRIBUTING.md")].concat());
-    let targets = all(r"(?m)^([a-z-]+):", MAKEFILE);
+    let named = all_of(r"make ([a-z]+(?:-[a-z]+)*)", &[README, include_str!("../CONTRIBUTING.md")].concat());
+    let targets = all_of(r"(?m)^([a-z-]+):", MAKEFILE);
     assert!(named.len() >= 4 && named.is_subset(&targets), "{named:?} of {targets:?}");
 }

@@ -3,12 +3,14 @@
 //! Owns: [`Decision`], the replies, and what the log says about each.
 //! Must not: ask anything, or tell the client more than the status does.
 
+pub mod log_line;
 mod page;
 pub mod shared_caches;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::Request;
+use crate::authn::reply::log_line::LogLine;
 use crate::authn::report::{Reason, Report};
 use crate::authn::request::credential::AuthScheme;
 use crate::authn::request::view::{BodyKind, RequestView};
@@ -42,7 +44,7 @@ pub struct Reply {
     pub body: String,
     /// What is counted and logged of it. [`Reason::details`] is Envoy's `%RESPONSE_CODE_DETAILS%`.
     pub report: Report,
-    /// One line for the log, without secrets.
+    /// What the log says of it.
     pub log: LogLine,
 }
 
@@ -63,13 +65,11 @@ impl Decision {
     }
 }
 
-/// One line for the log.
-#[derive(Debug)]
-pub struct LogLine {
-    /// How bad it is.
-    pub level: log::Level,
-    /// What happened.
-    pub text: String,
+impl Reply {
+    /// One line for the log, without secrets.
+    pub fn log_line(&self) -> String {
+        self.log.render(self.status, &self.report)
+    }
 }
 
 /// What a reply needs to know of the request and its provider.
@@ -243,7 +243,7 @@ pub(crate) fn redirect(
         headers,
         body: String::new(),
         report: Report::new(context.id, reason),
-        log: line(context, 302, redirect_level(rejection), &rejection.to_string()),
+        log: line(context, redirect_level(rejection), &rejection.to_string()),
     })
 }
 
@@ -272,7 +272,7 @@ pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
         headers: cors_headers(context).collect(),
         body: String::new(),
         report: Report::new(context.id, Reason::Ping),
-        log: LogLine { level: log::Level::Trace, text: "ping".to_owned() },
+        log: line(context, log::Level::Trace, "ping"),
     })
 }
 
@@ -307,7 +307,7 @@ fn reply(
         headers,
         body,
         report: Report::new(context.id, reason),
-        log: line(context, status, level, text),
+        log: line(context, level, text),
     }
 }
 
@@ -326,9 +326,9 @@ fn header(name: &'static str, value: String) -> (&'static str, HeaderValue) {
     (name, HeaderValue::cleaned(value))
 }
 
-fn line(context: &ReplyContext<'_>, status: u16, level: log::Level, reason: &str) -> LogLine {
-    let provider = context.provider.unwrap_or("no provider");
-    LogLine { level, text: format!("{provider}: {status}: {reason}") }
+fn line(context: &ReplyContext<'_>, level: log::Level, message: &str) -> LogLine {
+    let provider = context.provider.unwrap_or_default().to_owned();
+    LogLine { level, provider, id: context.request_id.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]

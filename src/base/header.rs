@@ -37,7 +37,7 @@ const PROTOCOL_NAMES: [&str; 16] = [
 const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "x-envoy-"];
 
 /// What an operator cannot hand to the filter with `owned_headers`: the request would no longer be one.
-const NEVER_OWNED: [&str; 6] =
+pub(crate) const NEVER_OWNED: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"];
 
 /// authentik's twelve headers, in the order of its outpost.
@@ -104,9 +104,14 @@ impl IdentityHeader {
         }
     }
 
-    /// The header that the configuration calls `username`, `meta-jwks`, ….
+    /// What the configuration calls it: `username`, `meta-jwks`, ….
+    pub fn short_name(self) -> &'static str {
+        self.name().strip_prefix(OWNED_PREFIX).unwrap_or_default()
+    }
+
+    /// The header with this short name.
     pub fn from_short_name(short: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|header| header.name().strip_prefix(OWNED_PREFIX) == Some(short))
+        Self::ALL.into_iter().find(|header| header.short_name() == short)
     }
 }
 
@@ -153,6 +158,16 @@ pub fn check_seal_name(name: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// What [`check_seal_name`] refuses by name, for documentation and schema. `*`: all names that begin so.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn never_a_seal() -> Vec<String> {
+    let others = NEVER_OWNED.into_iter().filter(|name| !PROTOCOL_NAMES.contains(name));
+    let names = PROTOCOL_NAMES.into_iter().chain(others);
+    let prefixes = PROXY_PREFIXES.iter().map(|prefix| format!("{prefix}*"));
+    let identity = IdentityHeader::ALL.map(|header| header.name().to_owned());
+    names.map(str::to_owned).chain(prefixes).chain(identity).collect()
 }
 
 /// The name under which a user attribute (`additionalHeaders`) may be sent; `None` when it may not. A name of the filter's

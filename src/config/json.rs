@@ -1,14 +1,17 @@
 //! Reading a JSON object field by field while *collecting* faults.
 //!
-//! Owns: the walk over the raw configuration, the path of every fault (`providers[0].client_secret: …`), the
-//! rule that an unknown field is a fault, and the look-up of `{"env": "NAME"}` secrets.
+//! Owns: the walk over the raw configuration through the entries of the table, the path of every fault
+//! (`providers[0].client_secret: …`), the rule that an unknown field is a fault, and the look-up of `{"env": "NAME"}` secrets.
+//! A configuration is read once, and a copy of a reader for each setting takes bytes of the module: `inline(never)`.
 //! Must not: know what any field means, or put a value that may be secret into a fault.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::table::kinds::{
+    Anything, Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Sections, Text, Texts, Unused, Words,
+};
 use crate::base::secret::Secret;
 
 /// Looks a variable of the VM's environment up.
@@ -19,8 +22,9 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) struct Faults(RefCell<Vec<String>>);
 
 impl Faults {
-    pub(crate) fn add(&self, path: &str, what: impl AsRef<str>) {
-        self.0.borrow_mut().push(format!("{path}: {}", what.as_ref()));
+    #[inline(never)]
+    pub(crate) fn add(&self, path: &str, what: &str) {
+        self.0.borrow_mut().push(format!("{path}: {what}"));
     }
 
     pub(crate) fn into_list(self) -> Vec<String> {
@@ -32,7 +36,7 @@ impl Faults {
 pub(crate) struct Object<'a> {
     path: String,
     fields: Option<&'a Map<String, Value>>,
-    known: BTreeSet<&'static str>,
+    known: Vec<&'static str>,
     is_foreign: bool,
     faults: &'a Faults,
     environment: Environment<'a>,
@@ -43,226 +47,242 @@ impl<'a> Object<'a> {
         Self::at(String::new(), Some(value), faults, environment)
     }
 
+    #[inline(never)]
     fn at(path: String, value: Option<&'a Value>, faults: &'a Faults, environment: Environment<'a>) -> Self {
         let fields = value.and_then(Value::as_object);
         if value.is_some() && fields.is_none() {
             faults.add(if path.is_empty() { "configuration" } else { &path }, "must be an object");
         }
-        Self { path, fields, known: BTreeSet::new(), is_foreign: false, faults, environment }
+        Self { path, fields, known: Vec::new(), is_foreign: false, faults, environment }
     }
 
     /// The full path of a field, for a fault that the caller finds.
-    pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    #[inline(never)]
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    pub(crate) fn fault(&self, key: &str, what: impl AsRef<str>) {
-        self.faults.add(&self.path_of(key), what);
+    /// The full path of an item of a list.
+    #[inline(never)]
+    fn path_at(&self, name: &str, index: usize) -> String {
+        format!("{}[{index}]", self.path_of(name))
+    }
+
+    #[inline(never)]
+    pub(crate) fn fault(&self, name: &str, what: &str) {
+        self.faults.add(&self.path_of(name), what);
+    }
+
+    /// A fault of one item of a list.
+    pub(crate) fn fault_at(&self, name: &str, index: usize, what: &str) {
+        self.faults.add(&self.path_at(name, index), what);
     }
 
     /// `null` counts as absent: authentik's API writes it for "not set".
-    fn get(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.insert(key);
-        self.fields?.get(key).filter(|value| !value.is_null())
+    #[inline(never)]
+    fn get(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.fields?.get(name).filter(|value| !value.is_null())
     }
 
     /// A field that is accepted and not used.
-    pub(crate) fn accept(&mut self, key: &'static str) {
-        self.known.insert(key);
+    #[inline(never)]
+    pub(crate) fn accept(&mut self, setting: &'static Unused) {
+        self.known.push(setting.name);
     }
 
-    /// A foreign object: what is not read of it is none of our business.
-    pub(crate) fn accept_rest(&mut self) {
-        self.is_foreign = true;
-    }
-
-    /// An object that may be left out; its fields then all have their defaults.
-    pub(crate) fn object(&mut self, key: &'static str) -> Object<'a> {
-        let value = self.get(key);
-        Object::at(self.path_of(key), value, self.faults, self.environment)
+    /// An object. If it may be left out, its fields then all have their defaults.
+    #[inline(never)]
+    pub(crate) fn section(&mut self, setting: &'static Section) -> Object<'a> {
+        let value = self.get(setting.name);
+        if value.is_none() && setting.need == Need::Always {
+            self.fault(setting.name, "is required");
+        }
+        let mut section = Object::at(self.path_of(setting.name), value, self.faults, self.environment);
+        section.is_foreign = setting.is_foreign;
+        section
     }
 
     /// An object that may be left out, and then means that there is no such thing.
-    pub(crate) fn optional_object(&mut self, key: &'static str) -> Option<Object<'a>> {
-        self.get(key)?;
-        Some(self.object(key))
+    pub(crate) fn optional_section(&mut self, setting: &'static Section) -> Option<Object<'a>> {
+        self.get(setting.name)?;
+        Some(self.section(setting))
     }
 
-    /// An object that must be there.
-    pub(crate) fn required_object(&mut self, key: &'static str) -> Object<'a> {
-        if self.get(key).is_none() {
-            self.fault(key, "is required");
-        }
-        self.object(key)
-    }
-
-    pub(crate) fn required_objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
-        let Some(value) = self.get(key) else {
-            self.fault(key, "is required");
-            return Vec::new();
+    /// Reads each object of a list. Returns how many there are.
+    pub(crate) fn for_each_section(
+        &mut self,
+        setting: &'static Sections,
+        mut read: impl FnMut(Object<'a>),
+    ) -> usize {
+        let Some(value) = self.get(setting.name) else {
+            self.fault(setting.name, "is required");
+            return 0;
         };
         let Some(items) = value.as_array() else {
-            self.fault(key, "must be a list of objects");
-            return Vec::new();
+            self.fault(setting.name, "must be a list of objects");
+            return 0;
         };
         if items.is_empty() {
-            self.fault(key, "must name at least one");
+            self.fault(setting.name, "must name at least one");
         }
-        let path = self.path_of(key);
-        let at =
-            |(index, item)| Object::at(format!("{path}[{index}]"), Some(item), self.faults, self.environment);
-        items.iter().enumerate().map(at).collect()
+        for (index, item) in items.iter().enumerate() {
+            let path = self.path_at(setting.name, index);
+            read(Object::at(path, Some(item), self.faults, self.environment));
+        }
+        items.len()
     }
 
-    pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
-        let string = self.lines(key)?;
+    /// A string that keeps its rule as far as control characters go; the caller holds it to the rest. `default` when it is
+    /// absent or no string.
+    #[inline(never)]
+    pub(crate) fn text(&mut self, setting: &'static Text) -> &'a str {
+        let absent = setting.default.unwrap_or_default();
+        let is_required = setting.need == Need::Always;
+        let Some(value) = self.get(setting.name) else {
+            if is_required {
+                self.fault(setting.name, "is required");
+            }
+            return absent;
+        };
+        // The seal's rule leaves them no room either.
+        let may_have_controls = matches!(setting.rule, Rule::Lines | Rule::SealHeader);
+        let Some(text) = self.string(setting.name, value, may_have_controls) else { return absent };
+        if is_required && text.is_empty() {
+            self.fault(setting.name, "must not be empty");
+        }
+        text
+    }
+
+    /// A copy of it.
+    #[inline(never)]
+    pub(crate) fn owned_text(&mut self, setting: &'static Text) -> String {
+        self.text(setting).to_owned()
+    }
+
+    fn string(&self, name: &str, value: &'a Value, may_have_controls: bool) -> Option<&'a str> {
+        let text = value.as_str();
+        if text.is_none() {
+            self.fault(name, "must be a string");
+        }
         // It may end up in a header or a log line.
-        if string.chars().any(char::is_control) {
-            self.fault(key, "must not have control characters");
+        if !may_have_controls && text.is_some_and(|text| text.chars().any(char::is_control)) {
+            self.fault(name, "must not have control characters");
         }
-        Some(string)
+        text
     }
 
-    /// A string of any number of lines.
-    pub(crate) fn lines(&mut self, key: &'static str) -> Option<&'a str> {
-        let value = self.get(key)?;
-        let string = value.as_str();
-        if string.is_none() {
-            self.fault(key, "must be a string");
-        }
-        string
+    #[inline(never)]
+    pub(crate) fn boolean(&mut self, setting: &'static Boolean) -> bool {
+        let Some(value) = self.get(setting.name) else { return setting.default };
+        value.as_bool().unwrap_or_else(|| {
+            self.fault(setting.name, "must be true or false");
+            setting.default
+        })
     }
 
-    /// A string that must be there and not be empty; "" after a fault.
-    pub(crate) fn required_string(&mut self, key: &'static str) -> &'a str {
-        match self.get(key) {
+    /// Istio hands numbers over as doubles, so `60.0` is 60.
+    #[inline(never)]
+    pub(crate) fn integer(&mut self, setting: &'static Integer) -> u32 {
+        let Integer { name, least, most, default } = *setting;
+        let Some(value) = self.get(name) else { return default };
+        whole_number(value).filter(|number| (least..=most).contains(number)).unwrap_or_else(|| {
+            self.fault(name, &format!("must be a whole number from {least} to {most}"));
+            default
+        })
+    }
+
+    #[inline(never)]
+    pub(crate) fn word<T: Copy>(&mut self, setting: &'static Words<T>) -> T {
+        let index = self.index_of_word(setting.name, setting.words);
+        index.and_then(|index| setting.meanings.get(index)).copied().unwrap_or(setting.default)
+    }
+
+    /// Which of the words it is; `None` when it is absent, or after a fault.
+    #[inline(never)]
+    fn index_of_word(&mut self, name: &'static str, words: &[&str]) -> Option<usize> {
+        let value = self.get(name)?;
+        let text = self.string(name, value, false)?;
+        let index = words.iter().position(|word| *word == text);
+        if index.is_none() {
+            self.fault(name, &format!("must be one of \"{}\"", words.join("\", \"")));
+        }
+        index
+    }
+
+    /// A list of non-empty strings; `None` when it is absent and has no default.
+    #[inline(never)]
+    pub(crate) fn texts(&mut self, setting: &'static Texts) -> Option<Vec<&'a str>> {
+        let Some(value) = self.get(setting.name) else { return setting.default.map(<[_]>::to_vec) };
+        let mut texts = Vec::new();
+        let is_text = |item: &'a Value| {
+            let text = item.as_str().unwrap_or_default();
+            texts.push(text);
+            !text.is_empty()
+        };
+        if !value.as_array().is_some_and(|items| items.iter().all(is_text)) {
+            self.fault(setting.name, "must be a list of non-empty strings");
+            return None;
+        }
+        Some(texts)
+    }
+
+    /// Whether a field of a foreign object is a list of just this word. What else it may be is none of our business.
+    pub(crate) fn is_list_of(&mut self, setting: &'static Anything, word: &str) -> bool {
+        let items = self.get(setting.name).and_then(Value::as_array);
+        matches!(items.map(Vec::as_slice), Some([item]) if item.as_str() == Some(word))
+    }
+
+    /// A string, or `{"env": "NAME"}`. Missing or empty is a fault.
+    #[inline(never)]
+    pub(crate) fn secret(&mut self, setting: &'static OneSecret) -> Secret<String> {
+        match self.get(setting.name) {
+            Some(value) => self.secret_value(&self.path_of(setting.name), value),
             None => {
-                self.fault(key, "is required");
-                ""
-            }
-            Some(_) => {
-                let string = self.string(key);
-                if string == Some("") {
-                    self.fault(key, "must not be empty");
-                }
-                string.unwrap_or_default()
-            }
-        }
-    }
-
-    pub(crate) fn bool_or(&mut self, key: &'static str, default: bool) -> bool {
-        match self.get(key) {
-            None => default,
-            Some(value) => value.as_bool().unwrap_or_else(|| {
-                self.fault(key, "must be true or false");
-                default
-            }),
-        }
-    }
-
-    /// A whole number within `range`. Istio hands numbers over as doubles, so `60.0` is 60.
-    pub(crate) fn integer_or(
-        &mut self,
-        key: &'static str,
-        default: u64,
-        range: core::ops::RangeInclusive<u64>,
-    ) -> u64 {
-        let Some(value) = self.get(key) else { return default };
-        match whole_number(value) {
-            Some(number) if range.contains(&number) => number,
-            _ => {
-                let (low, high) = (range.start(), range.end());
-                self.fault(key, format!("must be a whole number from {low} to {high}"));
-                default
-            }
-        }
-    }
-
-    /// One of a fixed set of words.
-    pub(crate) fn word_or<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
-        if self.get(key).is_none() {
-            return default;
-        }
-        let Some(string) = self.string(key) else { return default };
-        match words.iter().find(|(word, _)| *word == string) {
-            Some((_, meaning)) => *meaning,
-            None => {
-                let names: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-                self.fault(key, format!("must be one of {}", names.join(", ")));
-                default
-            }
-        }
-    }
-
-    /// A list of non-empty strings; `None` when the field is absent.
-    pub(crate) fn strings(&mut self, key: &'static str) -> Option<Vec<&'a str>> {
-        let value = self.get(key)?;
-        let strings = value.as_array().and_then(|items| {
-            items.iter().map(|item| item.as_str().filter(|string| !string.is_empty())).collect()
-        });
-        if strings.is_none() {
-            self.fault(key, "must be a list of non-empty strings");
-        }
-        strings
-    }
-
-    /// Whether a field of a foreign object is just this list. What else it may be is none of our business.
-    pub(crate) fn is_list_of(&mut self, key: &'static str, words: &[&str]) -> bool {
-        let items = self.get(key).and_then(Value::as_array);
-        items.is_some_and(|items| items.iter().map(Value::as_str).eq(words.iter().copied().map(Some)))
-    }
-
-    /// A secret: a string, or `{"env": "NAME"}`. Missing or empty is a fault.
-    pub(crate) fn required_secret(&mut self, key: &'static str) -> Secret<String> {
-        match self.get(key) {
-            Some(value) => self.secret_value(&self.path_of(key), value),
-            None => {
-                self.fault(key, "is required");
+                self.fault(setting.name, "is required");
                 Secret::default()
             }
         }
     }
 
-    /// One secret or a list of them; empty when the field is absent.
-    pub(crate) fn secrets(&mut self, key: &'static str) -> Vec<Secret<String>> {
-        let path = self.path_of(key);
-        match self.get(key) {
-            None => Vec::new(),
-            Some(Value::Array(items)) => items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| self.secret_value(&format!("{path}[{index}]"), item))
-                .collect(),
-            Some(value) => vec![self.secret_value(&path, value)],
+    /// One secret or a list of them; empty when the field is absent. The caller holds them to number, length and rule.
+    #[inline(never)]
+    pub(crate) fn secrets(&mut self, setting: &'static Secrets) -> Vec<Secret<String>> {
+        let mut secrets = Vec::new();
+        match self.get(setting.name) {
+            None => {}
+            Some(Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    secrets.push(self.secret_value(&self.path_at(setting.name, index), item));
+                }
+            }
+            Some(value) => secrets.push(self.secret_value(&self.path_of(setting.name), value)),
         }
+        secrets
     }
 
+    #[inline(never)]
     fn secret_value(&self, path: &str, value: &Value) -> Secret<String> {
-        let secret = match value {
-            Value::String(secret) => secret.clone(),
-            Value::Object(fields) => match (fields.get("env").and_then(Value::as_str), fields.len()) {
-                (Some(name), 1) => match (self.environment)(name).filter(|secret| !secret.is_empty()) {
-                    Some(secret) => secret,
-                    None => {
-                        let what = format!("the environment variable {name} is missing or empty in the VM");
-                        self.faults.add(path, what);
-                        return Secret::default();
-                    }
-                },
-                _ => {
-                    self.faults.add(path, "must be a string or {\"env\": \"NAME\"}");
-                    return Secret::default();
-                }
-            },
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-                self.faults.add(path, "must be a string or {\"env\": \"NAME\"}");
-                return Secret::default();
-            }
+        let fault = |what: &str| {
+            self.faults.add(path, what);
+            Secret::default()
         };
-        if secret.is_empty() {
-            self.faults.add(path, "must not be empty");
+        if let Some(secret) = value.as_str() {
+            return if secret.is_empty() {
+                fault("must not be empty")
+            } else {
+                Secret::new(secret.to_owned())
+            };
         }
-        Secret::new(secret)
+        let variable =
+            value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("env"));
+        let Some(name) = variable.and_then(Value::as_str) else {
+            return fault("must be a string or {\"env\": \"NAME\"}");
+        };
+        match (self.environment)(name).filter(|secret| !secret.is_empty()) {
+            Some(secret) => Secret::new(secret),
+            None => fault(&format!("the environment variable {name} is missing or empty in the VM")),
+        }
     }
 }
 
@@ -270,24 +290,26 @@ impl<'a> Object<'a> {
 impl Drop for Object<'_> {
     fn drop(&mut self) {
         let Some(fields) = self.fields.filter(|_| !self.is_foreign) else { return };
-        for key in fields.keys().filter(|key| !self.known.contains(key.as_str())) {
-            self.fault(key, "is not a known field");
+        for (name, _) in fields {
+            if !self.known.contains(&name.as_str()) {
+                self.fault(name, "is not a known field");
+            }
         }
     }
 }
 
-fn whole_number(value: &Value) -> Option<u64> {
+fn whole_number(value: &Value) -> Option<u32> {
     let number = value.as_number()?;
-    number.as_u64().or_else(|| {
-        let float = number.as_f64()?;
-        // 2^53: above it a double is not exact.
-        let whole = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked just above"
-        )]
-        whole.then_some(float as u64)
-    })
+    if let Some(number) = number.as_u64() {
+        return u32::try_from(number).ok();
+    }
+    let float = number.as_f64()?;
+    let is_whole = float.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&float);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked just above"
+    )]
+    is_whole.then_some(float as u32)
 }

@@ -1,20 +1,15 @@
 //! The setting `seal`: a header with a secret value by which a policy behind the filter knows that the filter judged the
 //! request. Without the filter no request has it, and the policy refuses them all.
 //!
-//! Owns: the names and values that are allowed.
+//! Owns: what makes a name or a value wrong beyond its kind.
 //! Must not: show a value, or know where the seal is written ([`crate::authn::edits::Forward`] does).
 
 use super::json::Object;
+use super::table::kinds::Secrets;
+use super::table::seal as table;
 use crate::base::header::{self, HeaderValue};
 use crate::base::secret::Secret;
 use crate::base::token::Token;
-
-/// The header's name where the configuration has none.
-const DEFAULT_HEADER: &str = "x-authentik-seal";
-/// The least length of a value, in bytes: nobody may guess it.
-const MIN_VALUE_BYTES: usize = 16;
-/// Most values: two are enough for a rotation.
-const MAX_VALUES: usize = 4;
 
 /// The header that every request carries which the filter lets go on.
 #[derive(Debug)]
@@ -31,14 +26,12 @@ impl Seal {
     /// Reads the setting. `None` only where a fault was found.
     pub(crate) fn read(mut object: Object<'_>) -> Option<Self> {
         let header = read_header(&mut object);
-        let mut values = read_values(&mut object).into_iter();
-        let value = values.next()?;
-        Some(Self {
-            header: header?,
-            // One copy, which is wiped when the last configuration with it is gone.
-            value: HeaderValue::token(&Token::new(value.expose().clone())),
-            retired: values.collect(),
-        })
+        let mut values = read_values(&mut object);
+        let (header, first) = header.zip(values.first())?;
+        // One copy, which is wiped when the last configuration with it is gone.
+        let value = HeaderValue::token(&Token::new(first.expose().clone()));
+        values.remove(0);
+        Some(Self { header, value, retired: values })
     }
 
     /// All values, for what depends on them.
@@ -49,30 +42,28 @@ impl Seal {
 }
 
 fn read_header(object: &mut Object<'_>) -> Option<String> {
-    let key = "header";
-    let name = object.lines(key).unwrap_or(DEFAULT_HEADER);
+    let name = object.text(&table::HEADER);
     match header::check_seal_name(name) {
         Ok(()) => Some(name.to_ascii_lowercase()),
         Err(what) => {
-            object.fault(key, what);
+            object.fault(table::HEADER.name, what);
             None
         }
     }
 }
 
 fn read_values(object: &mut Object<'_>) -> Vec<Secret<String>> {
-    let key = "values";
-    let values = object.secrets(key);
-    if !(1..=MAX_VALUES).contains(&values.len()) {
-        object.fault(key, format!("must be 1 to {MAX_VALUES} values"));
+    let Secrets { name, least_bytes, most, .. } = table::VALUES;
+    let values = object.secrets(&table::VALUES);
+    if !(1..=most).contains(&values.len()) {
+        object.fault(name, &format!("must be 1 to {most} values"));
     }
     // An empty one was complained about already.
     for (index, value) in values.iter().enumerate().filter(|(_, value)| !value.expose().is_empty()) {
-        let at = format!("{key}[{index}]");
         if !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            object.fault(&at, "must consist of visible ASCII characters");
-        } else if value.expose().len() < MIN_VALUE_BYTES {
-            object.fault(&at, format!("must have at least {MIN_VALUE_BYTES} bytes"));
+            object.fault_at(name, index, "must consist of visible ASCII characters");
+        } else if value.expose().len() < least_bytes {
+            object.fault_at(name, index, &format!("must have at least {least_bytes} bytes"));
         }
     }
     values

@@ -11,9 +11,6 @@ use crate::base::header::IdentityHeader;
 use crate::base::secret::Secret;
 use crate::base::url::BaseUrl;
 
-/// The longest time that a setting may have, in seconds.
-pub(super) const YEAR: u64 = 366 * 24 * 60 * 60;
-
 /// A whole, checked configuration.
 #[derive(Debug)]
 pub struct Config {

@@ -56,7 +56,8 @@ impl RootContext for Root {
             log::warn!("configuration: {warning}");
         }
         let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-        log::info!("protecting with authentik at {}: {}", config.authentik.base, names.join(", "));
+        let what = format!("protecting with authentik at {}: {}", config.authentik.base, names.join(", "));
+        log::info!("version={} digest={} message={what:?}", env!("CARGO_PKG_VERSION"), config.public_digest);
         let core = Authenticator::new(config);
         let is_ready = core.is_some();
         self.worker.configure(core);

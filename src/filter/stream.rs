@@ -11,6 +11,7 @@ use super::host;
 use super::telemetry::Telemetry;
 use crate::authn::edits::Forward;
 use crate::authn::identity::Identity;
+use crate::authn::reply::log_line::LogLine;
 use crate::authn::reply::{self, Decision, Reply};
 use crate::base::header::HeaderValue;
 
@@ -83,7 +84,12 @@ impl Stream {
         if let Some(telemetry) = telemetry {
             telemetry.decided(&reply.report);
         }
-        log::log!(reply.log.level, "{}", reply.log.text);
+        let LogLine { level, .. } = reply.log;
+        let is_warning = level == log::Level::Warn;
+        // Each of them is in the log, but an operator is warned of a cause once a minute.
+        let is_known = is_warning && telemetry.is_some_and(|telemetry| !telemetry.is_news(&reply.log));
+        let level = if is_known { log::Level::Info } else { level };
+        log::log!(level, "{}", reply.log_line());
         if let Err(error) = host::reply(reply) {
             // It stays paused and is ended by Envoy's timeouts; it is not forwarded.
             log::error!("the request could not be answered: {error}");

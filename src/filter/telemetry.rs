@@ -4,12 +4,12 @@
 //! make Prometheus labels of it (envoy.yaml has them). Must not: decide anything, or name what a client sent.
 
 use core::cell::{Cell, RefCell};
-use core::hash::Hash;
 use std::collections::HashMap;
 
 use super::host;
 use super::host::metrics::{self, Kind, Metric};
 use crate::authn::authentik::call::{CallResult, Endpoint};
+use crate::authn::reply::log_line::LogLine;
 use crate::authn::report::{Load, Reason, Report};
 use crate::authn::verdict::Source;
 use crate::config::{Config, ProviderId};
@@ -17,24 +17,43 @@ use crate::config::{Config, ProviderId};
 /// Most providers that have a label of their own: each has some twenty series. The others share one.
 const MAX_LABELS: usize = 200;
 
+/// A cause is warned of once in this time, in milliseconds.
+const WARNING_INTERVAL: u64 = 60_000;
+/// Most causes that are warned of in that time: they are few, but for what Envoy says of a connection.
+const MAX_CAUSES: usize = 64;
+
 /// Filter state; access logs read `wasm.authentik_reason` and so on.
 const REASON_PROPERTY: &str = "authentik_reason";
 const SOURCE_PROPERTY: &str = "authentik_source";
 const PROVIDER_PROPERTY: &str = "authentik_provider";
 
+/// What is counted of a request.
+type Decided = (Option<ProviderId>, Reason, Source);
+
+/// A metric with its labels.
+#[derive(PartialEq, Eq, Hash)]
+enum Series {
+    Requests(Decided),
+    Calls(Endpoint, CallResult),
+    Durations(Endpoint),
+    KeysAge(ProviderId),
+}
+
 /// The metrics of one worker under one configuration.
 pub(crate) struct Telemetry {
     /// Of each provider, its name.
     providers: Vec<String>,
-    requests: Series<(Option<ProviderId>, Reason, Source)>,
-    calls: Series<(Endpoint, CallResult)>,
-    durations: Series<Endpoint>,
+    /// The last that was counted: mostly the next is one of it too.
+    last: Cell<Option<(Decided, Metric)>>,
+    /// Each is defined when it is first wanted.
+    series: RefCell<HashMap<Series, Option<Metric>>>,
     waiting_requests: Gauge,
     pending_calls: Gauge,
     call_limit: Gauge,
     cache_entries: Gauge,
-    keys_age: Series<ProviderId>,
     config_info: Gauge,
+    /// When the log last warned of a cause, in milliseconds since 1970.
+    warned: RefCell<Vec<(String, u64)>>,
 }
 
 impl Telemetry {
@@ -42,15 +61,14 @@ impl Telemetry {
         let info = labels([("version", env!("CARGO_PKG_VERSION")), ("digest", &config.public_digest)]);
         let telemetry = Self {
             providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
-            requests: Series::default(),
-            calls: Series::default(),
-            durations: Series::default(),
+            last: Cell::default(),
+            series: RefCell::default(),
             waiting_requests: Gauge::new("authentik_proxy_waiting_requests".to_owned()),
             pending_calls: Gauge::new("authentik_proxy_pending_calls".to_owned()),
             call_limit: Gauge::new("authentik_proxy_call_limit".to_owned()),
             cache_entries: Gauge::new("authentik_proxy_cache_entries".to_owned()),
-            keys_age: Series::default(),
             config_info: Gauge::new(format!("{info}authentik_proxy_config_info")),
+            warned: RefCell::default(),
         };
         telemetry.begin();
         telemetry
@@ -66,7 +84,7 @@ impl Telemetry {
                 (Reason::Refused, Source::Exchange),
                 (Reason::Unavailable, Source::None),
             ] {
-                self.request_series(Some(id), reason, source);
+                self.request_series((Some(id), reason, source));
             }
         }
     }
@@ -74,7 +92,13 @@ impl Telemetry {
     /// A request was decided: counted once, and named for the access log.
     pub(super) fn decided(&self, report: &Report) {
         let Report { provider, reason, source, .. } = *report;
-        if let Some(metric) = self.request_series(provider, reason, source) {
+        let decided = (provider, reason, source);
+        let metric = match self.last.get() {
+            Some((last, metric)) if last == decided => Some(metric),
+            Some(_) | None => self.request_series(decided),
+        };
+        if let Some(metric) = metric {
+            self.last.set(Some((decided, metric)));
             metrics::add(metric, 1);
         }
         host::set_property(REASON_PROPERTY, reason.as_str());
@@ -84,10 +108,10 @@ impl Telemetry {
         }
     }
 
-    fn request_series(&self, provider: Option<ProviderId>, reason: Reason, source: Source) -> Option<Metric> {
+    fn request_series(&self, (provider, reason, source): Decided) -> Option<Metric> {
         // Those without a label of their own share their series.
         let provider = provider.map(|id| id.min(MAX_LABELS));
-        self.requests.get((provider, reason, source), Kind::Counter, || {
+        self.metric(Series::Requests((provider, reason, source)), Kind::Counter, || {
             let labels = labels([
                 ("provider", &self.label(provider)),
                 ("outcome", reason.outcome().as_str()),
@@ -100,7 +124,7 @@ impl Telemetry {
 
     /// A call to authentik has come to its end; `milliseconds` after it was sent, if it was.
     pub(super) fn called(&self, endpoint: Endpoint, result: CallResult, milliseconds: Option<u64>) {
-        let total = self.calls.get((endpoint, result), Kind::Counter, || {
+        let total = self.metric(Series::Calls(endpoint, result), Kind::Counter, || {
             let labels = labels([("endpoint", endpoint.as_str()), ("result", result.as_str())]);
             format!("{labels}authentik_proxy_authentik_calls_total")
         });
@@ -108,13 +132,27 @@ impl Telemetry {
             metrics::add(metric, 1);
         }
         let Some(milliseconds) = milliseconds else { return };
-        let duration = self.durations.get(endpoint, Kind::Histogram, || {
+        let duration = self.metric(Series::Durations(endpoint), Kind::Histogram, || {
             let labels = labels([("endpoint", endpoint.as_str())]);
             format!("{labels}authentik_proxy_authentik_call_milliseconds")
         });
         if let Some(metric) = duration {
             metrics::record(metric, milliseconds);
         }
+    }
+
+    /// Whether the log has not warned of this cause at this provider for a minute.
+    pub(super) fn is_news(&self, line: &LogLine) -> bool {
+        let (Ok(now), Ok(mut warned)) = (host::milliseconds(), self.warned.try_borrow_mut()) else {
+            return true;
+        };
+        warned.retain(|(_, since)| now.saturating_sub(*since) < WARNING_INTERVAL);
+        let cause = format!("{}: {}", line.provider, line.message);
+        if warned.len() >= MAX_CAUSES || warned.iter().any(|(known, _)| *known == cause) {
+            return false;
+        }
+        warned.push((cause, now));
+        true
     }
 
     /// What goes on in the worker now. Not while it is configured: Envoy starts a VM only to try a configuration, and ends it
@@ -126,13 +164,18 @@ impl Telemetry {
         self.call_limit.set(load.call_limit);
         self.cache_entries.set(load.cache_entries);
         for (id, age) in load.keys_age.iter().filter(|(id, _)| *id < MAX_LABELS) {
-            let metric = self.keys_age.get(*id, Kind::Gauge, || {
+            let metric = self.metric(Series::KeysAge(*id), Kind::Gauge, || {
                 format!("{}authentik_proxy_keys_age_seconds", labels([("provider", &self.label(Some(*id)))]))
             });
             if let Some(metric) = metric {
                 metrics::record(metric, *age);
             }
         }
+    }
+
+    fn metric(&self, series: Series, kind: Kind, name: impl FnOnce() -> String) -> Option<Metric> {
+        let mut metrics = self.series.try_borrow_mut().ok()?;
+        *metrics.entry(series).or_insert_with(|| metrics::define(kind, &name()))
     }
 
     /// The provider's name, as far as it can be in a stat's name.
@@ -152,22 +195,6 @@ impl Telemetry {
 /// The labels of a stat's name.
 fn labels<const N: usize>(labels: [(&str, &str); N]) -> String {
     labels.iter().map(|(name, value)| format!("authentik_{name}=.={value};.;")).collect()
-}
-
-/// Metrics of one name by their labels, each defined when it is first wanted.
-struct Series<K>(RefCell<HashMap<K, Option<Metric>>>);
-
-impl<K> Default for Series<K> {
-    fn default() -> Self {
-        Self(RefCell::default())
-    }
-}
-
-impl<K: Eq + Hash> Series<K> {
-    fn get(&self, key: K, kind: Kind, name: impl FnOnce() -> String) -> Option<Metric> {
-        let mut metrics = self.0.try_borrow_mut().ok()?;
-        *metrics.entry(key).or_insert_with(|| metrics::define(kind, &name()))
-    }
 }
 
 /// A gauge that is the sum over all workers: each adds what has changed. What it stood for is taken back with it.

@@ -33,8 +33,8 @@ fn failing_token_endpoint_is_503_and_known_users_pass() {
         assert_eq!(username(&shown), format!("user-{index}"), "{fault:?}");
     }
     an_authentik_that_is_down_is_missed_by_newcomers_only(&mut place);
-    place.await_log(&["demo: 503: authentik is unavailable: status 405"]);
-    place.await_log(&["demo: 503: authentik's answer is longer than authentik.max_response_bytes"]);
+    place.await_log(&["message=\"authentik is unavailable: status 405"]);
+    place.await_log(&["message=\"authentik's answer is longer than authentik.max_response_bytes"]);
 }
 
 /// With the `Retry-After` that the client gets.
@@ -87,7 +87,7 @@ fn failed_call_is_logged_with_envoys_reason() {
     });
     place.turns_away(place.get_as(basic("alice", ALICE)), 503);
     let reason = "the way to authentik failed: Envoy says 503: upstream connect error";
-    place.await_log(&["demo: 503:", reason, "reset reason: remote connection failure"]);
+    place.await_log(&["provider=demo status=503", reason, "reset reason: remote connection failure"]);
     place.await_log(&[
         "demo: the key set of the application \"demo\" could not be fetched from http://",
         reason,
@@ -150,7 +150,7 @@ fn without_keys_no_token_is_judged() {
 #[test]
 fn a_wrong_configuration_is_no_fault_of_the_client() {
     let wrong = [
-        ("client.test", json!({"client_id": "of-nobody"}), "503: authentik does not know the client_id"),
+        ("client.test", json!({"client_id": "of-nobody"}), "message=\"authentik does not know the client_id"),
         ("secret.test", json!({"client_secret": "another"}), "the token's signature is wrong; check"),
         ("issuer.test", json!({"issuer_mode": "global"}), "the token's iss is not the provider's; check"),
     ];

@@ -284,7 +284,7 @@ fn no_log_reply_or_stat_shows_the_seal() {
         let answer = place.turns_away(request.header(HEADER, SEAL), status);
         assert!(!format!("{answer:?}").contains(SEAL), "{answer:?}");
     }
-    place.await_log(&["503: "]);
+    place.await_log(&["status=503 "]);
     assert_secretless(&place.envoy.log());
     for page in ["/stats", "/stats/prometheus", "/server_info", "/clusters", "/runtime", "/listeners"] {
         assert_secretless(&place.envoy.admin(page).expect("an answer"));

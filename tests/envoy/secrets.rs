@@ -22,18 +22,21 @@ fn no_secret_is_in_log_or_configuration_dump() {
     place.admits(place.get_as(bearer(&good)));
     place.admits(place.get(format!("/public?token={good}")).authorization(encoded("eve:eve-app-password")));
     let refused = [
-        (basic("alice", "wrong-app-password"), "401: authentik refused"),
-        (basic("goauthentik.io/token", "opaque-token"), "401: authentik says that the token is not active"),
-        (bearer(&expired), "401: the token has expired"),
-        (encoded("alice-app-password"), "401: Basic credential without a colon"),
-        (format!("{},{}", basic("alice", ALICE), bearer(&good)), "401: "),
+        (basic("alice", "wrong-app-password"), "message=\"authentik refused"),
+        (
+            basic("goauthentik.io/token", "opaque-token"),
+            "message=\"authentik says that the token is not active",
+        ),
+        (bearer(&expired), "message=\"the token has expired"),
+        (encoded("alice-app-password"), "message=\"Basic credential without a colon"),
+        (format!("{},{}", basic("alice", ALICE), bearer(&good)), "status=401 "),
     ];
     for (value, line) in refused {
         place.turns_away(place.get_as(value), 401);
         place.await_log(&[line]);
     }
     place.turns_away(place.get(format!("/?token={good}")), 302);
-    place.await_log(&["302: no credential"]);
+    place.await_log(&["message=\"no credential"]);
     for fault in [Fault::Garbage, Fault::ServerError405, Fault::ResetMidBody] {
         for path in [TOKEN, INTROSPECT] {
             place.authentik.fault(path, fault.clone());
@@ -41,7 +44,7 @@ fn no_secret_is_in_log_or_configuration_dump() {
         place.turns_away(place.get_as(place.newcomer("unlucky")), 503);
         place.turns_away(place.get_as(bearer("opaque-token-of-the-unlucky")), 503);
     }
-    place.await_log(&["503: "]);
+    place.await_log(&["status=503 "]);
     place.await_log(&["200", "user=alice"]);
 
     assert_secretless(&place.envoy.log());

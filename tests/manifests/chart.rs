@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use authentik_proxy_wasm::config::table::describe::{Kind, all};
 use local_envoy::module::root;
-use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::rendered::digest;
@@ -281,28 +281,23 @@ fn schema_names_every_value_and_allows_no_other() {
     assert_eq!(rows, defaults);
 }
 
-/// The README's table of settings is itself held to the parser.
 #[test]
 fn schema_has_the_settings_of_the_filter() {
-    let readme = read(&root().join("README.md"));
-    // Of each group of settings, the group of a provider, and the rest.
+    // Of each object of settings, the provider's, and the rest.
     let mut groups = BTreeMap::<String, BTreeSet<String>>::new();
-    let section = readme.split("## Settings\n").nth(1).unwrap().split("\n### ").next().unwrap();
-    let name = Regex::new("`(?:([a-z_]*)\\.)?([a-z_]+)[^`]*`").unwrap();
-    for row in section.lines().filter(|line| line.starts_with("| `")) {
-        for found in name.captures_iter(row.split('|').nth(1).unwrap()) {
-            let group = match found.get(1) {
-                None => "settings",
-                Some(group) if group.is_empty() => "provider",
-                Some(group) => group.as_str(),
-            };
-            groups.entry(group.to_owned()).or_default().insert(found[2].to_owned());
+    let (mut settings, mut provider) = (BTreeSet::new(), BTreeSet::new());
+    for (path, row) in all() {
+        match path.split_once('.') {
+            // An object comes with its first setting.
+            None if row.fields.is_empty() => _ = settings.insert(path),
+            None => {}
+            Some(_) if matches!(row.describe().kind, Kind::Unused) => {}
+            Some(("providers[]", field)) => _ = provider.insert(field.split('.').next().unwrap().to_owned()),
+            Some((group, field)) => _ = groups.entry(group.to_owned()).or_default().insert(field.to_owned()),
         }
     }
-    let mut settings = groups.remove("settings").unwrap();
-    let provider = groups.remove("provider").unwrap();
     // The chart's own values have these.
-    assert!(settings.remove("providers") && groups.remove("seal").is_some());
+    assert!(groups.remove("seal").is_some());
     let calls = groups.get_mut("authentik").unwrap();
     assert!(calls.remove("cluster") && calls.remove("host"));
     let schema = read_yaml("values.schema.json");

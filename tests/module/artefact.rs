@@ -1,5 +1,6 @@
 //! What the artefact asks of its host and offers to it.
 
+use authentik_proxy_wasm::config::table::describe::all;
 use local_envoy::module::module;
 
 use super::fixture::artefact;
@@ -47,6 +48,21 @@ fn module_imports_only_harmless_wasi_functions() {
         .filter(|(module, name)| module != "env" && !ALLOWED_WASI.contains(&name.as_str()))
         .collect();
     assert!(beyond.is_empty(), "{beyond:?}");
+}
+
+/// Envoy compiles the module at each start: texts of the table of settings are for the native tools.
+#[test]
+fn module_has_no_text_of_the_reference_page() {
+    let module = std::fs::read(module()).unwrap();
+    let text = String::from_utf8_lossy(&module);
+    let mut count = 0;
+    for (path, row) in all() {
+        for sentence in [row.meaning(), row.change].into_iter().filter(|sentence| !sentence.is_empty()) {
+            assert!(!text.contains(sentence), "{path}: {sentence}");
+            count += 1;
+        }
+    }
+    assert!(count > 100 && text.contains("max_concurrent_calls"), "{count}");
 }
 
 /// The feature `test-panic` is for a test of its own.

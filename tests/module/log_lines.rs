@@ -30,7 +30,7 @@ fn a_refused_foreign_token_is_not_called_an_app_password() {
     assert_told(
         &world,
         LogLevel::Info,
-        "hs: 401: authentik refused the token of another issuer (invalid_grant)",
+        "message=\"authentik refused the token of another issuer (invalid_grant)",
     );
     assert_eq!(lines(&world, LogLevel::Info, "app password"), 0);
     // Another worker reads it in shared data, and says the same.
@@ -76,7 +76,7 @@ fn a_request_does_not_wait_for_a_key_set_that_has_just_failed() {
     assert_told(
         &world,
         LogLevel::Warn,
-        "hs: 503: authentik has no key set for this application (404): check assigned_application_slug",
+        "message=\"authentik has no key set for this application (404): check assigned_application_slug",
     );
     // Another worker of this Envoy neither asks nor waits.
     let mut second = worker_without_keys(&world, &configuration("hs"));
@@ -128,7 +128,11 @@ fn ended_session_is_logged_at_info_with_its_cause() {
     assert_eq!(observed, Observed::Status(302));
     let reason = "authentik has ended the session: it says that the session's token is not active (also said for a \
                   wrong client_secret)";
-    assert_told(&world, LogLevel::Info, &format!("hs: 302: {reason}"));
+    assert_told(
+        &world,
+        LogLevel::Info,
+        &format!("status=302 reason=login source=none id=- message=\"{reason}\""),
+    );
 }
 
 #[test]
@@ -187,7 +191,10 @@ fn a_call_that_failed_on_the_way_says_so_with_envoy_s_reason() {
         (
             503,
             reason.to_owned(),
-            format!("hs: 503: the way to authentik failed: Envoy says 503: {}", &reason[..200]),
+            format!(
+                "status=503 reason=unavailable source=none id=- message=\"the way to authentik failed: Envoy says 503: {}",
+                &reason[..200]
+            ),
         ),
         (
             504,
@@ -201,11 +208,43 @@ fn a_call_that_failed_on_the_way_says_so_with_envoy_s_reason() {
         let answer = CallAnswer::Response { status, headers, body: text.into_bytes() };
         assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Observed::Status(503));
         assert_told(&world, LogLevel::Warn, &logged);
-        assert!(world.log().iter().all(|line| line.text.len() < 400), "no more than 200 bytes of it");
+        assert!(world.log().iter().all(|line| line.text.len() < 500), "no more than 200 bytes of it");
     }
     // What has passed a cluster bears its mark: then it is authentik's own, or a proxy's before it.
     world.clear_log();
     let answer = CallAnswer::json(503, "starting");
     assert_eq!(send_and_answer(&mut vm, get(basic("alice", "x")), answer), Observed::Status(503));
     assert_told(&world, LogLevel::Warn, "authentik is unavailable: status 503");
+}
+
+/// Each denial has its line, with the number that the page shows.
+#[test]
+fn a_denial_is_one_line_of_key_value_pairs() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    let id = "5f0c3c2a-9d1e-4b7a-8a55-0d9f5d7c1a11";
+    let request = get(basic("alice", "wrong")).header("x-request-id", id);
+    assert_eq!(send_and_answer(&mut vm, request, refused()), Observed::Status(401));
+    let line = format!(
+        "provider=hs status=401 reason=refused source=exchange id={id} message=\"authentik refused the user name and app \
+         password (invalid_grant); it must be an app password, and the user name, not the e-mail address\""
+    );
+    assert_eq!(world.log().last().map(|line| line.text.clone()), Some(line));
+}
+
+#[test]
+fn one_cause_is_warned_of_once_a_minute_and_each_request_is_logged() {
+    let world = world();
+    let mut vm = worker(&world, &configuration("hs"));
+    for minute in 1..4 {
+        for number in 0..20 {
+            let request = get(basic(&format!("user-{minute}-{number}"), "x"));
+            let observed = send_and_answer(&mut vm, request, CallAnswer::json(405, "{}"));
+            assert_eq!(observed, Observed::Status(503));
+        }
+        let cause = "message=\"authentik is unavailable: status 405";
+        assert_eq!(lines(&world, LogLevel::Warn, cause), minute);
+        assert_eq!(lines(&world, LogLevel::Info, cause), 19 * minute);
+        world.advance(seconds(60));
+    }
 }

@@ -105,7 +105,7 @@ impl Worker {
         match decision {
             Decision::Forward(_) => assert!(self.inside.insert(user), "once"),
             Decision::Reply(reply) => {
-                assert_eq!(reply.status, 503, "{}", reply.log.text);
+                assert_eq!(reply.status, 503, "{}", reply.log.message);
                 let seconds =
                     reply.headers.iter().find(|(name, _)| *name == "retry-after").unwrap().1.as_bytes();
                 let seconds: u64 = core::str::from_utf8(seconds).unwrap().parse().unwrap();

@@ -13,11 +13,12 @@ const ENVIRONMENT: &str = r#"
     (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
     (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
     (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 2)
     (func (export "proxy_abi_version_0_2_1"))
     (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
-    (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
     (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
     (func (export "proxy_on_context_create") (param i32 i32))
     (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0))
@@ -58,8 +59,14 @@ pub(crate) fn module(credential: &str, headers: &[(String, String)], signed: Opt
     for (name, value) in headers {
         calls.push(format!("$add (i32.const 0) {} {}", place(name.as_bytes()), place(value.as_bytes())));
     }
-    let username = place(headers[0].1.as_bytes());
-    calls.push(format!("$set_property {} {username}", place(b"authentik_username")));
+    for (name, value) in
+        [("username", headers[0].1.as_str()), ("reason", "ok"), ("source", "cache"), ("provider", "demo")]
+    {
+        let name = place(format!("authentik_{name}").as_bytes());
+        calls.push(format!("$set_property {name} {}", place(value.as_bytes())));
+    }
+    let metric = place(b"authentik_proxy_requests_total");
+    calls.push("$increment (i32.load (i32.const 24)) (i64.const 1)".to_owned());
     if let Some(signed) = signed {
         let (name, arguments) = (place(b"verify_signature"), place(&signed.arguments()));
         calls.push(format!("$foreign {name} {arguments} (i32.const 16) (i32.const 20)"));
@@ -68,7 +75,14 @@ pub(crate) fn module(credential: &str, headers: &[(String, String)], signed: Opt
     for byte in &texts {
         write!(text, "\\{byte:02x}").expect("a string");
     }
-    text.push_str("\")\n(func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)\n");
+    text.push_str("\")\n");
+    writeln!(
+        text,
+        "(func (export \"proxy_on_configure\") (param i32 i32) (result i32)
+        (i32.eqz (call $define (i32.const 0) {metric} (i32.const 24))))"
+    )
+    .expect("a string");
+    text.push_str("(func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)\n");
     for call in &calls {
         // A call that the host refuses ends the request, and the check finds it.
         writeln!(text, "(if (call {call}) (then unreachable))").expect("a string");

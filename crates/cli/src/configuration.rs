@@ -3,11 +3,10 @@
 //! Owns: where a fault is, and what an unknown field may have been meant to be.
 //! Must not: judge a setting; the parser does. Read the environment: a secret that names a variable counts as set.
 
-use authentik_proxy_wasm::config::Config;
+use authentik_proxy_wasm::config::{Config, table};
 
 use crate::document::{self, Data, Node};
 use crate::fault::Faults;
-use crate::settings;
 
 /// Stands for the value of any variable: visible, and longer than any secret must be. Never printed.
 const PRESENT: &str = "a-variable-of-the-environment-that-counts-as-set-0123456789abcdef";
@@ -89,7 +88,7 @@ fn locate(root: &Node, fault: &str) -> (usize, String) {
 
 fn hint(parent: &str, unknown: &str) -> String {
     let likeness = |name: &&str| strsim::jaro_winkler(&unknown.to_lowercase(), name);
-    let names = settings::names_in(parent);
+    let names = table::describe::names_in(parent);
     let best = names.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     match best.filter(|name| likeness(name) >= LIKENESS) {
         Some(name) => format!(" (did you mean \"{name}\"?)"),
@@ -124,8 +123,9 @@ pub(crate) fn seal(configuration: &Node) -> Option<Seal> {
         Some(text) => Some(Source::Written(text.to_owned())),
         None => value.text_at(&["env"]).map(|name| Source::Variable(name.to_owned())),
     };
+    let header = &table::seal::HEADER;
     Some(Seal {
-        header: seal.text_at(&["header"]).unwrap_or("x-authentik-seal").to_ascii_lowercase(),
+        header: seal.text_at(&[header.name]).or(header.default).unwrap_or_default().to_ascii_lowercase(),
         first: first.and_then(source),
     })
 }

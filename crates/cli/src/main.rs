@@ -11,8 +11,8 @@ mod fault;
 mod filter;
 mod istio;
 mod objects;
+mod reference;
 mod schema;
-mod settings;
 
 use std::process::ExitCode;
 
@@ -58,6 +58,9 @@ enum Command {
     /// Prints the JSON Schema (2020-12) of the configuration
     #[command(after_help = "Example:\n  authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json")]
     Schema,
+    /// Prints the reference page of all settings, in Markdown
+    #[command(after_help = "Example:\n  authentik-proxy-wasm reference > configuration-reference.md")]
+    Reference,
 }
 
 const CHECK_HELP: &str = "\
@@ -79,6 +82,10 @@ fn main() -> ExitCode {
         Command::Check { places } => check::run(&places),
         Command::Schema => {
             println!("{:#}", schema::schema());
+            Outcome::Good
+        }
+        Command::Reference => {
+            print!("{}", reference::page());
             Outcome::Good
         }
     };

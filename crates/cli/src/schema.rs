@@ -1,21 +1,23 @@
-//! The JSON Schema of the configuration, made from the table of settings.
+//! The JSON Schema of the configuration, made from the table of settings that the parser reads through.
 //!
 //! Owns: how a kind of setting is said in JSON Schema, and the rules between settings that can be said there.
 //! Must not: list settings. What it cannot say (two providers for one host, a cookie domain above the host, regular
-//! expressions, lengths in bytes) the parser judges.
+//! expressions, lengths in bytes) the parser alone judges.
 
+use authentik_proxy_wasm::config::Mode;
+use authentik_proxy_wasm::config::table::describe::{Description, Kind, Row};
+use authentik_proxy_wasm::config::table::kinds::{Need, Rule, Secrets};
+use authentik_proxy_wasm::config::table::{self, ROWS, provider, session};
 use serde_json::{Map, Value, json};
-
-use crate::settings::{Kind, ROOT, Setting};
 
 /// Draft 2020-12.
 pub(crate) fn schema() -> Value {
-    let mut schema = object(ROOT, false);
+    let mut schema = object(ROWS, false);
     let fields = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of authentik-proxy-wasm",
         "allOf": [sessions_need_a_secret()],
-        "$defs": {"secret": secret(1, "")},
+        "$defs": {"secret": secret(1, None)},
     });
     merge(&mut schema, fields);
     schema
@@ -27,64 +29,93 @@ fn merge(schema: &mut Value, fields: Value) {
     }
 }
 
-fn object(settings: &[Setting], is_foreign: bool) -> Value {
-    let properties: Map<_, _> =
-        settings.iter().map(|setting| (setting.name.to_owned(), property(setting))).collect();
+fn object(rows: &[Row], is_foreign: bool) -> Value {
+    let properties: Map<_, _> = rows.iter().map(|row| (row.name().to_owned(), property(row))).collect();
     let required: Vec<_> =
-        settings.iter().filter(|setting| setting.is_required).map(|setting| setting.name).collect();
+        rows.iter().filter(|row| row.describe().need == Need::Always).map(Row::name).collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": is_foreign})
 }
 
-fn property(setting: &Setting) -> Value {
-    let mut schema = kind(&setting.kind);
+fn property(row: &Row) -> Value {
+    let Description { need, kind, default, .. } = row.describe();
+    let mut schema = value(row, need, &kind);
     // authentik's API writes null for "not set".
-    if !setting.is_required && !matches!(setting.kind, Kind::Anything) {
+    if need != Need::Always && !matches!(kind, Kind::Anything | Kind::Unused) {
         schema = json!({"anyOf": [schema, {"type": "null"}]});
     }
-    merge(&mut schema, json!({"description": setting.meaning}));
-    if let Ok(default) = serde_json::from_str::<Value>(setting.default) {
+    merge(&mut schema, json!({"description": row.meaning()}));
+    if let Some(default) = default {
         merge(&mut schema, json!({"default": default}));
+    }
+    if let Ok(example) = serde_json::from_str::<Value>(row.example) {
+        merge(&mut schema, json!({"examples": [example]}));
     }
     schema
 }
 
-fn kind(kind: &Kind) -> Value {
+fn value(row: &Row, need: Need, kind: &Kind) -> Value {
     match kind {
-        Kind::Object(fields) => object(fields, false),
-        Kind::ForeignObject(fields) => object(fields, true),
-        Kind::Objects(fields) => {
-            let mut item = object(fields, false);
+        Kind::Object { is_foreign } => object(row.fields, *is_foreign),
+        Kind::Objects => {
+            let mut item = object(row.fields, false);
             merge(&mut item, domain_mode_needs_a_domain());
             json!({"type": "array", "minItems": 1, "items": item})
         }
-        Kind::Anything => json!({}),
+        Kind::Anything | Kind::Unused => json!({}),
         Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Integer(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
+        Kind::Integer { least, most } => json!({"type": "integer", "minimum": least, "maximum": most}),
         Kind::Words(words) => json!({"enum": words}),
-        Kind::Text(pattern) => json!({"type": "string", "pattern": pattern}),
-        Kind::Header(pattern, never) => header(pattern, never),
-        Kind::Headers(pattern, never) => json!({"type": "array", "items": header(pattern, never)}),
-        Kind::Texts(pattern) => json!({"type": "array", "items": {"type": "string", "pattern": pattern}}),
-        Kind::Choice(words) => json!({"type": "array", "items": {"enum": words}, "uniqueItems": true}),
+        Kind::Text(rule) => {
+            let mut schema = text(*rule);
+            if need == Need::Always {
+                merge(&mut schema, json!({"minLength": 1}));
+            }
+            schema
+        }
+        Kind::Texts(rule) => {
+            let mut list = json!({"type": "array", "items": text(*rule)});
+            if rule.words().is_some() {
+                merge(&mut list, json!({"uniqueItems": true}));
+            }
+            list
+        }
         Kind::Secret => json!({"$ref": "#/$defs/secret"}),
-        Kind::Secrets => one_or_list(&json!({"$ref": "#/$defs/secret"}), 0, None),
-        Kind::SealValues(most) => one_or_list(&secret(16, "^[!-~]*$"), 1, Some(*most)),
+        Kind::Secrets { rule, least_bytes, most } if need == Need::Always => {
+            one_or_list(&secret(*least_bytes, rule.pattern()), 1, Some(*most))
+        }
+        // How many and how long they must be depends on other settings.
+        Kind::Secrets { .. } => one_or_list(&json!({"$ref": "#/$defs/secret"}), 0, None),
     }
 }
 
+fn text(rule: Rule) -> Value {
+    if let Some(words) = rule.words() {
+        return json!({"enum": words});
+    }
+    let mut schema = json!({"type": "string"});
+    if let Some(pattern) = rule.pattern() {
+        merge(&mut schema, json!({"pattern": pattern}));
+    }
+    let never = rule.never();
+    if !never.is_empty() {
+        merge(&mut schema, json!({"not": {"pattern": any_of(&never)}}));
+    }
+    schema
+}
+
 /// ECMA 262 has no flag for "in any case" within a pattern. Any sign that is no letter or digit counts as `-`.
-fn header(pattern: &str, never: &[&str]) -> Value {
+fn any_of(names: &[String]) -> String {
     let any_spelling = |letter: char| match letter {
         'a'..='z' => format!("[{letter}{}]", letter.to_ascii_uppercase()),
         '-' => "[^a-zA-Z0-9]".to_owned(),
         '*' => ".*".to_owned(),
         other => other.to_string(),
     };
-    let never: Vec<String> = never.iter().map(|name| name.chars().map(any_spelling).collect()).collect();
-    json!({"type": "string", "pattern": pattern, "not": {"pattern": format!("^({})$", never.join("|"))}})
+    let names: Vec<String> = names.iter().map(|name| name.chars().map(any_spelling).collect()).collect();
+    format!("^({})$", names.join("|"))
 }
 
-fn one_or_list(item: &Value, least: u64, most: Option<u64>) -> Value {
+fn one_or_list(item: &Value, least: usize, most: Option<usize>) -> Value {
     let mut list = json!({"type": "array", "minItems": least, "items": item});
     if let Some(most) = most {
         merge(&mut list, json!({"maxItems": most}));
@@ -93,36 +124,36 @@ fn one_or_list(item: &Value, least: u64, most: Option<u64>) -> Value {
 }
 
 /// A string of that length, or a variable of the environment.
-fn secret(least: u64, pattern: &str) -> Value {
+fn secret(least: usize, pattern: Option<&str>) -> Value {
     let variable = json!({
         "type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"], "additionalProperties": false,
     });
     let mut text = json!({"type": "string", "minLength": least});
-    if !pattern.is_empty() {
+    if let Some(pattern) = pattern {
         merge(&mut text, json!({"pattern": pattern}));
     }
     json!({"anyOf": [text, variable]})
 }
 
 fn sessions_need_a_secret() -> Value {
-    let off = json!({"properties": {"session": {
-        "type": "object",
-        "anyOf": [
-            {"properties": {"enabled": {"const": false}}, "required": ["enabled"]},
-            {"properties": {"issue": {"const": "never"}}, "required": ["issue"]},
-        ],
-    }}, "required": ["session"]});
-    let long = secret(32, "");
-    let secrets = one_or_list(&long, 1, None);
-    let on = json!({"properties": {"providers": {"items": {
-        "properties": {"cookie_secret": secrets}, "required": ["cookie_secret"],
+    let is =
+        |field: &str, value: Value| json!({"properties": {field: {"const": value}}, "required": [field]});
+    let off = json!({"properties": {table::SESSION.name: {"type": "object", "anyOf": [
+        is(session::ENABLED.name, json!(false)),
+        is(session::ISSUE.name, json!(session::ISSUE.word_for(&None))),
+    ]}}, "required": [table::SESSION.name]});
+    let Secrets { name, least_bytes, .. } = provider::COOKIE_SECRET;
+    let secrets = one_or_list(&secret(least_bytes, None), 1, None);
+    let on = json!({"properties": {table::PROVIDERS.name: {"items": {
+        "properties": {name: secrets}, "required": [name],
     }}}});
     json!({"if": off, "else": on})
 }
 
 fn domain_mode_needs_a_domain() -> Value {
+    let (mode, domain) = (provider::MODE.name, provider::COOKIE_DOMAIN.name);
     json!({
-        "if": {"properties": {"mode": {"const": "forward_domain"}}, "required": ["mode"]},
-        "then": {"properties": {"cookie_domain": {"type": "string", "minLength": 1}}, "required": ["cookie_domain"]},
+        "if": {"properties": {mode: {"const": provider::MODE.word_for(&Mode::ForwardDomain)}}, "required": [mode]},
+        "then": {"properties": {domain: {"type": "string", "minLength": 1}}, "required": [domain]},
     })
 }

@@ -198,7 +198,8 @@ fn standard_input_is_read_for_a_dash() {
 
 #[test]
 fn help_has_examples_that_the_tool_knows() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["schema", "--help"]] {
+    for arguments in [&["--help"][..], &["check", "--help"], &["schema", "--help"], &["reference", "--help"]]
+    {
         let (code, output, _) = run(arguments);
         let examples = output.split("Example").nth(1).unwrap_or_else(|| panic!("{arguments:?}: {output}"));
         let commands: Vec<_> = examples

@@ -1,17 +1,22 @@
-//! The schema against the parser and the README: what one accepts the others accept.
+//! The schema against the parser: what one accepts the other accepts.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use authentik_proxy_wasm::config::Config;
+use authentik_proxy_wasm::config::table::describe::{Kind, all};
+use jsonschema::Validator;
 use serde_json::{Value, json};
 
 const FAULTY: &str = include_str!("../../../tests/data/faulty-settings.json");
 const TRANSCRIPT: &str = include_str!("../../../tests/data/transcripts/6-outpost-proxy-outpost-token.txt");
-const README: &str = include_str!("../../../README.md");
 const SEAL: &str = "a-seal-of-the-configuration-tests";
 
 /// What JSON Schema cannot say: the parser alone finds it.
-const BEYOND_SCHEMA: [&str; 3] = [
+const BEYOND_SCHEMA: [&str; 4] = [
+    " of another provider",
     "the environment variable",
     "must be the external_host's own domain or one above it",
     "is not a regular expression",
@@ -33,17 +38,22 @@ fn minimal() -> Value {
     })
 }
 
-/// The minimal configuration with this value at this JSON pointer.
+/// Where a setting is in the minimal configuration.
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace("[]", "/0").replace('.', "/"))
+}
+
+/// The minimal configuration with this value at this JSON pointer. Objects on the way are made.
 fn with(pointer: &str, value: Value) -> Value {
     let mut configuration = minimal();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    if configuration.pointer(parent).is_none() {
-        configuration[parent.trim_start_matches('/')] = json!({});
+    let mut node = &mut configuration;
+    for step in pointer.split('/').skip(1) {
+        node = match node {
+            Value::Array(items) => &mut items[step.parse::<usize>().unwrap()],
+            object => &mut object[step],
+        };
     }
-    match configuration.pointer_mut(parent).unwrap() {
-        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
-        object => object[key] = value,
-    }
+    *node = value;
     configuration
 }
 
@@ -60,21 +70,66 @@ fn the_schema_is_one_of_draft_2020_12() {
     assert!(jsonschema::meta::is_valid(&schema));
 }
 
+/// The schema's verdict is the parser's. Returns those of [`BEYOND_SCHEMA`] that the parser found.
+fn judge(validator: &Validator, configuration: &Value) -> BTreeSet<&'static str> {
+    let faults = faults(configuration);
+    let beyond_of = |fault: &String| BEYOND_SCHEMA.into_iter().find(|what| fault.contains(what));
+    let is_good = faults.iter().all(|fault| beyond_of(fault).is_some());
+    assert_eq!(validator.is_valid(configuration), is_good, "{configuration}: {faults:?}");
+    faults.iter().filter_map(beyond_of).collect()
+}
+
+/// Values of every kind, at the edges of every rule.
+fn values() -> Value {
+    let long = "0123456789abcdef0123456789abcdef";
+    json!([
+        null, true, false, -1, 0, 1, 60.0, 1.5, 4096, 1e9, 1e30, "", " ", "x", "a\nb", "a\u{7f}b", "e\u{301}", "1",
+        "demo", "proxy", "forward_domain", "per_provider", "send", "local", "login", "x-gate", "Host", "x_gate", "example.com",
+        ".example.com.", "example..com", "a/b", "https://app.example.com", "https://app.example.com/", "https://a.test/sso",
+        "https://A.test:443", "ftp://a.test", "https://u@a.test", "https://a.test?b", "https://a.test#b", "^/a$",
+        long, [], [""], ["x"], ["x", "x"], ["name"], ["name", "name"], ["x-gate"], ["host"], ["https://app.example.com"],
+        [long], [long, long, long, long], [long, long, long, long, long], [1], [null], {}, {"env": "SECRET"}, {"env": 1},
+        {"env": "SECRET", "x": 1}, [{"env": "SECRET"}], [{}], {"x": 1}, {"issuer": "https://a.test/"}, {"values": [long]},
+    ])
+}
+
+#[test]
+fn every_setting_is_judged_alike_by_schema_and_parser_with_values_of_every_kind() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let mut verdicts = [0, 0];
+    for (path, row) in all() {
+        let own = serde_json::from_str(row.example).ok().into_iter().chain(row.describe().default);
+        for value in values().as_array().unwrap().iter().cloned().chain(own) {
+            let configuration = with(&pointer(&path), value);
+            judge(&validator, &configuration);
+            verdicts[usize::from(faults(&configuration).is_empty())] += 1;
+        }
+    }
+    assert!(verdicts.iter().all(|count| *count > 500), "{verdicts:?}");
+}
+
+/// The objects among the files of a folder.
+fn objects_in(folder: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    let entries = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    entries.filter_map(|text| serde_json::from_slice(&text).ok()).filter(Value::is_object).collect()
+}
+
 #[test]
 fn faulty_configurations_are_judged_alike_by_schema_and_parser() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let cases: Vec<(String, Value, String)> = serde_json::from_str(FAULTY).unwrap();
-    let mut beyond = [false; BEYOND_SCHEMA.len()];
+    let mut configurations = Vec::new();
     for (pointer, value, fault) in cases {
         let configuration = with(&pointer, value);
         assert!(!faults(&configuration).is_empty(), "{fault}: the parser accepts it");
-        let exception = BEYOND_SCHEMA.iter().position(|what| fault.contains(what));
-        assert_eq!(validator.is_valid(&configuration), exception.is_some(), "{pointer}: {fault}");
-        if let Some(index) = exception {
-            beyond[index] = true;
-        }
+        configurations.push(configuration);
     }
-    assert_eq!(beyond, [true; BEYOND_SCHEMA.len()], "an exception that no case needs");
+    let corpus = objects_in("fuzz/corpus/configuration");
+    assert!(corpus.len() > 20, "{}", corpus.len());
+    configurations.extend(corpus);
+    let beyond: BTreeSet<_> = configurations.iter().flat_map(|it| judge(&validator, it)).collect();
+    assert_eq!(beyond, BEYOND_SCHEMA.into(), "an exception that no case needs");
 }
 
 #[test]
@@ -82,14 +137,8 @@ fn headers_and_origins_are_judged_alike_by_schema_and_parser() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let mut verdicts = [0, 0];
     let mut judge = |configuration: &Value| {
-        let is_good = faults(configuration).is_empty();
-        verdicts[usize::from(is_good)] += 1;
-        assert_eq!(
-            validator.is_valid(configuration),
-            is_good,
-            "{configuration}: {:?}",
-            faults(configuration)
-        );
+        verdicts[usize::from(faults(configuration).is_empty())] += 1;
+        assert_eq!(judge(&validator, configuration), BTreeSet::new());
     };
     let names = [
         "host",
@@ -176,6 +225,9 @@ fn good_configurations_are_good_to_the_schema() {
         with("/identity_headers", json!(["username", "meta-app"])),
     ];
     good.extend(entries.iter().map(|entry| with("/providers", json!([entry]))));
+    let recorded =
+        objects_in("tests/data/releases/0.1.0").into_iter().find(|it| it.get("providers").is_some());
+    assert_eq!(judge(&validator, &recorded.unwrap()), ["the environment variable"].into());
     for configuration in &good {
         assert_eq!(faults(configuration), [""; 0], "{configuration}");
         let error = validator.validate(configuration).err().map(|error| error.to_string());
@@ -183,88 +235,29 @@ fn good_configurations_are_good_to_the_schema() {
     }
 }
 
-/// The rows of the README's table: the name of a setting and its default.
-fn rows() -> Vec<(String, String)> {
-    let section = README.split("\n## Settings\n").nth(1).unwrap();
-    let table =
-        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-    let mut rows = Vec::new();
-    for row in table.skip(2) {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        for name in cells[1].split(", ") {
-            rows.push((name.trim_matches('`').trim_end_matches("[]").to_owned(), cells[2].replace('`', "")));
-        }
+/// A setting of the table in the schema. What is optional may be null too.
+fn property<'a>(schema: &'a Value, path: &str) -> &'a Value {
+    let mut node = schema;
+    for step in path.split('.') {
+        let name = step.trim_end_matches("[]");
+        node = &node["properties"][name];
+        node = node.get("anyOf").map_or(node, |choices| &choices[0]);
+        node = if step == name { node } else { &node["items"] };
     }
-    rows
-}
-
-/// A setting of the README in the schema. What is optional may be null too.
-fn property<'a>(schema: &'a Value, setting: &str) -> &'a Value {
-    let (mut node, path) = match setting.strip_prefix('.') {
-        Some(field) => (&schema["properties"]["providers"]["items"], field),
-        None => (schema, setting),
-    };
-    let mut found = node;
-    for name in path.split('.') {
-        found = &node["properties"][name];
-        node = found.get("anyOf").map_or(found, |choices| &choices[0]);
-    }
-    found
-}
-
-#[test]
-fn schema_and_readme_have_the_same_settings_and_defaults() {
-    let schema = schema();
-    let rows = rows();
-    assert!(rows.len() > 45, "{rows:?}");
-    let mut defaults = 0;
-    for (setting, default) in &rows {
-        let property = property(&schema, setting);
-        assert!(property.is_object(), "{setting} is not in the schema");
-        if let Some(in_schema) = property.get("default") {
-            let in_readme =
-                serde_json::from_str::<Value>(default).unwrap_or_else(|_| panic!("{setting}: {default}"));
-            assert_eq!(*in_schema, in_readme, "{setting}");
-            defaults += 1;
-        }
-    }
-    assert!(defaults > 35, "{defaults}");
-    let unused =
-        ["pk", "internal_host", "internal_host_ssl_validation", "certificate", "assigned_application_name"];
-    let provider = &schema["properties"]["providers"]["items"]["properties"];
-    for name in provider.as_object().unwrap().keys().filter(|name| !unused.contains(&name.as_str())) {
-        let is_it = |(row, _): &(String, String)| {
-            row.strip_prefix('.').is_some_and(|row| row == name || row.starts_with(&format!("{name}.")))
-        };
-        assert!(rows.iter().any(is_it), "providers[].{name} is not in the README");
-    }
-    for (name, property) in schema["properties"].as_object().unwrap() {
-        let node = property.get("anyOf").map_or(property, |choices| &choices[0]);
-        match node.get("properties").and_then(Value::as_object) {
-            Some(fields) => {
-                for field in fields.keys() {
-                    assert!(rows.iter().any(|(row, _)| *row == format!("{name}.{field}")), "{name}.{field}");
-                }
-            }
-            None => assert!(rows.iter().any(|(row, _)| row == name), "{name}"),
-        }
-    }
+    node
 }
 
 #[test]
 fn every_number_has_the_range_that_the_parser_has() {
     let schema = schema();
     let mut numbers = 0;
-    for (setting, _) in rows() {
-        let property = property(&schema, &setting);
-        let node = property.get("anyOf").map_or(property, |choices| &choices[0]);
-        let (Some(low), Some(high)) = (node["minimum"].as_i64(), node["maximum"].as_i64()) else { continue };
-        let pointer = match setting.strip_prefix('.') {
-            Some(field) => format!("/providers/0/{field}"),
-            None => format!("/{}", setting.replace('.', "/")),
-        };
+    for (path, _) in all().into_iter().filter(|(_, row)| matches!(row.describe().kind, Kind::Integer { .. }))
+    {
+        let property = property(&schema, &path);
+        let (low, high) = (property["minimum"].as_i64().unwrap(), property["maximum"].as_i64().unwrap());
+        let pointer = pointer(&path);
         for (number, is_good) in [(low - 1, false), (low, true), (high, true), (high + 1, false)] {
-            assert_eq!(faults(&with(&pointer, json!(number))).is_empty(), is_good, "{setting}: {number}");
+            assert_eq!(faults(&with(&pointer, json!(number))).is_empty(), is_good, "{path}: {number}");
         }
         numbers += 1;
     }

@@ -232,11 +232,11 @@ impl Story {
                     });
                 }
                 Decision::Reply(reply) => {
-                    assert!(is_answer || reply.status == 503, "a failure becomes {}", reply.log.text);
+                    assert!(is_answer || reply.status == 503, "a failure becomes {}", reply.log.message);
                     // What authentik says of a token is not the client's to write well.
                     let is_introspection = path.ends_with("/introspect/");
-                    let is_malformed = reply.status != 503 && reply.log.text.contains("malformed");
-                    assert!(!is_introspection || !is_malformed, "{}", reply.log.text);
+                    let is_malformed = reply.status != 503 && reply.log.message.contains("malformed");
+                    assert!(!is_introspection || !is_malformed, "{}", reply.log.message);
                     let is_session = reply.headers.iter().any(|(name, value)| {
                         *name == "set-cookie"
                             && value.as_bytes().windows(7).any(|window| window == b"_login=")
@@ -251,7 +251,7 @@ impl Story {
                         );
                         self.seen.insert("identity by login");
                     }
-                    self.seen.extend(match (reply.status, reply.log.text.contains("max_pending_calls")) {
+                    self.seen.extend(match (reply.status, reply.log.message.contains("max_pending_calls")) {
                         (503, true) => Some("too many calls"),
                         (503, false) => Some("fault"),
                         (401, _) => Some("refused"),

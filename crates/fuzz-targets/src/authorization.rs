@@ -76,8 +76,8 @@ pub fn run(data: &[u8]) -> Seen {
             seen.insert("open path");
         }
         (None, Decision::Reply(reply)) => {
-            assert!(!is_good, "alice is turned away: {}", reply.log.text);
-            assert!(!is_open && [302, 401].contains(&reply.status), "{}", reply.log.text);
+            assert!(!is_good, "alice is turned away: {}", reply.log.message);
+            assert!(!is_open && [302, 401].contains(&reply.status), "{}", reply.log.message);
             seen.insert(if reply.status == 302 { "sent to login" } else { "turned away" });
         }
     }

@@ -101,7 +101,7 @@ pub fn run(data: &[u8]) -> Seen {
                         is_fresh && [1, 2, 3, 4].contains(&content[1]),
                         "a refusal of an entry that is none"
                     );
-                    assert_eq!(reply.status == 403, content[1] == 1, "{}", reply.log.text);
+                    assert_eq!(reply.status == 403, content[1] == 1, "{}", reply.log.message);
                     seen.insert("our verdict: a refusal");
                 }
                 Some((None, Decision::Forward(_))) => panic!("forwarded without identity"),

@@ -89,7 +89,7 @@ pub fn run(data: &[u8]) -> Seen {
         let decision = worker.ask(&request, &|_| answer.clone());
         if parsed.is_none() {
             let Decision::Reply(reply) = &decision else { panic!("passes without keys") };
-            assert_eq!(reply.status, 503, "{}", reply.log.text);
+            assert_eq!(reply.status, 503, "{}", reply.log.message);
         }
         matches!(decision, Decision::Forward(_))
     };

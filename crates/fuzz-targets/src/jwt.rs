@@ -134,7 +134,7 @@ pub fn run(data: &[u8]) -> Seen {
         }
         (Decision::Reply(reply), expected) => {
             let is_incomplete = matches!(expected, Some(Expected::Nobody | Expected::Trimmed));
-            assert!(reply.status != 403 || is_incomplete, "{name}: {}", reply.log.text);
+            assert!(reply.status != 403 || is_incomplete, "{name}: {}", reply.log.message);
             if reply.status == 403 && expected == Some(Expected::Trimmed) {
                 seen.insert("white space");
             }
@@ -142,7 +142,7 @@ pub fn run(data: &[u8]) -> Seen {
             assert!(
                 if is_fault { reply.status == 503 } else { [401, 403].contains(&reply.status) },
                 "{}",
-                reply.log.text
+                reply.log.message
             );
             seen.extend(match name {
                 _ if reply.status == 403 => Some("403"),

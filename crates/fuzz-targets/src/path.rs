@@ -211,7 +211,7 @@ fn log_in(worker: &mut Worker, return_to: &[u8], seen: &mut Seen) -> String {
     let Decision::Reply(ended) = worker.ask(&request, &authentik) else {
         panic!("a login ends with a redirect")
     };
-    assert_eq!(ended.status, 302, "{}", ended.log.text);
+    assert_eq!(ended.status, 302, "{}", ended.log.message);
     let (location, session) = location_and_cookies(&ended);
     let demo = &worker.config().providers[0];
     assert!(promises::is_own_url(&location, demo), "a login ends at {location}");

@@ -250,7 +250,7 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
     }
     let seal = config.seal.as_ref().map(|seal| str::from_utf8(seal.value.as_bytes()).unwrap());
     let is_told = |text: &str| seal.is_some_and(|seal| text.contains(seal));
-    assert!(!is_told(&reply.log.text) && !is_told(&reply.body), "the seal is in the log or the body");
+    assert!(!is_told(&reply.log_line()) && !is_told(&reply.body), "the seal is in the log or the body");
     let origins = request.values(b"origin");
     let allowed: Vec<_> = match origins[..] {
         [origin] => config.allow_cors_origins.iter().filter(|allowed| allowed.as_bytes() == origin).collect(),
@@ -285,14 +285,14 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
         reply.body.len() < 1024
             && !reply.report.reason.details().contains(|letter: char| !letter.is_ascii_graphic())
     );
-    assert!(!reply.log.text.contains(char::is_control), "{}", reply.log.text);
+    assert!(!reply.log.message.contains(char::is_control), "{}", reply.log.message);
     for name in [&b"authorization"[..], b"cookie"] {
         for value in request.values(name) {
             for word in
                 value.split(|byte| b" ;=,\"".contains(byte)).filter(|word| word.len() >= TELLING_BYTES)
             {
                 let word = String::from_utf8_lossy(word);
-                let is_told = reply.log.text.contains(&*word) || reply.body.contains(&*word);
+                let is_told = reply.log.message.contains(&*word) || reply.body.contains(&*word);
                 assert!(!is_told, "a credential is in the log or the body");
             }
         }

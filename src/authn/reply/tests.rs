@@ -34,7 +34,7 @@ fn every_status_has_its_words_and_its_grpc_status() {
         let reply = rejected(rejection, false, BodyKind::Text);
         assert_eq!((reply.status, reply.grpc_status), (status, None));
         assert_eq!(reply.body, format!("{status} {words}\n"));
-        assert_eq!(reply.log.text, format!("demo: {status}: {rejection}"));
+        assert_eq!((reply.log.provider.as_str(), reply.log.message), ("demo", rejection.to_string()));
         // Whatever it accepts: the body is what Envoy makes the grpc-message of.
         for body_kind in [BodyKind::Html, BodyKind::Json, BodyKind::Text] {
             let reply = rejected(rejection, true, body_kind);

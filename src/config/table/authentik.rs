@@ -1,0 +1,35 @@
+//! The settings of `authentik`: how the filter reaches it.
+
+use super::kinds::{Integer, Rule, Text, settings};
+
+settings! {
+    /// The Envoy cluster that leads to authentik.
+    CLUSTER: Text = Text::required("cluster", Rule::Plain),
+        example: "\"authentik\"";
+
+    /// authentik's URL as browsers see it. It may have a path prefix. Issuers are computed from it, and it is the authority of
+    /// every call.
+    HOST: Text = Text::required("host", Rule::Url),
+        example: "\"https://auth.example.com\"";
+
+    /// Time limit of each call to authentik, in seconds.
+    TIMEOUT_SECONDS: Integer = Integer::new("timeout_seconds", 1..=60, 5),
+        change: "authentik answers correctly, but more slowly.",
+        example: "10";
+
+    /// The longest answer of authentik that is read, in bytes.
+    MAX_RESPONSE_BYTES: Integer = Integer::new("max_response_bytes", 4096..=16 << 20, 1 << 20),
+        change: "The log says that an answer `is longer than authentik.max_response_bytes`.";
+
+    /// Most concurrent calls to authentik per worker. The limit starts at 4, grows with good answers, and a failure halves it.
+    MAX_CONCURRENT_CALLS: Integer = Integer::new("max_concurrent_calls", 1..=1024, 8),
+        change: "Many new users arrive at once and authentik has capacity to spare, or it must be spared.";
+
+    /// Most calls that wait for a place per worker, for unknown and for known credentials each. Beyond it the reply is `503`.
+    MAX_PENDING_CALLS: Integer = Integer::new("max_pending_calls", 1..=65_536, 256),
+        change: "Crowds of new users get `503` although authentik answers in time.";
+
+    /// Longest time that a call waits for a place, in seconds. Then the reply is `503`.
+    MAX_WAIT_SECONDS: Integer = Integer::new("max_wait_seconds", 1..=300, 15),
+        change: "Clients give up earlier, or they can wait for longer.";
+}
