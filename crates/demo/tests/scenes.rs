@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use local_envoy::module;
@@ -10,7 +11,7 @@ use local_envoy::module;
 /// So many seconds each scene takes.
 const SECONDS: &str = "8";
 
-/// The demonstration, on ports of its own; it is killed when dropped.
+/// The demonstration, on ports of its own; it is killed when dropped, with the processes that it has started.
 struct Demo(Child);
 
 impl Demo {
@@ -27,6 +28,7 @@ impl Demo {
         drop(free);
         let child = Command::new(env!("CARGO_BIN_EXE_demo"))
             .envs(ports)
+            .process_group(0)
             .env("SCENE", scene)
             .env("SCENE_SECONDS", SECONDS)
             .stdin(Stdio::null())
@@ -63,7 +65,12 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // One that has ended has taken them along, and its number may be another's.
+        if self.0.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.0.wait();
     }
 }
