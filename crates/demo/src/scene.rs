@@ -104,7 +104,10 @@ impl Scene {
                 (RESULTS, "refused, far below the rate of guesses"),
             ],
             Self::Crowd => &[
-                ("authentik_proxy_waiting_requests", "jumps to 200, and falls as fast as authentik answers"),
+                (
+                    "authentik_proxy_waiting_requests",
+                    "jumps with each crowd, and falls as fast as authentik answers (the filter writes it once a second)",
+                ),
                 ("authentik_proxy_pending_calls", "the same, less the calls that are out"),
                 (LIMIT, "rises from 8 to 12 (8 of the worker, 4 of the main thread) while answers are good"),
                 (
