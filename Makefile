@@ -125,12 +125,12 @@ lint: toolchain deny ## Formatting, lints and documentation of all packages, cor
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib -- -D warnings
 	@cargo clippy --locked --target $(TARGET) --package authentik-proxy-wasm --lib --features test-panic,portable -- -D warnings
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
-	@cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	@cargo deny --workspace --locked check --hide-inclusion-graph bans licenses sources
 	@if timeout 60 cargo deny fetch db >/dev/null 2>&1; then $(MAKE) --silent advisories; \
 	  else echo "ADVISORIES NOT CHECKED: the database of RustSec cannot be fetched from here" >&2; fi
 
 advisories: deny ## Known vulnerabilities of dependencies; fails where the database of RustSec cannot be fetched
-	@cargo deny --locked check advisories
+	@cargo deny --workspace --locked check advisories
 
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$(CARGO_DENY_VERSION)

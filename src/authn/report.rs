@@ -161,7 +161,7 @@ impl Reason {
 
     /// Its word.
     pub fn as_str(self) -> &'static str {
-        self.details().trim_start_matches("authentik_")
+        self.details().strip_prefix("authentik_").unwrap_or_default()
     }
 }
 

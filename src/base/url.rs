@@ -54,8 +54,7 @@ impl HostAndPort {
         };
         let name = authority.host().to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
-        let is_valid =
-            !name.is_empty() && !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
+        let is_valid = !name.split('.').any(str::is_empty);
         is_valid.then(|| Self { name: name.to_owned(), port })
     }
 
@@ -123,7 +122,7 @@ impl BaseUrl {
             .ok_or("must name a host, and optionally a port, and no user")?
             .under(scheme);
         let prefix = uri.path().trim_end_matches('/');
-        if prefix.contains("//") {
+        if prefix.as_bytes().windows(2).any(|pair| pair == b"//") {
             return Err("must not have an empty path segment");
         }
         Ok(Self { scheme, host, prefix: prefix.to_owned() })

@@ -20,23 +20,39 @@ pub(super) fn public(configuration: &Value) -> String {
 fn add(digest: &mut Sha256, value: &Value, is_secret: bool) {
     match value {
         Value::Object(fields) => {
-            digest.update(format!("{{{}", fields.len()));
+            begin(digest, b'{', fields.len());
             // serde_json keeps them in the order of their names.
             for (name, value) in fields {
-                digest.update(format!("{} {name}", name.len()));
+                add_text(digest, name);
                 // The name of a variable is no secret.
                 let is_secret = SECRETS.contains(&name.as_str()) || (is_secret && name != "env");
                 add(digest, value, is_secret);
             }
         }
         Value::Array(values) => {
-            digest.update(format!("[{}", values.len()));
+            begin(digest, b'[', values.len());
             values.iter().for_each(|value| add(digest, value, is_secret));
         }
-        Value::String(_) if is_secret => digest.update("secret"),
-        Value::String(text) => digest.update(format!("\"{} {text}", text.len())),
-        Value::Null | Value::Bool(_) | Value::Number(_) => digest.update(format!(" {value}")),
+        Value::String(_) if is_secret => begin(digest, b's', 0),
+        Value::String(text) => add_text(digest, text),
+        Value::Bool(value) => begin(digest, b'b', usize::from(*value)),
+        Value::Null => begin(digest, b'n', 0),
+        Value::Number(number) => {
+            begin(digest, b'd', 0);
+            add_text(digest, &number.to_string());
+        }
     }
+}
+
+fn add_text(digest: &mut Sha256, text: &str) {
+    begin(digest, b'"', text.len());
+    digest.update(text);
+}
+
+fn begin(digest: &mut Sha256, kind: u8, length: usize) {
+    digest.update([kind]);
+    // The same in the module and in the native tool.
+    digest.update(u64::try_from(length).unwrap_or(u64::MAX).to_le_bytes());
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::document::{self, Node};
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
+use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
-use crate::{Outcome, configuration, envoy, envoy_gateway, istio};
+use crate::{Outcome, configuration, envoy, envoy_gateway, istio, output};
 
 /// A text and whether it was named, not found in a folder.
 struct Input {
@@ -21,37 +22,38 @@ struct Input {
 }
 
 pub(crate) fn run(places: &[String]) -> Outcome {
-    let inputs = match read_all(places) {
+    let mut release = ReleaseFiles::default();
+    let inputs = match read_all(places, &mut release) {
         Ok(inputs) => inputs,
         Err(what) => {
-            eprintln!("authentik-proxy-wasm: {what}");
+            output::complain(&what);
             return Outcome::CannotRun;
         }
     };
     let mut faults = Faults::default();
-    let Found { filters, objects } = judge(&inputs, &mut faults);
+    let Found { filters, objects } = judge(&inputs, &release, &mut faults);
     let bold = if io::stdout().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
-    for fault in faults.iter() {
+    let line = |fault: &Fault| {
         let text = fault.to_string();
         let (place, what) = text.split_once(": ").unwrap_or(("", &text));
-        println!("{}{place}:{} {what}", bold.0, bold.1);
-    }
+        format!("{}{place}:{} {what}\n", bold.0, bold.1)
+    };
     if !faults.is_empty() {
-        return Outcome::Faults;
+        return output::print(&faults.iter().map(line).collect::<String>(), Outcome::Faults);
     }
     match (filters, objects) {
         (0, 0) => {
-            eprintln!("authentik-proxy-wasm: there is no configuration of the filter and no manifest here");
+            output::complain("there is no configuration of the filter and no manifest here");
             return Outcome::CannotRun;
         }
         // Good as far as it goes: a folder may have the seal alone.
-        (0, _) => eprintln!("authentik-proxy-wasm: note: none of these manifests has the filter"),
+        (0, _) => output::complain("note: none of these manifests has the filter"),
         _ => {}
     }
     Outcome::Good
 }
 
-fn read_all(places: &[String]) -> Result<Vec<Input>, String> {
+fn read_all(places: &[String], release: &mut ReleaseFiles) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
     for place in places {
         if place == "-" {
@@ -61,16 +63,23 @@ fn read_all(places: &[String]) -> Result<Vec<Input>, String> {
         } else if Path::new(place).is_dir() {
             let is_hidden = |name: &str| name.starts_with('.') && name != "." && name != "..";
             let entries = WalkDir::new(place).sort_by_file_name().into_iter().filter_entry(|entry| {
-                entry.depth() == 0 || !entry.file_name().to_str().is_some_and(is_hidden)
+                let is_hidden = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_hidden);
+                let is_chart = entry.file_type().is_dir() && entry.path().join("Chart.yaml").is_file();
+                if is_chart {
+                    let what = "is a chart and is left out; check what Helm makes of it";
+                    output::complain(&format!("note: {}: {what}", entry.path().display()));
+                }
+                !is_hidden && !is_chart
             });
             for entry in entries {
                 let entry = entry.map_err(|error| error.to_string())?;
                 let is_read = |end: &std::ffi::OsStr| end == "yaml" || end == "yml" || end == "json";
-                if entry.path().is_file() && entry.path().extension().is_some_and(is_read) {
+                let is_taken = release.take(entry.path(), || fs::read_to_string(entry.path()).ok());
+                if !is_taken && entry.path().is_file() && entry.path().extension().is_some_and(is_read) {
                     inputs.push(read(&entry.path().to_string_lossy(), false)?);
                 }
             }
-        } else {
+        } else if !release.take(Path::new(place), || fs::read_to_string(place).ok()) {
             inputs.push(read(place, true)?);
         }
     }
@@ -90,7 +99,7 @@ struct Found {
     objects: usize,
 }
 
-fn judge(inputs: &[Input], faults: &mut Faults) -> Found {
+fn judge(inputs: &[Input], release: &ReleaseFiles, faults: &mut Faults) -> Found {
     let mut objects = Objects::default();
     let mut filters = 0_usize;
     for Input { file, text, is_named } in inputs {
@@ -120,7 +129,7 @@ fn judge(inputs: &[Input], faults: &mut Faults) -> Found {
         }
     }
     objects.0.retain(|object| object.kind != "Kustomization");
-    filters += istio::check(&objects, faults) + envoy_gateway::check(&objects, faults);
+    filters += istio::check(&objects, release, faults) + envoy_gateway::check(&objects, release, faults);
     Found { filters, objects: objects.0.len() }
 }
 

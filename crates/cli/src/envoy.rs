@@ -74,7 +74,7 @@ fn check_plugin(
 }
 
 /// On which line the text of a scalar begins: that of a block is below its `|`.
-fn first_line(text: &str, scalar: &Node, key_line: usize) -> usize {
+pub(crate) fn first_line(text: &str, scalar: &Node, key_line: usize) -> usize {
     let line = text.lines().nth(key_line.saturating_sub(1)).unwrap_or_default();
     let is_block = line
         .split(" #")

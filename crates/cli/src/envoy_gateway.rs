@@ -5,7 +5,7 @@
 use crate::configuration::{self, Seal};
 use crate::document::Node;
 use crate::fault::Faults;
-use crate::filter;
+use crate::filter::{self, ReleaseFiles};
 use crate::istio::{not_removed, removes};
 use crate::objects::{Object, Objects, Target};
 
@@ -41,7 +41,7 @@ impl<'a> Filter<'a> {
         configuration::seal(self.plugin.get("config")?)
     }
 
-    fn judge(&self, faults: &mut Faults) {
+    fn judge(&self, release: &ReleaseFiles, faults: &mut Faults) {
         match self.plugin.get("config") {
             Some(node) => {
                 configuration::check(&self.policy.file, node, faults);
@@ -57,7 +57,7 @@ impl<'a> Filter<'a> {
         for code in ["image", "http"] {
             let (url, sha256) = (["code", code, "url"], ["code", code, "sha256"]);
             let beside = self.plugin.text_at(&sha256);
-            if let Some(what) = filter::digest_fault(self.plugin.text_at(&url), beside) {
+            if let Some(what) = filter::digest_fault(self.plugin.text_at(&url), beside, release) {
                 self.fault(if beside.is_some() { &sha256 } else { &url }, what, faults);
             }
         }
@@ -65,11 +65,11 @@ impl<'a> Filter<'a> {
 }
 
 /// How many of the objects have the filter.
-pub(crate) fn check(objects: &Objects, faults: &mut Faults) -> usize {
+pub(crate) fn check(objects: &Objects, release: &ReleaseFiles, faults: &mut Faults) -> usize {
     let policies: Vec<_> = objects.of(EXTENSIONS, "EnvoyExtensionPolicy").collect();
     let filters: Vec<_> = policies.iter().filter_map(|policy| Filter::find(policy)).collect();
     for filter in &filters {
-        filter.judge(faults);
+        filter.judge(release, faults);
     }
     // One object alone has nothing that it could be held to.
     if objects.0.len() < 2 {

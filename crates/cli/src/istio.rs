@@ -5,7 +5,7 @@
 use crate::configuration::{self, Seal};
 use crate::document::Node;
 use crate::fault::Faults;
-use crate::filter;
+use crate::filter::{self, ReleaseFiles};
 use crate::objects::{Object, Objects, Scope, Target, reaches};
 
 const EXTENSIONS: &str = "extensions.istio.io";
@@ -51,7 +51,7 @@ impl<'a> Filter<'a> {
         configuration::seal(self.plugin()?.get("pluginConfig")?)
     }
 
-    fn judge(&self, faults: &mut Faults) {
+    fn judge(&self, release: &ReleaseFiles, faults: &mut Faults) {
         let Some(plugin) = self.plugin() else { return };
         match plugin.get("pluginConfig") {
             Some(node) => {
@@ -68,7 +68,9 @@ impl<'a> Filter<'a> {
                 "FAIL_OPEN lets everybody in while the filter has failed or is not fetched; use FAIL_RELOAD";
             self.fault("failStrategy", what, faults);
         }
-        if let Some(what) = filter::digest_fault(plugin.text_at(&["url"]), plugin.text_at(&["sha256"])) {
+        if let Some(what) =
+            filter::digest_fault(plugin.text_at(&["url"]), plugin.text_at(&["sha256"]), release)
+        {
             let is_beside = plugin.get("sha256").is_some();
             self.fault(if is_beside { "sha256" } else { "url" }, what, faults);
         }
@@ -83,10 +85,10 @@ impl<'a> Filter<'a> {
 }
 
 /// How many of the objects have the filter.
-pub(crate) fn check(objects: &Objects, faults: &mut Faults) -> usize {
+pub(crate) fn check(objects: &Objects, release: &ReleaseFiles, faults: &mut Faults) -> usize {
     let filters: Vec<_> = objects.0.iter().filter_map(Filter::find).collect();
     for filter in &filters {
-        filter.judge(faults);
+        filter.judge(release, faults);
     }
     for object in objects.0.iter().filter(|object| object.is("networking.istio.io", "DestinationRule")) {
         check_destination_rule(object, faults);

@@ -1,4 +1,4 @@
-//! The tool `authentik-proxy-wasm`: finds the faults of configurations and manifests before a proxy does.
+//! The tool `authentik-proxy-wasm`: what an operator needs before a proxy has the filter.
 //!
 //! Owns: the command line, exit codes, and where output goes. Must not: know a setting or a manifest.
 
@@ -7,10 +7,14 @@ mod configuration;
 mod document;
 mod envoy;
 mod envoy_gateway;
+mod explain;
 mod fault;
 mod filter;
+mod image;
+mod import;
 mod istio;
 mod objects;
+mod output;
 mod reference;
 mod schema;
 
@@ -35,10 +39,13 @@ Examples:
   authentik-proxy-wasm check deploy/production/
   kustomize build deploy/istio/overlays/wasmplugin-classic/3-filter | authentik-proxy-wasm check -
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
+  authentik-proxy-wasm import --url https://auth.example.com --token-file token --output config.json --secrets-file secrets.env
+  authentik-proxy-wasm explain --config config.json --request request.txt
+  authentik-proxy-wasm image inspect target/dist/image
 
-Exit codes: 0 no faults, 1 faults, 2 nothing could be checked (command line, files).";
+Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
 
-/// Checks configurations and manifests of the filter that puts authentik's header authentication into Envoy.
+/// Checks, imports and explains configurations of the filter that puts authentik's header authentication into Envoy.
 #[derive(Parser)]
 #[command(name = "authentik-proxy-wasm", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -61,33 +68,45 @@ enum Command {
     /// Prints the reference page of all settings, in Markdown
     #[command(after_help = "Example:\n  authentik-proxy-wasm reference > configuration-reference.md")]
     Reference,
+    /// Writes a configuration with the proxy providers of an outpost, from authentik's API
+    #[command(after_help = import::HELP)]
+    Import(import::Options),
+    /// Says what the filter does with a request, and why
+    #[command(after_help = explain::HELP)]
+    Explain(explain::Options),
+    /// Checks and writes images of the filter, and says which digest to pin
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  authentik-proxy-wasm image inspect target/dist/image\n  \
+        authentik-proxy-wasm image build plugin.wasm layout --version 0.1.0"
+    )]
+    Image(image::Image),
 }
 
 const CHECK_HELP: &str = "\
 The configuration is found in a WasmPlugin, a TrafficExtension, an EnvoyExtensionPolicy, an envoy.yaml, or in a file that
 is nothing else. What is given together is judged together: whether the seal stands behind the filter with the same value,
 whether each route asks for it, whether targets and selectors match anything. A file with a single object is judged alone.
-Give the output of Kustomize or Helm, not what they are made from. {\"env\": \"NAME\"} counts as set: the environment is not
+Give the output of Kustomize or Helm, not what they are made from; a chart in a folder is left out. With a release's files among them (image-digest,
+….wasm.sha256, the folder image), pinned digests must be those of the right thing. {\"env\": \"NAME\"} counts as set: the environment is not
 read.
 
 Examples:
   authentik-proxy-wasm check envoy.yaml
   authentik-proxy-wasm check gateway.yaml seal.yaml filter.yaml
   kustomize build overlays/production | authentik-proxy-wasm check -
+  authentik-proxy-wasm check production.yaml target/dist/image-digest target/dist/*.wasm.sha256
 
 Exit codes: 0 no faults, 1 faults, 2 nothing could be checked.";
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Check { places } => check::run(&places),
-        Command::Schema => {
-            println!("{:#}", schema::schema());
-            Outcome::Good
-        }
-        Command::Reference => {
-            print!("{}", reference::page());
-            Outcome::Good
-        }
+        Command::Schema => output::print(&format!("{:#}\n", schema::schema()), Outcome::Good),
+        Command::Reference => output::print(&reference::page(), Outcome::Good),
+        Command::Import(options) => import::run(&options),
+        Command::Explain(options) => explain::run(&options),
+        Command::Image(command) => image::run(&command),
     };
     match outcome {
         Outcome::Good => ExitCode::SUCCESS,

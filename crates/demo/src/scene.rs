@@ -241,7 +241,11 @@ impl Run<'_, '_, '_> {
     }
 
     fn known_or_new(&self, name: &str, number: u32) -> String {
-        if number % 2 == 0 { basic("alice", ALICE) } else { self.newcomer(&format!("{name}-{number}")) }
+        if number.is_multiple_of(2) {
+            basic("alice", ALICE)
+        } else {
+            self.newcomer(&format!("{name}-{number}"))
+        }
     }
 
     /// Somebody whom the filter has not seen yet.

@@ -15,11 +15,17 @@ use sha2::{Digest as _, Sha256};
 use crate::{NAME, Source, Version};
 
 /// The only file in the image. Both fetchers look for this name.
-const FILE: &str = "plugin.wasm";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const FILE: &str = "plugin.wasm";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Annotations: what kind of image it is, and what it was made of.
+pub(crate) const VARIANT: &str = "module.wasm.image/variant";
+pub(crate) const COMPAT: &str = "compat";
+pub(crate) const VERSION: &str = "org.opencontainers.image.version";
+pub(crate) const REVISION: &str = "org.opencontainers.image.revision";
+pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 /// RFC 1952: the operating system is not known.
 const UNKNOWN_SYSTEM: u8 = 255;
 
@@ -57,37 +63,43 @@ pub struct Image {
 }
 
 impl Image {
-    /// The image of this module.
+    /// The image of this module, which was made of this source, if that is known.
     ///
     /// # Errors
     /// Archive or JSON cannot be written.
-    pub fn of(module: &[u8], version: &Version, source: &Source) -> Result<Self> {
+    pub fn of<'a>(module: &[u8], version: &Version, source: impl Into<Option<&'a Source>>) -> Result<Self> {
+        let source = source.into();
         let archive = archive(module)?;
         let layer = compressed(&archive)?;
-        let config = serde_json::to_vec(&json!({
+        let mut config = json!({
             // Nothing in it is of a platform. This is the one that every runtime takes, and that a volume of a pod asks for.
             "architecture": "amd64",
             "os": "linux",
-            "created": source.created,
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": [Digest::of(&archive).to_string()]},
-            "history": [{"created": source.created, "created_by": "make dist"}],
-        }))?;
+            "history": [{"created_by": "make dist"}],
+        });
+        let mut annotations = json!({
+            VARIANT: COMPAT,
+            "org.opencontainers.image.description":
+                "authentik's header authentication inside Envoy, Istio gateways and Envoy Gateway (Proxy-Wasm)",
+            "org.opencontainers.image.licenses": "Apache-2.0",
+            "org.opencontainers.image.title": NAME,
+            VERSION: version.to_string(),
+        });
+        if let Some(Source { revision, created }) = source {
+            config["created"] = json!(created);
+            config["history"][0]["created"] = json!(created);
+            annotations[CREATED] = json!(created);
+            annotations[REVISION] = json!(revision);
+        }
+        let config = serde_json::to_vec(&config)?;
         let manifest = serde_json::to_vec(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, &config),
             "layers": [descriptor(LAYER, &layer)],
-            "annotations": {
-                "module.wasm.image/variant": "compat",
-                "org.opencontainers.image.created": source.created,
-                "org.opencontainers.image.description":
-                    "authentik's header authentication inside Envoy, Istio gateways and Envoy Gateway (Proxy-Wasm)",
-                "org.opencontainers.image.licenses": "Apache-2.0",
-                "org.opencontainers.image.revision": source.revision,
-                "org.opencontainers.image.title": NAME,
-                "org.opencontainers.image.version": version.to_string(),
-            },
+            "annotations": annotations,
         }))?;
         Ok(Self { tag: version.tag(), digest: Digest::of(&manifest), manifest, config, layer })
     }

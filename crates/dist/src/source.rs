@@ -1,10 +1,11 @@
 //! The commit that a release is made of, and its time: the only time in a release.
 
-use std::env::var;
-use std::path::Path;
-use std::process::Command;
+#[cfg(feature = "release")]
+use std::{env::var, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, bail, ensure};
+#[cfg(feature = "release")]
+use anyhow::bail;
+use anyhow::{Context as _, Result, ensure};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -22,6 +23,7 @@ impl Source {
     ///
     /// # Errors
     /// There is no commit, or the folder differs from it: then the release would name a source that it is not made of.
+    #[cfg(feature = "release")]
     pub(crate) fn find(root: &Path) -> Result<Self> {
         match (var("SOURCE_DATE_EPOCH"), var("SOURCE_REVISION")) {
             (Ok(seconds), Ok(revision)) => Self::of(&revision, &seconds),
@@ -30,6 +32,7 @@ impl Source {
         }
     }
 
+    #[cfg(feature = "release")]
     fn of_commit(root: &Path) -> Result<Self> {
         let changes = git(root, &["status", "--porcelain"])?;
         ensure!(
@@ -58,6 +61,7 @@ impl Source {
     }
 }
 
+#[cfg(feature = "release")]
 fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("git").args(arguments).current_dir(root).output().context("git")?;
     ensure!(

@@ -12,6 +12,7 @@ mod fault;
 mod introspection;
 mod logins;
 mod mint;
+mod outposts;
 mod pages;
 mod request;
 mod token;
@@ -33,6 +34,9 @@ use crate::keys::Key;
 pub use self::directory::{Provider, Signing, User};
 pub use self::fault::{Fault, Gate};
 pub use self::mint::TokenSpec;
+pub use self::outposts::{
+    ADMIN_TOKEN, ALICE_API_TOKEN, OUTPOST_INSTANCES, OUTPOST_PROVIDERS, OUTPOST_TOKEN, Outpost, Proxy,
+};
 pub use self::request::Call;
 
 /// The token endpoint.
@@ -165,6 +169,31 @@ impl Authentik {
         edit(self.world().provider_mut(slug));
     }
 
+    /// Adds a proxy provider with an application of this slug; no outpost has it yet.
+    pub fn add_proxy_provider(&self, slug: &'static str, external_host: &str) {
+        let mut world = self.world();
+        let keys = world.providers.iter().filter_map(|it| Some(it.proxy.as_ref()?.pk));
+        let pk = keys.max().unwrap_or_default() + 1;
+        world.providers.push(directory::added(slug, pk, external_host));
+    }
+
+    /// Changes what a proxy provider has beside what all providers have.
+    pub fn edit_proxy(&self, slug: &str, edit: impl FnOnce(&mut Proxy)) {
+        self.edit_provider(slug, |provider| edit(provider.proxy.as_mut().expect("a proxy provider")));
+    }
+
+    /// Changes an outpost: its providers, its token, its settings.
+    pub fn edit_outpost(&self, name: &str, edit: impl FnOnce(&mut Outpost)) {
+        let mut world = self.world();
+        edit(
+            world
+                .outposts
+                .iter_mut()
+                .find(|it| it.name == name)
+                .unwrap_or_else(|| panic!("no outpost {name}")),
+        );
+    }
+
     /// Edits a user, or adds one of this name whose app password is `<name>-app-password`.
     pub fn edit_user(&self, username: &str, edit: impl FnOnce(&mut User)) {
         let mut world = self.world();
@@ -263,6 +292,7 @@ impl Authentik {
 /// Everything that authentik keeps.
 struct World {
     providers: Vec<Provider>,
+    outposts: Vec<Outpost>,
     users: Vec<User>,
     /// By access token.
     grants: HashMap<String, Grant>,
@@ -293,6 +323,7 @@ impl World {
     fn new() -> Self {
         Self {
             providers: directory::providers(),
+            outposts: outposts::outposts(),
             users: directory::users(),
             grants: HashMap::new(),
             logins: Logins::default(),
@@ -403,6 +434,9 @@ fn route(world: &mut World, call: &Call) -> Response {
         (INTROSPECT, false) => return introspection::answer(world, call),
         (AUTHORIZE, true) => return authorize::answer(world, call),
         _ => {}
+    }
+    if let Some(list) = outposts::answer(world, call, path, &base) {
+        return list;
     }
     if let Some(page) = pages::answer(world, call, path) {
         return page;

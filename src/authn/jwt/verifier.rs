@@ -269,7 +269,7 @@ pub(crate) fn is_issued_here<'a>(
 ) -> bool {
     let Some(issuer) = unverified_issuer(token) else { return false };
     let without_scheme =
-        |url: &'_ str| url.split_once("://").map_or(url, |(_, rest)| rest).to_ascii_lowercase();
+        |url: &'_ str| url.split_once(':').map_or(url, |(_, rest)| rest).to_ascii_lowercase();
     let is_below = without_scheme(&issuer)
         .strip_prefix(&without_scheme(base))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

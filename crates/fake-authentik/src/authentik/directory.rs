@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::outposts::Proxy;
 use crate::keys::{Generation, Key};
 
 /// The scopes a proxy provider has.
@@ -62,10 +63,17 @@ pub struct Provider {
     pub denied: &'static [&'static str],
     /// Served in place of the JWKS.
     pub jwks: Option<Value>,
+    /// What a proxy provider has beside; none for one of another kind.
+    pub proxy: Option<Proxy>,
 }
 
 impl Provider {
-    fn proxy(slug: &'static str) -> Self {
+    fn proxy(slug: &'static str, pk: u32) -> Self {
+        let external_host = "http://app.localtest:8080";
+        Self { proxy: Some(Proxy::new(pk, slug, external_host)), ..Self::plain(slug, external_host) }
+    }
+
+    fn plain(slug: &'static str, external_host: &str) -> Self {
         Self {
             slug,
             client_secret: format!("{slug}-client-secret-0123456789abcdef0123456789abcdef"),
@@ -78,17 +86,29 @@ impl Provider {
             public_client: false,
             has_application: true,
             lifetime_seconds: 3600,
-            redirect_uris: callbacks("http://app.localtest:8080"),
+            redirect_uris: callbacks(external_host),
             federated_providers: &[],
             federated_source: false,
             denied: &[],
             jwks: None,
+            proxy: None,
         }
+    }
+
+    /// With these further settings of a proxy provider.
+    fn with_proxy(mut self, edit: impl FnOnce(&mut Proxy)) -> Self {
+        self.proxy.as_mut().map(edit);
+        self
     }
 
     fn oauth(slug: &'static str, signing: Signing) -> Self {
         let redirect_uris = vec!["http://app.localtest:8080/cb".to_owned()];
-        Self { signing, scopes: OAUTH_SCOPES, redirect_uris, ..Self::proxy(slug) }
+        Self {
+            signing,
+            scopes: OAUTH_SCOPES,
+            redirect_uris,
+            ..Self::plain(slug, "http://app.localtest:8080")
+        }
     }
 
     /// `<slug>-client-id`.
@@ -99,6 +119,9 @@ impl Provider {
     /// Gives it the redirect URIs of a proxy provider with this external host.
     pub fn move_to(&mut self, external_host: &str) {
         self.redirect_uris = callbacks(external_host.trim_end_matches('/'));
+        if let Some(proxy) = &mut self.proxy {
+            external_host.clone_into(&mut proxy.external_host);
+        }
     }
 
     /// What its tokens are signed with.
@@ -131,6 +154,13 @@ fn callbacks(external_host: &str) -> Vec<String> {
     vec![format!("{external_host}/outpost.goauthentik.io/callback?{mark}"), format!("{external_host}?{mark}")]
 }
 
+/// A further proxy provider, as an administrator adds one.
+pub(crate) fn added(slug: &'static str, pk: u32, external_host: &str) -> Provider {
+    let mut provider = Provider::proxy(slug, pk);
+    provider.move_to(external_host);
+    provider
+}
+
 /// The providers of the recorded authentik.
 pub(crate) fn providers() -> Vec<Provider> {
     use Signing::{Es256, Es384, Es512, Rs256, Unusable};
@@ -138,10 +168,22 @@ pub(crate) fn providers() -> Vec<Provider> {
     let signing = |signing| if cfg!(feature = "asymmetric") { signing } else { Unusable };
     let (es256, es384, es512, rs256) = (signing(Es256), signing(Es384), signing(Es512), signing(Rs256));
     let (oauth, proxy) = (Provider::oauth, Provider::proxy);
+    let demo = proxy("demo", 1).with_proxy(|it| it.basic_auth = Some(("app_username", "app_password")));
+    let mut domain = proxy("demo-domain", 2).with_proxy(|it| {
+        it.mode = "forward_domain";
+        it.cookie_domain = "localtest".to_owned();
+        it.skip_path_regex = "^/public/.*\n^/healthz$".to_owned();
+    });
+    domain.move_to("http://auth.localtest:8080");
+    let mut proxied = proxy("demo-proxy", 3).with_proxy(|it| {
+        it.mode = "proxy";
+        it.internal_host = "http://127.0.0.1:18080".to_owned();
+    });
+    proxied.move_to("http://app2.localtest:8080");
     vec![
-        Provider { federated_providers: &["rs"], federated_source: true, denied: &["bob"], ..proxy("demo") },
-        Provider { denied: &["bob"], ..proxy("demo-domain") },
-        proxy("demo-proxy"),
+        Provider { federated_providers: &["rs"], federated_source: true, denied: &["bob"], ..demo },
+        Provider { denied: &["bob"], ..domain },
+        proxied,
         Provider { denied: &["bob"], ..oauth("rs", rs256) },
         oauth("es", es256),
         oauth("es384", es384),

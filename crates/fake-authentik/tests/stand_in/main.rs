@@ -1,6 +1,6 @@
 //! Checks the stand-in against the recorded authentik: every transcript of the key and discovery (`1-`), token
-//! (`2-`) and introspection endpoints (`3-`) and of the browser's flow (`4-`) is replayed, and status, headers, body
-//! and decoded tokens are compared. A transcript is replayed or listed in `LEFT_OUT`; a new one fails the test until
+//! (`2-`) and introspection endpoints (`3-`), of the browser's flow (`4-`) and of the outposts' API is replayed, and status,
+//! headers, body and decoded tokens are compared. A transcript is replayed or listed in `LEFT_OUT`; a new one fails the test until
 //! it is either.
 //! Below: the control that tests have over the stand-in.
 
@@ -16,6 +16,7 @@ use reqwest::blocking::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
 mod flow;
+mod outposts;
 
 use fake_authentik::{ALICE, Authentik, Fault, Generation, INTROSPECT, Key, TOKEN, TokenSpec};
 use loopback::client;
@@ -102,7 +103,9 @@ fn transcripts() -> Vec<Transcript> {
         .map(|entry| entry.unwrap().path())
         .filter_map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let concerned = ["1-", "2-", "3-", "4-"].iter().any(|prefix| name.starts_with(prefix));
+            let concerned = ["1-", "2-", "3-", "4-", "6-outpost-proxy-", "6-outpost-instance"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
             concerned.then(|| Transcript::parse(name, &fs::read_to_string(&path).unwrap()))
         })
         .collect();
