@@ -3,4 +3,5 @@
 pub(crate) mod cookies;
 pub mod credential;
 pub(crate) mod open_paths;
+pub(crate) mod trace;
 pub mod view;

@@ -22,6 +22,7 @@ use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::{Provider, Request};
 use crate::authn::report::Load;
 use crate::authn::request::credential::Credential;
+use crate::authn::request::trace::TraceContext;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Source};
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
@@ -84,7 +85,7 @@ impl<W> Verification<W> {
         credential: &Credential<'_>,
         reason: W,
     ) -> Known<W> {
-        let Request { env, provider, id, .. } = request;
+        let Request { env, provider, id, view, .. } = request;
         let miss = match self.verdicts.look_up(env, provider, credential) {
             Ok(judgement) => return Known::Verdict(reason, judgement),
             Err(miss) => miss,
@@ -122,8 +123,11 @@ impl<W> Verification<W> {
             return Known::Verdict(reason, Judgement::refused(throttled, Source::None));
         }
         let priority = if was_good { Priority::Known } else { Priority::Unknown };
+        let trace = TraceContext::of(view);
         let placed = match call {
-            Some(call) => self.calls.push(priority, Subject::Credential(name), call, env.now).map(Some),
+            Some(call) => {
+                self.calls.push(priority, Subject::Credential(name), call.traced(&trace), env.now).map(Some)
+            }
             // To wait for keys is no call; it has a bound of its own.
             None if self.awaiting_keys_of(provider).count() >= self.config.authentik.max_pending_calls => {
                 Err(Full)
@@ -135,7 +139,8 @@ impl<W> Verification<W> {
             self.rate_limit.release(attempt.as_ref(), &full);
             return Known::Verdict(reason, self.settle(env, &miss, full, Source::None));
         };
-        let verification = PendingVerification { stage, since: env.now, call, priority, miss, attempt };
+        let verification =
+            PendingVerification { stage, since: env.now, call, priority, miss, attempt, trace };
         self.waiting.begin(name, verification, id, reason);
         Known::Waiting
     }
@@ -279,7 +284,7 @@ impl<W> Verification<W> {
         waiters: Waiters,
         step: impl FnOnce(Stage, &Facts<'_>) -> Progress,
     ) {
-        let PendingVerification { stage, since, call, priority, miss, attempt } = verification;
+        let PendingVerification { stage, since, call, priority, miss, attempt, trace } = verification;
         let (provider, source) = (Rc::clone(miss.provider()), stage.source());
         // One that had a call begins to wait for keys only now.
         let since = if call.is_some() { env.now } else { since };
@@ -293,7 +298,7 @@ impl<W> Verification<W> {
             Progress::Done(outcome) => Err(outcome),
             Progress::AwaitKeys(stage) => Ok((stage, None)),
             Progress::Ask(call, stage) => {
-                match self.calls.push(priority, Subject::Credential(name), call, env.now) {
+                match self.calls.push(priority, Subject::Credential(name), call.traced(&trace), env.now) {
                     Ok(number) => Ok((stage, Some(number))),
                     Err(Full) => Err(Err(Fault::TooManyCalls)),
                 }
@@ -301,7 +306,7 @@ impl<W> Verification<W> {
         };
         match next {
             Ok((stage, call)) => {
-                let verification = PendingVerification { stage, since, call, priority, miss, attempt };
+                let verification = PendingVerification { stage, since, call, priority, miss, attempt, trace };
                 self.waiting.put_back(name, verification, waiters);
             }
             Err(outcome) => {

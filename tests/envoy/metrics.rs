@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fake_authentik::{ALICE, Fault, TOKEN, TokenSpec};
+use fake_authentik::{ALICE, Fault, INTROSPECT, TOKEN, TokenSpec};
 use serde_json::{Value, json};
 
 use super::place::{Place, eventually, provider};
@@ -222,4 +222,37 @@ fn json_access_log_of_envoy_yaml_names_the_same() {
         assert_eq!(entry[name], value, "{name} in {line}");
     }
     assert!(entry["id"].is_string() && !log.contains("not-for-the-log"), "{line}");
+}
+
+/// W3C Trace Context and B3: a call to authentik belongs to the trace of the request that causes it.
+#[test]
+fn calls_carry_the_trace_context_of_their_request() {
+    let place = Place::new(|options| {
+        options.concurrency(1).configure("/providers/0/bearer_verification", "introspection")
+    });
+    place.await_keys("demo");
+    let context = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "vendor=value"),
+        ("b3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"),
+    ];
+    let good = place.authentik.issue("demo", "alice");
+    place.admits(place.get_as(basic("alice", ALICE)).headers(&context));
+    place.admits(place.get_as(bearer(&good)).headers(&context));
+    // A value that no call could have.
+    place.admits(place.get_as(place.newcomer("carol")).header("tracestate", b"caf\xe9"));
+    let calls = place.authentik.calls();
+    let of = |path: &str| calls.iter().filter(|call| call.path == path).collect::<Vec<_>>();
+    let values = |call: &fake_authentik::Call, name: &str| {
+        let named = call.headers.iter().filter(|(other, _)| other == name);
+        named.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    for call in [of(TOKEN)[0], of(INTROSPECT)[0]] {
+        for (name, value) in context {
+            assert_eq!(values(call, name), [value], "{name} of {}", call.path);
+        }
+        assert_eq!(values(call, "x-request-id").len(), 1, "{}", call.path);
+    }
+    assert_eq!(values(of(TOKEN)[1], "tracestate"), [""; 0]);
+    assert_ne!(values(of(TOKEN)[0], "x-request-id"), values(of(TOKEN)[1], "x-request-id"));
 }

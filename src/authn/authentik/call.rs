@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use crate::authn::request::trace::TraceContext;
 use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;
 
@@ -46,6 +47,14 @@ pub struct Call {
     pub timeout: Duration,
     /// Longest answer to read, in bytes; a longer one is [`Answer::TooLarge`].
     pub max_response_bytes: usize,
+}
+
+impl Call {
+    /// With the trace context of the request that causes it.
+    pub(crate) fn traced(mut self, context: &TraceContext) -> Self {
+        self.headers.extend_from_slice(context.headers());
+        self
+    }
 }
 
 /// What came of a call.

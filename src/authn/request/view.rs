@@ -213,7 +213,12 @@ impl<'a> RequestView<'a> {
 
     /// The names of all headers.
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.block.pairs().into_iter().flatten().flatten().map(|(name, _)| name)
+        self.pairs().map(|(name, _)| name)
+    }
+
+    /// All headers, in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.block.pairs().into_iter().flatten().flatten()
     }
 
     /// The path without query. Only this is ever matched against `skip_path_regex`.

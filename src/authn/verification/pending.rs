@@ -16,6 +16,7 @@ use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::authn::provider::Provider;
 use crate::authn::provider::key_ring::{Activity, KeyRing};
 use crate::authn::request::credential::Credential;
+use crate::authn::request::trace::TraceContext;
 use crate::authn::verdict::Source;
 use crate::authn::verification::limit::Priority;
 use crate::authn::verification::rate_limit::Attempt;
@@ -83,6 +84,8 @@ pub(crate) struct PendingVerification {
     pub(crate) priority: Priority,
     pub(crate) miss: Miss,
     pub(crate) attempt: Option<Attempt>,
+    /// Of the request that began it.
+    pub(crate) trace: TraceContext,
 }
 
 impl PendingVerification {
