@@ -1,9 +1,11 @@
-//! A real Prometheus beside a real Envoy: every query of the dashboard, and every rule, is answered from a run of the soak.
+//! A real Prometheus beside a real Envoy: every query of the dashboard, and every rule, is answered from a run of the soak. An
+//! Envoy without the filter is beside it, and missed.
 //!
 //! `METRICS=write` replaces the recorded scrape by that of this run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use local_envoy::{Envoy, EnvoyOptions};
 use local_prometheus::{Prometheus, Target};
 
 use super::dashboard::{SCRAPE, queries};
-use super::{program, text};
+use super::{program, rules, text};
 use crate::envoy::soak;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,9 +43,9 @@ fn every_query_of_the_dashboard_is_answered_from_a_run_of_the_soak() {
         return;
     }
     // Under Envoy Gateway listeners are sent to Envoy; only then it counts those that it rejects.
-    let mut options = EnvoyOptions::new(NOBODY, NOBODY);
+    let mut options = EnvoyOptions::new(NOBODY, NOBODY).without_filter();
     options.is_listener_watched = true;
-    let gateway = Envoy::start(options);
+    let gateway = Rc::new(Envoy::start(options));
     soak::watched(|envoy| {
         let target = |job: &str, envoy: &Envoy| Target {
             job: job.to_owned(),
@@ -53,6 +55,7 @@ fn every_query_of_the_dashboard_is_answered_from_a_run_of_the_soak() {
         let prometheus = Prometheus::start(0, &targets, INTERVAL).expect("Prometheus starts");
         let scraped = |envoy: &Envoy| envoy.admin("/stats/prometheus").expect("a scrape");
         let listeners = scraped(&gateway);
+        let gateway = Rc::clone(&gateway);
         Box::new(move || {
             let listeners = listeners.lines().filter(|line| line.starts_with(OF_LISTENERS));
             let scrape = scraped(envoy) + &listeners.collect::<Vec<_>>().join("\n");
@@ -62,6 +65,7 @@ fn every_query_of_the_dashboard_is_answered_from_a_run_of_the_soak() {
             assert_recorded(&scrape);
             assert_answers(&prometheus);
             assert_rules(&prometheus);
+            assert_the_filter_is_missed(&prometheus, &gateway);
         })
     });
 }
@@ -113,6 +117,23 @@ fn assert_rules(prometheus: &Prometheus) {
         // A rule is "unknown" before it is evaluated for the first time.
         let is_failing = health.values().any(|health| **health == "err");
         assert!(!is_failing && start.elapsed() < PATIENCE, "{answer}\n{}", prometheus.log());
+        sleep(INTERVAL);
+    }
+}
+
+/// The alert on requests that nobody judges concerns the Envoy without the filter, and not the one with it.
+fn assert_the_filter_is_missed(prometheus: &Prometheus, gateway: &Envoy) {
+    let rules = rules::rules();
+    let alert = rules.iter().find(|rule| rule["alert"].as_str() == Some("AuthentikProxyNobodyJudged"));
+    let expression = alert.and_then(|rule| rule["expr"].as_str()).expect("the alert's expression");
+    let jobs = format!("sum by (job) ({expression})");
+    let start = Instant::now();
+    while labels(prometheus, &jobs) != ["gateway".to_owned()].into() {
+        assert!(start.elapsed() < PATIENCE, "{:?}", labels(prometheus, &jobs));
+        for _ in 0..50 {
+            let answer = gateway.get("/").send().expect("an answer");
+            assert_eq!(answer.status().as_u16(), 403, "the seal refuses what nobody has judged");
+        }
         sleep(INTERVAL);
     }
 }

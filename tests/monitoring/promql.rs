@@ -48,6 +48,13 @@ pub(super) fn metrics(expression: &str) -> BTreeSet<String> {
     names.filter(|name| !WORDS.contains(&name.as_str())).collect()
 }
 
+/// The regular expressions by which an expression selects metrics, each for the whole name.
+pub(super) fn patterns(expression: &str) -> Vec<Regex> {
+    let pattern = Regex::new(r#"__name__=~"([^"]*)""#).unwrap();
+    let found = pattern.captures_iter(expression);
+    found.map(|found| Regex::new(&format!("^(?:{})$", &found[1])).unwrap()).collect()
+}
+
 /// Each label that an expression selects by, with each word of the value.
 pub(super) fn selected(expression: &str) -> BTreeSet<(String, String)> {
     let matcher = Regex::new(r#"([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)\s*"([^"]*)""#).unwrap();
@@ -75,6 +82,14 @@ fn names_of_metrics_are_found_among_the_words_of_the_language() {
         ),
         ["e", "job:served:rate5m", "total"]
     );
+}
+
+#[test]
+fn patterns_of_metrics_are_for_the_whole_name() {
+    let patterns = patterns(r#"sum({__name__=~"a_(b|c)", x="y"})"#);
+    let found =
+        ["a_b", "a_c", "a_bc", "xa_b"].map(|name| patterns.iter().any(|pattern| pattern.is_match(name)));
+    assert_eq!(found, [true, true, false, false]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use local_envoy::module::root;
 use regex_lite::Regex;
 use serde_yaml_ng::Value;
 
-use super::promql::metrics;
+use super::promql::{metrics, patterns};
 use super::{program, run, text};
 
 const RULES: &str = local_prometheus::RULES;
@@ -100,10 +100,19 @@ fn every_alert_fires_in_one_unit_test_and_is_silent_in_another() {
     }
 }
 
+/// Whether the group has a series that the alert selects, itself or by a recording rule.
 fn selects_something(alert: &Value, group: &Value) -> bool {
-    let metrics = metrics(word(&alert["expr"]));
+    let mut expressions = vec![word(&alert["expr"]).to_owned()];
+    let recorded =
+        rules().into_iter().filter(|rule| metrics(&expressions[0]).contains(word(&rule["record"])));
+    let recorded: Vec<_> = recorded.map(|rule| word(&rule["expr"]).to_owned()).collect();
+    expressions.extend(recorded);
+    let names: BTreeSet<_> = expressions.iter().flat_map(|expression| metrics(expression)).collect();
+    let patterns: Vec<_> = expressions.iter().flat_map(|expression| patterns(expression)).collect();
     let series = list(&group["input_series"]).iter().map(|series| word(&series["series"]));
-    series.filter_map(|series| series.split('{').next()).any(|name| metrics.contains(name))
+    series
+        .filter_map(|series| series.split('{').next())
+        .any(|name| names.contains(name) || patterns.iter().any(|pattern| pattern.is_match(name)))
 }
 
 #[test]
