@@ -11,6 +11,7 @@ mod failures;
 mod large;
 mod login;
 pub(crate) mod navigator;
+mod pages;
 mod place;
 mod replicas;
 mod sign_out;

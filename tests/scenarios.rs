@@ -17,6 +17,7 @@ mod login;
 mod module;
 mod open_paths;
 mod outages;
+mod pages;
 mod providers;
 mod releases;
 mod scripts;

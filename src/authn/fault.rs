@@ -10,7 +10,7 @@ use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Malformed;
 
 /// The client gets no access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     /// There is no credential.
     NoCredential,
@@ -77,7 +77,7 @@ impl fmt::Display for Rejection {
             }
             Self::Inactive => formatter
                 .write_str("authentik says that the token is not active (also said for a wrong client_secret)"),
-            Self::Incomplete(incomplete) => incomplete.fmt(formatter),
+            Self::Incomplete(incomplete) => incomplete.reason.fmt(formatter),
             Self::UnknownHost => formatter.write_str("no provider has this host as its external_host or below its cookie_domain"),
         }
     }

@@ -20,9 +20,22 @@ use crate::base::time::Timestamp;
 use crate::base::weight::BLOCK_BYTES;
 use crate::config::{Config, Provider, SessionIssue};
 
+/// Longest name of an account on a page, in characters.
+const MAX_ACCOUNT_CHARS: usize = 64;
+
+/// Verified claims are not enough to forward a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Why not.
+    pub reason: IncompleteReason,
+    /// What the user's own page calls the account: `preferred_username` or `email`, at most 64 characters, no control
+    /// characters. `None`: both are absent.
+    pub account: Option<Rc<str>>,
+}
+
 /// Why verified claims are not enough to forward a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Incomplete {
+pub enum IncompleteReason {
     /// No `sub`, or an empty one.
     NoSubject,
     /// No `preferred_username`, or an empty one.
@@ -33,7 +46,7 @@ pub enum Incomplete {
     WhiteSpace,
 }
 
-impl fmt::Display for Incomplete {
+impl fmt::Display for IncompleteReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NoSubject => "the token has no sub: add the scope \"openid\" to scopes_to_request and to the provider",
@@ -74,8 +87,10 @@ impl Identity {
     /// The claims do not name a user.
     pub fn new(verified: VerifiedIdentity, provider: &Provider, config: &Config) -> Result<Self, Incomplete> {
         let claims = verified.claims();
-        let uid = required(claims.sub.as_ref(), Incomplete::NoSubject)?;
-        let username = required(claims.preferred_username.as_ref(), Incomplete::NoUsername)?;
+        let incomplete = |reason| Incomplete { reason, account: account(claims) };
+        let uid = required(claims.sub.as_ref(), IncompleteReason::NoSubject).map_err(incomplete)?;
+        let username = required(claims.preferred_username.as_ref(), IncompleteReason::NoUsername);
+        let username = username.map_err(incomplete)?;
         let value_of = |header: IdentityHeader| {
             let text = match header {
                 IdentityHeader::Username => username.to_owned(),
@@ -272,17 +287,24 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn required(claim: Option<&String>, missing: Incomplete) -> Result<&str, Incomplete> {
+fn required(claim: Option<&String>, missing: IncompleteReason) -> Result<&str, IncompleteReason> {
     let value = claim.filter(|value| !value.is_empty()).ok_or(missing)?;
     // U+FEFF: no white space to Unicode, and to JavaScript's `trim` it is.
     let is_trimmed_by_somebody = |letter: char| letter.is_whitespace() || letter == '\u{feff}';
     if value.chars().any(char::is_control) {
-        Err(Incomplete::ControlCharacter)
+        Err(IncompleteReason::ControlCharacter)
     } else if value.starts_with(is_trimmed_by_somebody) || value.ends_with(is_trimmed_by_somebody) {
-        Err(Incomplete::WhiteSpace)
+        Err(IncompleteReason::WhiteSpace)
     } else {
         Ok(value)
     }
+}
+
+fn account(claims: &Claims) -> Option<Rc<str>> {
+    let names = [&claims.preferred_username, &claims.email].into_iter().flatten();
+    let name = names.map(|name| name.trim()).find(|name| !name.is_empty())?;
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    Some(name.chars().take(MAX_ACCOUNT_CHARS).map(plain).collect::<String>().into())
 }
 
 fn joined(names: Option<&Vec<String>>) -> String {

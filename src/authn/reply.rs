@@ -87,6 +87,8 @@ pub(crate) struct ReplyContext<'a> {
     pub(crate) request_id: &'a str,
     /// A script sent it: a browser must not ask the user for a password.
     pub(crate) is_script: bool,
+    /// Where a page leads.
+    pub(crate) links: page::Links<'a>,
     /// The request's origin, if its scripts may read replies (`allow_cors_origins`).
     pub(crate) allowed_origin: Option<&'a str>,
 }
@@ -103,6 +105,7 @@ impl<'a> ReplyContext<'a> {
             body_kind: view.body_kind(),
             request_id: view.request_id(),
             is_script: view.is_script(),
+            links: page::Links::of(view),
             allowed_origin: config.allowed_origin(view.origin()),
         }
     }
@@ -110,12 +113,14 @@ impl<'a> ReplyContext<'a> {
     /// Of a request; `scheme` is what the client sent.
     pub(crate) fn of(request: Request<'a>, scheme: Option<AuthScheme>) -> Self {
         let settings = &request.provider.settings;
+        let context = Self::without_provider(request.view, request.config);
         Self {
             id: Some(request.provider.id),
             provider: Some(&settings.name),
             realm: &settings.slug,
             scheme,
-            ..Self::without_provider(request.view, request.config)
+            links: page::Links { has_sign_out: request.provider.sessions.is_some(), ..context.links },
+            ..context
         }
     }
 }
@@ -159,10 +164,8 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
         | Rejection::Throttled { .. }
         | Rejection::UnknownHost => log::Level::Info,
     };
-    if let Rejection::Throttled { retry_after: Some(retry_after) } = rejection {
-        headers.push(header("retry-after", retry_after.to_string()));
-    }
-    Decision::Reply(reply(context, status, headers, reason, level, &rejection.to_string()))
+    let notice = page::Notice::of(&rejection);
+    Decision::Reply(reply(context, status, headers, notice, reason, level, &rejection.to_string()))
 }
 
 /// No provider answers for the request's host.
@@ -200,8 +203,8 @@ fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::NoRandomness
         | Fault::Host => RETRY_SECONDS,
     };
-    let headers = vec![header("retry-after", retry.to_string())];
-    reply(context, 503, headers, Reason::Unavailable, log::Level::Warn, &fault.to_string())
+    let notice = page::Notice::RetryAfter(retry);
+    reply(context, 503, Vec::new(), notice, Reason::Unavailable, log::Level::Warn, &fault.to_string())
 }
 
 /// The filter itself cannot work: nothing is known of the request.
@@ -220,6 +223,7 @@ pub fn broken_reply() -> Reply {
         body_kind: BodyKind::Text,
         request_id: "",
         is_script: false,
+        links: page::Links::default(),
         allowed_origin: None,
     };
     fail_reply(&nobody, Fault::Host)
@@ -231,7 +235,7 @@ pub(crate) fn redirect(
     location: &str,
     set_cookies: Vec<HeaderValue>,
     reason: Reason,
-    rejection: Rejection,
+    rejection: &Rejection,
 ) -> Decision {
     let mut headers =
         vec![header("location", location.to_owned()), header("cache-control", "no-store".to_owned())];
@@ -248,7 +252,7 @@ pub(crate) fn redirect(
 }
 
 /// That authentik has ended a session an operator wants to see; that a browser has none is nothing to tell.
-const fn redirect_level(rejection: Rejection) -> log::Level {
+const fn redirect_level(rejection: &Rejection) -> log::Level {
     match rejection {
         Rejection::SessionEnded => log::Level::Info,
         Rejection::NoCredential
@@ -280,6 +284,7 @@ fn reply(
     context: &ReplyContext<'_>,
     status: u16,
     mut headers: Vec<(&'static str, HeaderValue)>,
+    notice: page::Notice<'_>,
     reason: Reason,
     level: log::Level,
     text: &str,
@@ -292,11 +297,18 @@ fn reply(
         429 => ("Too Many Requests", 14),
         _ => ("Service Unavailable", 14),
     };
+    if let page::Notice::RetryAfter(seconds) = notice {
+        headers.push(header("retry-after", seconds.to_string()));
+    }
     let (content_type, body) = match context.body_kind {
         _ if context.is_grpc => ("text/plain; charset=utf-8", title.to_owned()),
         BodyKind::Json => ("application/json", format!("{{\"status\":{status},\"error\":\"{title}\"}}\n")),
         BodyKind::Text => ("text/plain; charset=utf-8", format!("{status} {title}\n")),
-        BodyKind::Html => ("text/html; charset=utf-8", page::render(status, title, context.request_id)),
+        BodyKind::Html => {
+            headers.extend(page::HEADERS.map(|(name, value)| header(name, value.to_owned())));
+            let page = page::render(status, title, context.request_id, &context.links, notice);
+            ("text/html; charset=utf-8", page)
+        }
     };
     headers.push(header("content-type", content_type.to_owned()));
     headers.push(header("cache-control", "no-store".to_owned()));

@@ -3,5 +3,6 @@
 pub(crate) mod cookies;
 pub mod credential;
 pub(crate) mod open_paths;
+pub(crate) mod outpost;
 pub(crate) mod trace;
 pub mod view;

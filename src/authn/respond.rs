@@ -14,6 +14,7 @@ use crate::authn::provider::Request;
 use crate::authn::reply::{self, Decision, ReplyContext};
 use crate::authn::report::Reason;
 use crate::authn::request::credential::AuthScheme;
+use crate::authn::request::outpost;
 use crate::authn::session::content::Session;
 use crate::authn::sessions;
 use crate::authn::verdict::{self, Judgement, Source, Verdict};
@@ -120,14 +121,14 @@ fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Re
     if !view.is_navigation() {
         return reply::reject(&context, rejection);
     }
-    if let Some(decision) = flow::begin(request, rejection) {
+    if let Some(decision) = flow::begin(request, &rejection) {
         return decision;
     }
-    if state::is_outpost_path(view) {
+    if outpost::is_outpost_path(view) {
         return reply::reject(&context, rejection);
     }
     let url = state::outpost_start_url(&provider.settings, view);
-    reply::redirect(&context, &url, Vec::new(), Reason::Login, rejection)
+    reply::redirect(&context, &url, Vec::new(), Reason::Login, &rejection)
 }
 
 /// If authentik has ended the request's session, the answer takes its cookie back, unless it brings a new one.

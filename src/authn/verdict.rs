@@ -6,7 +6,7 @@ use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
 use crate::authn::policy;
 use crate::base::token::Token;
-use crate::base::weight::Weigh;
+use crate::base::weight::{BLOCK_BYTES, Weigh};
 
 /// The result of a verification. [`super::policy`] decides whether the request is forwarded.
 #[derive(Debug, Clone)]
@@ -83,16 +83,23 @@ pub(crate) const fn in_policy(known: Option<&Result<Verdict, Fault>>) -> policy:
 }
 
 /// A refusal that is remembered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) rejection: Rejection,
     /// Whether authentik accepted the credential before. Then it is not counted as a guess.
     pub(crate) was_good: bool,
 }
 
+/// What a rejection holds beside itself: the name of an account.
+fn rejection_weight(rejection: &Rejection) -> usize {
+    let account =
+        if let Rejection::Incomplete(incomplete) = rejection { incomplete.account.as_ref() } else { None };
+    account.map_or(0, |name| name.len().saturating_add(BLOCK_BYTES))
+}
+
 impl Weigh for Refusal {
     fn weight(&self) -> usize {
-        0
+        rejection_weight(&self.rejection)
     }
 }
 
@@ -100,8 +107,7 @@ impl Weigh for Verdict {
     fn weight(&self) -> usize {
         match self {
             Self::Vouched(identity) => identity.weight().saturating_add(identity.cookie_weight()),
-            // What is in it by itself is in the entry.
-            Self::Refused(_) => 0,
+            Self::Refused(rejection) => rejection_weight(rejection),
         }
     }
 
@@ -109,6 +115,26 @@ impl Weigh for Verdict {
         match self {
             Self::Vouched(identity) => identity.verified().token().is_one_with(token),
             Self::Refused(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::identity::{Incomplete, IncompleteReason};
+
+    #[test]
+    fn a_refusal_weighs_as_much_as_the_account_name_in_it() {
+        let incomplete =
+            |account| Rejection::Incomplete(Incomplete { reason: IncompleteReason::NoSubject, account });
+        for (rejection, weight) in [
+            (Rejection::NoCredential, 0),
+            (incomplete(None), 0),
+            (incomplete(Some("alice".into())), 5 + BLOCK_BYTES),
+        ] {
+            assert_eq!(Verdict::Refused(rejection.clone()).weight(), weight);
+            assert_eq!(Refusal { rejection, was_good: false }.weight(), weight);
         }
     }
 }

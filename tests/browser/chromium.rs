@@ -8,7 +8,7 @@ use super::chromium_driver::Chromium;
 use super::place::{LOGIN, Place, SESSION, provider};
 
 /// authentik and the application on hosts of their own, as in life: a browser keeps cookies by host, not by port.
-fn place(provider: impl FnOnce(u16) -> Value) -> Place {
+pub(super) fn place(provider: impl FnOnce(u16) -> Value) -> Place {
     Place::new(|options| {
         let base = options.configuration["authentik"]["host"].as_str().expect("a host");
         let authentik = base.replace("127.0.0.1", "auth.localhost");
@@ -19,24 +19,24 @@ fn place(provider: impl FnOnce(u16) -> Value) -> Place {
 }
 
 /// Fills in authentik's login page.
-fn sign_in(chromium: &Chromium, username: &str) {
+pub(super) fn sign_in(chromium: &Chromium, username: &str) {
     chromium.fill("input[name=username]", username);
     chromium.fill("input[name=password]", &format!("{username}-login-password"));
     chromium.click("button");
 }
 
 /// What the application showed.
-fn shown(chromium: &Chromium) -> Value {
+pub(super) fn shown(chromium: &Chromium) -> Value {
     serde_json::from_str(&chromium.text("pre")).expect("the application's JSON")
 }
 
 #[track_caller]
-fn assert_user(chromium: &Chromium, username: &str) {
+pub(super) fn assert_user(chromium: &Chromium, username: &str) {
     assert_eq!(header_values(&shown(chromium), "x-authentik-username"), [username]);
 }
 
 #[track_caller]
-fn assert_login_page(chromium: &Chromium) {
+pub(super) fn assert_login_page(chromium: &Chromium) {
     assert!(chromium.url().starts_with("http://auth.localhost:"), "{}", chromium.url());
     assert!(chromium.url().contains("/if/flow/default-authentication-flow/"), "{}", chromium.url());
 }

@@ -14,11 +14,16 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use local_envoy::Folder;
+use loopback::client;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// How long a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keys, as WebDriver §17.4.2 has them.
+pub(super) const TAB: &str = "\u{e004}";
+pub(super) const ENTER: &str = "\u{e007}";
 
 const FLAGS: [&str; 11] = [
     "--headless",
@@ -60,6 +65,7 @@ impl Chromium {
         flags.push(format!("--user-data-dir={}", profile.0.display()));
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), json!({"binary": browser, "args": flags}));
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let url = format!("http://127.0.0.1:{}", driver.port);
         let client = runtime.block_on(async {
@@ -96,6 +102,59 @@ impl Chromium {
     pub(super) fn script(&self, script: &str) -> Value {
         let script = format!("const done = arguments[arguments.length - 1]; {script}");
         self.runtime.block_on(self.client.execute_async(&script, Vec::new())).expect("a script that ends")
+    }
+
+    /// Presses a key; [`TAB`] and [`ENTER`] are two.
+    pub(super) fn press(&self, key: &str) {
+        let pressed = async { self.client.active_element().await?.send_keys(key).await };
+        self.runtime.block_on(pressed).expect("an element that has the focus");
+    }
+
+    /// The page's title.
+    pub(super) fn title(&self) -> String {
+        self.runtime.block_on(self.client.title()).expect("a title")
+    }
+
+    /// Sends these headers with every request from now on.
+    pub(super) fn add_headers(&self, headers: &Value) {
+        self.protocol("Network.enable", json!({}));
+        self.protocol("Network.setExtraHTTPHeaders", json!({"headers": headers}));
+    }
+
+    /// A window of this size, for a user of this colour scheme.
+    pub(super) fn look(&self, width: u32, height: u32, scheme: &str) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.protocol("Emulation.setDeviceMetricsOverride", metrics);
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.protocol("Emulation.setEmulatedMedia", features);
+    }
+
+    /// What is in the window, as PNG.
+    pub(super) fn screenshot(&self) -> Vec<u8> {
+        self.runtime.block_on(self.client.screenshot()).expect("a screenshot")
+    }
+
+    /// The messages on the console since the last call.
+    pub(super) fn console(&self) -> Vec<String> {
+        let log = self.command("se/log", &json!({"type": "browser"}));
+        let entries = log.as_array().expect("entries");
+        entries.iter().map(|entry| entry["message"].as_str().expect("a message").to_owned()).collect()
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    fn protocol(&self, command: &str, parameters: Value) {
+        self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    }
+
+    /// A command of chromedriver's own.
+    fn command(&self, path: &str, parameters: &Value) -> Value {
+        let session = self.runtime.block_on(self.client.session_id()).expect("a session");
+        let session = session.expect("a session");
+        let url = format!("http://127.0.0.1:{}/session/{session}/{path}", self.driver.port);
+        let answer = client().post(url).body(parameters.to_string()).send().expect("chromedriver answers");
+        let mut answer: Value = serde_json::from_str(&answer.text().expect("a text")).expect("JSON");
+        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
+        answer["value"].take()
     }
 
     /// Names of the cookies that go to the page's host.

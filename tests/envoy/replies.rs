@@ -1,5 +1,7 @@
 //! What the filter answers itself: to the login or `401`, in the client's own format, with interception and without.
 
+use std::collections::BTreeSet;
+
 use fake_authentik::{ALICE, TokenSpec};
 use serde_json::json;
 
@@ -121,6 +123,32 @@ fn a_grpc_client_is_told_that_authentik_is_down(place: &mut Place) {
     place.authentik.down();
     let request = grpc(place, HOSTS[0]).header("content-type", "application/grpc").authorization(newcomer);
     assert_eq!(place.turns_away(request, 200).header("grpc-status"), Some("14"));
+}
+
+#[test]
+fn the_reference_number_of_a_page_is_the_request_id_of_the_access_log() {
+    let format = "%REQ(X-REQUEST-ID)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\n";
+    let place = Place::new(|options| {
+        options.manager("/access_log/0/typed_config/log_format/text_format_source/inline_string", format)
+    });
+    let mut seen = BTreeSet::new();
+    for (request, status, details) in [
+        (place.request("POST", "/"), 401, "authentik_no_credential"),
+        (place.get("/outpost.goauthentik.io/callback"), 400, "authentik_login_failed"),
+        (place.get("/outpost.goauthentik.io/another"), 404, "authentik_not_found"),
+    ] {
+        let page = place.turns_away(request.header("accept", "text/html"), status);
+        let (_, reference) = page.body.split_once("Reference number: <code>").expect("a reference number");
+        let (reference, _) = reference.split_once("</code>").expect("its end");
+        assert_eq!(reference.len(), 36, "a UUID of Envoy's: {reference}");
+        place.await_log(&[&format!("{reference} {status} {details}")]);
+        assert!(
+            page.header("content-security-policy").is_some_and(|it| it.starts_with("default-src 'none'; "))
+        );
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        seen.insert(reference.to_owned());
+    }
+    assert_eq!(seen.len(), 3, "each request has its own");
 }
 
 #[test]

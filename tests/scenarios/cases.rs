@@ -626,7 +626,8 @@ on_both! {
         }
     }
 
-    /// §2.7: a page has the request's identifier, and nothing else that a client could have put there.
+    /// §2.7: a page has the request's identifier, and nothing else that a client could have put there but its path, as a link
+    /// (see `pages`).
     fn pages_have_the_request_identifier_and_nothing_of_the_request(start) {
         let mut subject = start(&configuration(&json!({}), &json!({})));
         let mut page = |id: &str| {
@@ -636,10 +637,10 @@ on_both! {
                 other => panic!("a page, not {other:?}"),
             }
         };
-        assert!(page("3af43310-9b08-4bf2").contains("<small>3af43310-9b08-4bf2</small>"));
+        assert!(page("3af43310-9b08-4bf2").contains("Reference number: <code>3af43310-9b08-4bf2</code>"));
         for hostile in ["<script>alert(1)</script>", "a\"b", "é", &"a".repeat(65)] {
             let page = page(hostile);
-            assert!(!page.contains("<small>") && !page.contains("script") && !page.contains("<b>"), "{page}");
+            assert!(!page.contains("<code>") && !page.contains("script") && !page.contains("<b>"), "{page}");
         }
     }
 }

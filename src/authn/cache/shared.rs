@@ -105,7 +105,7 @@ impl Slots {
         fingerprint: &Fingerprint,
         keys: &ProviderKeys,
         host: &dyn Host,
-        rejection: Rejection,
+        rejection: &Rejection,
         times: Times,
     ) {
         let kind = match rejection {

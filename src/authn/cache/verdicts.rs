@@ -171,7 +171,7 @@ impl Verdicts {
                 self.good.insert(miss.key.clone(), verdict.clone(), lifetime);
             }
             Verdict::Refused(rejection) => {
-                let refusal = Refusal { rejection: *rejection, was_good: self.was_good(miss) };
+                let refusal = Refusal { rejection: rejection.clone(), was_good: self.was_good(miss) };
                 self.good.remove(&miss.key);
                 self.refusals.insert(miss.key.clone(), refusal, lifetime);
             }
@@ -202,7 +202,7 @@ impl Verdicts {
                 let end = env.now.plus(self.longest_stale_seconds(settings));
                 if is_shared {
                     let times = Times { fresh_until, vouched: env.now, end };
-                    self.slots.write_refused(&miss.fingerprint(), keys, env.host, rejection, times);
+                    self.slots.write_refused(&miss.fingerprint(), keys, env.host, &rejection, times);
                 }
                 (Verdict::Refused(rejection), fresh_until)
             }

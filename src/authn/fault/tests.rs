@@ -1,6 +1,7 @@
 use regex_lite::Regex;
 
 use super::*;
+use crate::authn::identity::IncompleteReason;
 
 /// What the README lists as reasons in the log; `…` stands for anything.
 fn explained() -> Vec<Regex> {
@@ -43,8 +44,12 @@ fn every_reason_in_the_log_is_explained_in_the_readme() {
         TokenRejection::NotYetValid,
         TokenRejection::IssuedInFuture,
     ];
-    let incomplete =
-        [Incomplete::NoSubject, Incomplete::NoUsername, Incomplete::ControlCharacter, Incomplete::WhiteSpace];
+    let incomplete = [
+        IncompleteReason::NoSubject,
+        IncompleteReason::NoUsername,
+        IncompleteReason::ControlCharacter,
+        IncompleteReason::WhiteSpace,
+    ];
     let rejections = [
         Rejection::NoCredential,
         Rejection::Refused(Grant::Password),
@@ -87,7 +92,7 @@ fn every_reason_in_the_log_is_explained_in_the_readme() {
     let reasons = (rejections.into_iter())
         .chain(unusable.map(Rejection::Malformed))
         .chain(token.map(Rejection::Token))
-        .chain(incomplete.map(Rejection::Incomplete))
+        .chain(incomplete.map(|reason| Rejection::Incomplete(Incomplete { reason, account: None })))
         .map(|rejection| rejection.to_string())
         .chain(faults.map(|fault| fault.to_string()));
     let mut seen = Vec::new();

@@ -9,8 +9,7 @@ use crate::authn::verdict::Verdict;
 use crate::base::token::Token;
 use crate::base::weight::Weigh as _;
 
-/// A user with these `ak_proxy` claims.
-pub(crate) fn identity(proxy: &Value) -> Identity {
+fn config() -> Config {
     let configuration = json!({
         "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
         "session": {"enabled": false},
@@ -19,7 +18,12 @@ pub(crate) fn identity(proxy: &Value) -> Identity {
             "external_host": "https://app.example.test",
         }],
     });
-    let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+    Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()
+}
+
+/// A user with these `ak_proxy` claims.
+pub(crate) fn identity(proxy: &Value) -> Identity {
+    let config = config();
     let claims = json!({
         "sub": "7", "preferred_username": "alice", "exp": 200, "email": "e".repeat(1_000), "ak_proxy": proxy,
     });
@@ -103,4 +107,30 @@ fn claims_weigh_what_their_lists_and_trees_take() {
     assert!(attributes(json!({"a": "x".repeat(1_000)})) >= node + 1_000);
     assert!(attributes(json!({"a": vec![1; 100]})) >= node + 100 * size_of::<Value>());
     assert!(attributes(json!({"a": [{"b": {"c": 1}}]})) >= 3 * node);
+}
+
+/// What these claims lack: `sub`, at least.
+fn incomplete(claims: &Value) -> Incomplete {
+    let mut all = claims.clone();
+    all["exp"] = json!(200);
+    let now = Timestamp::from_seconds(100);
+    let verified =
+        verifier::restored(Token::new("t".to_owned()), all.to_string().as_bytes(), now, now).unwrap();
+    let config = config();
+    Identity::new(verified, &config.providers[0], &config).unwrap_err()
+}
+
+#[test]
+fn an_incomplete_identity_has_a_short_plain_account_name() {
+    for (claims, expected) in [
+        (json!({"preferred_username": "alice", "email": "a@example.test"}), Some("alice".to_owned())),
+        (json!({"email": "a@example.test"}), Some("a@example.test".to_owned())),
+        (json!({"preferred_username": " ", "email": "a@example.test"}), Some("a@example.test".to_owned())),
+        (json!({"preferred_username": "a\r\nb\u{0}\u{85}c "}), Some("a  b  c".to_owned())),
+        (json!({"preferred_username": "ü".repeat(1_000)}), Some("ü".repeat(64))),
+        (json!({"preferred_username": "", "email": ""}), None),
+        (json!({"name": "Alice"}), None),
+    ] {
+        assert_eq!(incomplete(&claims).account.as_deref(), expected.as_deref(), "{claims}");
+    }
 }

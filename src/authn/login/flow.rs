@@ -59,7 +59,7 @@ pub(crate) fn finish(request: Request<'_>, return_url: String, judgement: Judgem
 }
 
 /// Sends a browser to authentik, and then to the page that it asks for now. `None`: sessions are off.
-pub(crate) fn begin(request: Request<'_>, rejection: Rejection) -> Option<Decision> {
+pub(crate) fn begin(request: Request<'_>, rejection: &Rejection) -> Option<Decision> {
     let login = LoginContext::of(request)?;
     let Request { provider, view, .. } = request;
     let requested = state::requested_url(&provider.settings, view);
@@ -81,7 +81,7 @@ impl<'a> LoginContext<'a> {
     }
 
     /// Sends a browser to authentik, straight. The cookie of a login that another tab began is used again.
-    fn start(self, return_url: String, rejection: Rejection) -> Decision {
+    fn start(self, return_url: String, rejection: &Rejection) -> Decision {
         let Env { now, host } = *self.request.env;
         let login = match self.current_login() {
             Some(login) if login.has_ended() => login.begin_again(now, host),
@@ -98,13 +98,13 @@ impl<'a> LoginContext<'a> {
     fn start_at(self, return_to: Option<&str>) -> Decision {
         let Request { provider, view, .. } = self.request;
         let return_url = state::return_url(&provider.settings, return_to, Some(view.authority));
-        self.start(return_url, Rejection::NoCredential)
+        self.start(return_url, &Rejection::NoCredential)
     }
 
-    fn redirect_to_authentik(self, login: &Login, return_url: String, rejection: Rejection) -> Decision {
+    fn redirect_to_authentik(self, login: &Login, return_url: String, rejection: &Rejection) -> Decision {
         let Request { env, config, provider, .. } = self.request;
         if login.has_too_many_rounds(env.now) {
-            return self.reject(LoginFailure::TooManyRounds);
+            return self.reject(LoginFailure::TooManyRounds, &return_url);
         }
         let state = self.seal(cipher::Purpose::State, &login.state(return_url, env.now));
         let (Some(state), Some(cookies)) = (state, self.login_cookie(login, LOGIN_SECONDS)) else {
@@ -126,7 +126,7 @@ impl<'a> LoginContext<'a> {
             // Another tab was faster, or somebody went back in the browser's history.
             return Answered::Decided(self.redirect_back(&return_url, Vec::new(), Reason::LoggedIn));
         }
-        let failed = |failure| Answered::Decided(self.reject(failure));
+        let failed = |failure| Answered::Decided(self.reject(failure, &return_url));
         if callback.is_error {
             return failed(LoginFailure::Refused);
         }
@@ -140,7 +140,7 @@ impl<'a> LoginContext<'a> {
         let is_own = |login: &Login| state.as_ref().is_some_and(|state| state.is_of(login, env.now));
         let Some(own) = logins.iter().position(is_own) else {
             let mismatch = Rejection::LoginFailed(LoginFailure::State);
-            return Answered::Decided(self.restart(first, return_url, mismatch));
+            return Answered::Decided(self.restart(first, return_url, &mismatch));
         };
         let login = logins.swap_remove(own);
         let code = AuthorizationCode { code, verifier: login.verifier(), nonce: login.nonce };
@@ -148,7 +148,7 @@ impl<'a> LoginContext<'a> {
     }
 
     /// Sends a browser to authentik once more; the rounds are counted.
-    fn restart(self, login: &Login, return_url: String, rejection: Rejection) -> Decision {
+    fn restart(self, login: &Login, return_url: String, rejection: &Rejection) -> Decision {
         let Env { now, host } = *self.request.env;
         match login.next(now, host) {
             Some(next) => self.redirect_to_authentik(&next, return_url, rejection),
@@ -160,30 +160,31 @@ impl<'a> LoginContext<'a> {
     fn finish(self, return_url: String, outcome: Result<Verdict, Fault>) -> Decision {
         let Request { env, config, provider, view, .. } = self.request;
         let Some(login) = self.current_login() else {
-            return self.reject(LoginFailure::NoCookie);
+            return self.reject(LoginFailure::NoCookie, &return_url);
         };
+        let context = self.context_leading_to(&return_url);
         let identity = match outcome {
             Ok(Verdict::Vouched(identity)) => identity,
             // A code that was used already, or is too old: a fresh login, unless it goes on like this.
             Ok(Verdict::Refused(rejection @ Rejection::Refused(_))) => {
-                return self.restart(&login, return_url, rejection);
+                return self.restart(&login, return_url, &rejection);
             }
-            Ok(Verdict::Refused(rejection)) => return reply::reject(&self.reply_context(), rejection),
-            Err(fault) => return self.fail(fault),
+            Ok(Verdict::Refused(rejection)) => return reply::reject(&context, rejection),
+            Err(fault) => return reply::fail(&context, fault),
         };
-        let context = (config, &*provider.settings, &self.keys.sealing);
+        let keys = (config, &*provider.settings, &self.keys.sealing);
         let id_token = identity.verified().id_token();
-        let sealed = content::seal(&identity, &Origin::Login, id_token, context, env.now, env.host);
+        let sealed = content::seal(&identity, &Origin::Login, id_token, keys, env.now, env.host);
         let ended = login.ended(env.now);
         let counted = self.login_cookie(&ended, ended.counts_for(env.now));
         let (sealed, login) = match (sealed, counted) {
             (Ok(sealed), Some(login)) => (sealed, login),
-            (Err(fault), _) => return self.fail(fault),
-            (Ok(_), None) => return self.fail(Fault::NoRandomness),
+            (Err(fault), _) => return reply::fail(&context, fault),
+            (Ok(_), None) => return reply::fail(&context, Fault::NoRandomness),
         };
         let max_age = sealed.expires.since(env.now);
         let Some(session) = self.keys.session.set(&sealed.value, max_age, &view.cookies) else {
-            return self.reject(LoginFailure::SessionTooLong);
+            return self.reject(LoginFailure::SessionTooLong, &return_url);
         };
         let cookies = [session, login].concat();
         self.redirect_back(&return_url, cookies, Reason::LoggedIn)
@@ -201,7 +202,7 @@ impl<'a> LoginContext<'a> {
 
     /// The end of a login or of a session.
     fn redirect_back(self, url: &str, cookies: Vec<HeaderValue>, reason: Reason) -> Decision {
-        reply::redirect(&self.reply_context(), url, cookies, reason, Rejection::NoCredential)
+        reply::redirect(&self.reply_context(), url, cookies, reason, &Rejection::NoCredential)
     }
 
     fn current_login(self) -> Option<Login> {
@@ -232,8 +233,19 @@ impl<'a> LoginContext<'a> {
         ReplyContext::of(self.request, None)
     }
 
-    fn reject(self, failure: LoginFailure) -> Decision {
-        reply::reject(&self.reply_context(), Rejection::LoginFailed(failure))
+    /// The page of the reply leads to a new login for this URL where the request itself is not to be sent again: the code
+    /// of a callback is good once.
+    fn context_leading_to<'b>(self, return_url: &'b str) -> ReplyContext<'b>
+    where
+        'a: 'b,
+    {
+        let mut context = self.reply_context();
+        context.links.return_url = Some(return_url);
+        context
+    }
+
+    fn reject(self, failure: LoginFailure, return_url: &str) -> Decision {
+        reply::reject(&self.context_leading_to(return_url), Rejection::LoginFailed(failure))
     }
 
     fn fail(self, fault: Fault) -> Decision {

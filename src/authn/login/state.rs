@@ -1,28 +1,22 @@
 //! The browser's login flow as values: which request belongs to it, what the browser carries through it, and the one
 //! judge of "is this return URL ours?".
 //!
-//! Owns: the outpost's paths and marks, the content of login cookie and `state`, PKCE and nonce.
+//! Owns: the steps of the login flow, the content of login cookie and `state`, PKCE and nonce.
 //! Must not: take a host or scheme from `X-Forwarded-*`, compare URLs by prefix, or send anything.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use form_urlencoded::byte_serialize;
 use http::Uri;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::authn::env::Host;
+use crate::authn::request::outpost::{self, has_parameter, is_outpost_path};
 use crate::authn::request::view::RequestView;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::base::url::{HostAndPort, Scheme};
 use crate::config::{Mode, Provider};
-
-/// Paths below this are the outpost's own, on every host that it protects.
-const OUTPOST_PATH: &str = "/outpost.goauthentik.io";
-
-/// How the names of the outpost's query parameters begin.
-const PARAMETER_PREFIX: &[u8] = b"X-authentik-";
 
 /// How long a login may take, in seconds.
 pub(crate) const LOGIN_SECONDS: u64 = 600;
@@ -79,7 +73,7 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
             is_error: parameter("error").is_some(),
         })
     };
-    match path.strip_prefix(OUTPOST_PATH.as_bytes()) {
+    match path.strip_prefix(outpost::PATH.as_bytes()) {
         Some(b"/ping") => Some(Endpoint::Ping),
         Some(b"/start") => Some(Endpoint::Start { return_to: parameter("rd") }),
         Some(b"/callback") => Some(callback()),
@@ -91,25 +85,14 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
     }
 }
 
-fn has_parameter(query: &[u8]) -> bool {
-    query.windows(PARAMETER_PREFIX.len()).any(|window| window == PARAMETER_PREFIX)
-}
-
 /// RFC 6749 §A.11. authentik answers a NUL in one with a failure, and it would be ours.
 fn is_code(code: &str) -> bool {
     !code.is_empty() && code.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Whether the request is for one of the outpost's own paths: a redirect from there would go round in circles.
-pub(crate) fn is_outpost_path(view: &RequestView<'_>) -> bool {
-    let below = view.path().strip_prefix(OUTPOST_PATH.as_bytes());
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
 /// The outpost's start of the login flow, for when there is an outpost behind this filter and no session in it.
 pub(crate) fn outpost_start_url(provider: &Provider, view: &RequestView<'_>) -> String {
-    let return_url: String = byte_serialize(requested_url(provider, view).as_bytes()).collect();
-    format!("{}{OUTPOST_PATH}/start?rd={return_url}", provider.external_host)
+    format!("{}{}", provider.external_host, outpost::start_path(&requested_url(provider, view)))
 }
 
 /// The URL that was asked for, on the provider's own host (or, in domain mode, on the host below the cookie domain).
@@ -156,7 +139,7 @@ fn own_url(provider: &Provider, wanted: &str, authority: Option<&[u8]>) -> Optio
     let rest = uri.path_and_query()?.as_str();
     // What would be a turn of the login flow itself: a sign-out behind the login, a callback that nobody began.
     let is_flow =
-        uri.path().starts_with(OUTPOST_PATH) || has_parameter(uri.query().unwrap_or_default().as_bytes());
+        uri.path().starts_with(outpost::PATH) || has_parameter(uri.query().unwrap_or_default().as_bytes());
     let own_port = |authority| HostAndPort::parse(authority).and_then(|host| host.under(scheme).port());
     let is_own_port = host.port() == provider.external_host.host.port()
         || authority.is_none_or(|authority| host.port() == own_port(authority));

@@ -113,14 +113,14 @@ fn shared_entry_is_read_by_all_workers_until_it_ends() {
     for rejection in
         [Rejection::Refused(Grant::Password), Rejection::Refused(Grant::Assertion), Rejection::Inactive]
     {
-        slots.write_refused(&known, &keys, &memory, rejection, refused(10, 50));
+        slots.write_refused(&known, &keys, &memory, &rejection, refused(10, 50));
         assert_eq!(read(at(9)), Some((format!("{rejection:?}"), at(10))));
         assert_eq!(read(at(10)), None);
         assert!(remembers(at(49)) && !remembers(at(50)), "longer than it is used");
     }
     let before = read(at(0));
     for rejection in [Rejection::Malformed(Malformed::Scheme), Rejection::Refused(Grant::Code)] {
-        slots.write_refused(&known, &keys, &memory, rejection, refused(20, 20));
+        slots.write_refused(&known, &keys, &memory, &rejection, refused(20, 20));
         assert_eq!(read(at(0)), before, "only a definite no of authentik's is shared");
     }
     assert_eq!(memory.names().len(), 1);
@@ -132,7 +132,7 @@ fn refusal_replaces_only_its_own_fresh_verdict() {
     let (good, guess) = (fingerprint(&keys, "good"), fingerprint(&keys, "guess"));
     let refuse = |fingerprint: &Fingerprint, now: u64| {
         let times = Times { fresh_until: at(now + 10), vouched: at(now), end: at(now + 10) };
-        slots.write_refused(fingerprint, &keys, &memory, Rejection::Refused(Grant::Password), times);
+        slots.write_refused(fingerprint, &keys, &memory, &Rejection::Refused(Grant::Password), times);
     };
     slots.write_vouched(&good, &keys, &memory, &verified("a.b.c"), at(60));
     refuse(&guess, 59);
@@ -185,7 +185,7 @@ fn an_entry_has_at_most_16_kib() {
     let overhead = encode(VOUCHED, &known, refused(0, 0), b"", &verified("").claims_json().unwrap()).len();
     for (length, is_written) in [(16_384, true), (16_385, false), (40_000, false)] {
         let token = "t".repeat(length - overhead);
-        slots.write_refused(&known, &keys, &memory, Rejection::Refused(Grant::Password), refused(60, 60));
+        slots.write_refused(&known, &keys, &memory, &Rejection::Refused(Grant::Password), refused(60, 60));
         slots.write_vouched(&known, &keys, &memory, &verified(&token), at(60));
         let (said, _) = told(slots.read(&known, &keys, &memory, at(0))).unwrap();
         assert_eq!(said == token, is_written, "{length} bytes");
