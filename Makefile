@@ -32,7 +32,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test test-envoys smoke core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
+.PHONY: help wasm run test test-envoys smoke core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser prometheus load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,10 +48,11 @@ wasm: toolchain ## Build the module
 	@cargo run --quiet --locked --profile once --package xtask -- pack target/$(TARGET)/release/authentik_proxy_wasm.wasm $(MODULE)
 
 # What is built to show the module is built beside it: linking the module takes one core.
-run: toolchain ## Try it: a stand-in authentik, an application and Envoy on loopback (AUTHENTIK=… for a real one)
+# SCENE=rotation needs key pairs, which take time to compile.
+run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Prometheus on loopback (AUTHENTIK=… for a real one, SCENE=outage|guessing|crowd|rotation)
 	@trap wait EXIT; $(MAKE) --silent wasm & module=$$!; \
 	$(MAKE) --silent envoy; \
-	cargo build --quiet --locked --profile once --package demo; \
+	cargo build --quiet --locked --profile once --package demo $(if $(filter rotation,$(SCENE)),--features fake-authentik/asymmetric); \
 	wait $$module
 	@exec target/once/demo
 
@@ -184,6 +185,18 @@ browser: ## Debian's chromium and its driver, for the browser test
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver >/dev/null; \
 	  else \
 	    echo "install chromium and chromedriver (Debian: chromium, chromium-driver)" >&2; exit 1; \
+	  fi; \
+	fi
+
+# Unpacked and not installed: Debian's package would start a service.
+prometheus: ## Debian's prometheus and promtool, into .tools, for the tests of alerts and dashboard and for `make run`
+	@if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then \
+	  if ! [ -x .tools/prometheus/usr/bin/promtool ]; then \
+	    command -v apt-get >/dev/null || { echo "install prometheus and promtool (Debian: prometheus)" >&2; exit 1; }; \
+	    [ "$$(id -u)" != 0 ] || apt-get update -qq; \
+	    rm -rf .tools/prometheus.part; mkdir -p .tools/prometheus.part; cd .tools/prometheus.part; \
+	    apt-get download -qq prometheus 2>/dev/null; dpkg-deb --extract prometheus_*.deb .; rm prometheus_*.deb; \
+	    mv ../prometheus.part ../prometheus; \
 	  fi; \
 	fi
 

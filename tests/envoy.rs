@@ -32,7 +32,7 @@ mod scripts;
 mod seal;
 mod secrets;
 mod single_flight;
-mod soak;
+pub(crate) mod soak;
 mod splitting;
 mod stopping;
 mod streams;

@@ -24,6 +24,7 @@ mod envoy;
 mod fuzz;
 mod manifests;
 mod module;
+mod monitoring;
 mod readme;
 mod repository;
 mod scenarios;

@@ -30,6 +30,9 @@ fn a_panic_answers_everybody_who_waits_and_the_filter_starts_again() {
     let log = place.envoy.log();
     assert_eq!(log.matches("panicked at src/filter/paused.rs").count(), 2, "{log}");
     assert!(!log.contains("secret-like"), "a panic's message must not be logged:\n{log}");
+    // What the alert on restarts asks for: one for each panic. Envoy never adds to `vm_reload` itself.
+    let name = "wasm.authentik.vm_reload_success";
+    assert_eq!(place.envoy.stats(name).get(name), Some(&2));
 }
 
 fn in_the_callback_of_a_request(place: &Place) {

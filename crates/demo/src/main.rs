@@ -1,23 +1,39 @@
 //! The demonstration that `make run` starts: an authentik, an application and Envoy with the repository's
-//! `envoy.yaml` between them, on loopback, until Ctrl-C. The authentik is the tests' stand-in, or a real one.
+//! `envoy.yaml` between them, and Prometheus where it is installed, on loopback, until Ctrl-C. The authentik is the tests'
+//! stand-in, or a real one.
 //!
-//! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080) and `ADMIN_PORT` (9901) are ports,
-//! `ENVOY` is Envoy's binary. `AUTHENTIK=https://host` (or `http://host:port`) takes a real authentik, with `AUTHENTIK_SLUG`,
+//! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080), `ADMIN_PORT` (9901) and `PROMETHEUS_PORT` (9191)
+//! are ports, `ENVOY` is Envoy's binary. `SCENE` plays a [`scene`] for `SCENE_SECONDS` (120). `AUTHENTIK=https://host` (or `http://host:port`) takes a real authentik, with `AUTHENTIK_SLUG`,
 //! `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`, `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
+
+mod client;
+mod scene;
 
 use std::env;
 use std::future::poll_fn;
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use fake_authentik::{ALICE, ALICE_LOGIN, Authentik};
 use local_envoy::{Envoy, EnvoyOptions, binary, module};
+use local_prometheus::{Prometheus, Target};
 use loopback::App;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+
+use crate::scene::{Scene, Stage};
+
+/// How often Prometheus asks Envoy.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a scene takes.
+const SCENE_SECONDS: u64 = 120;
 
 fn main() -> ExitCode {
     match run() {
@@ -33,6 +49,11 @@ fn run() -> Result<(), String> {
     let (listen, admin) = (Port::read("LISTEN", 10000)?, Port::read("ADMIN_PORT", 9901)?);
     listen.check()?;
     admin.check()?;
+    let scene = text("SCENE").map(|name| Scene::named(&name)).transpose()?;
+    let seconds = match text("SCENE_SECONDS") {
+        Some(value) => value.parse().map_err(|_| format!("SCENE_SECONDS={value} is not a number"))?,
+        None => SCENE_SECONDS,
+    };
     binary()?;
     let module = module::path();
     if !module.is_file() {
@@ -51,16 +72,53 @@ fn run() -> Result<(), String> {
     let app = App::start_on(app_port.number).map_err(|error| app_port.fault(&error))?;
     options.set_cluster("app", &app.authority());
     let stand_in = match text("AUTHENTIK") {
+        Some(_) if scene.is_some() => {
+            return Err("a SCENE needs the stand-in: leave AUTHENTIK out".to_owned());
+        }
         Some(url) => {
             take_real(&mut options, &url)?;
             None
         }
-        None => Some(take_stand_in(&mut options)?),
+        None => Some(take_stand_in(&mut options, scene)?),
     };
 
     let mut envoy = Envoy::try_start(options).map_err(|log| format!("Envoy does not start:\n{log}"))?;
-    introduce(&envoy, stand_in.as_ref());
-    until_stopped(&mut envoy)
+    let prometheus = start_prometheus(&envoy)?;
+    let slug = scene.map_or("demo", Scene::slug);
+    introduce(&envoy, stand_in.as_ref().map(|authentik| authentik.issue(slug, "alice")), prometheus.as_ref());
+    let (Some(scene), Some(authentik)) = (scene, stand_in) else { return until_stopped(&mut envoy) };
+    announce(scene, prometheus.as_ref());
+    let (authentik, is_stopped) = (Mutex::new(authentik), AtomicBool::new(false));
+    let stage = Stage { port: envoy.port(), authentik: &authentik, seconds, is_stopped: &is_stopped };
+    thread::scope(|scope| {
+        scope.spawn(|| stage.play(scene));
+        let stopped = until_stopped(&mut envoy);
+        is_stopped.store(true, Ordering::Relaxed);
+        stopped
+    })
+}
+
+/// Prometheus beside Envoy; `None` where it is not installed.
+fn start_prometheus(envoy: &Envoy) -> Result<Option<Prometheus>, String> {
+    if local_prometheus::program("prometheus").is_none() {
+        return Ok(None);
+    }
+    let port = Port::read("PROMETHEUS_PORT", 9191)?;
+    port.check()?;
+    let target = Target { job: "demo".to_owned(), authority: envoy.admin_authority().to_owned() };
+    Prometheus::start(port.number, &[target], INTERVAL).map(Some)
+}
+
+/// Says what the scene shows in the metrics.
+fn announce(scene: Scene, prometheus: Option<&Prometheus>) {
+    println!("\nWhat to watch in this scene:");
+    for (expression, shows) in scene.watch() {
+        println!("   {expression}\n      {shows}");
+        if let Some(prometheus) = prometheus {
+            println!("      {}", prometheus.graph(expression));
+        }
+    }
+    println!();
 }
 
 fn random_seal() -> Result<String, String> {
@@ -69,13 +127,16 @@ fn random_seal() -> Result<String, String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn take_stand_in(options: &mut EnvoyOptions) -> Result<Authentik, String> {
+fn take_stand_in(options: &mut EnvoyOptions, scene: Option<Scene>) -> Result<Authentik, String> {
     let port = Port::read("AUTHENTIK_PORT", 9000)?;
     let authentik = Authentik::start_on(port.number).map_err(|error| port.fault(&error))?;
     options.set_cluster("authentik", &authentik.authority());
     options.configuration["authentik"]["host"] = json!(authentik.public_base());
     let external_host = options.configuration["providers"][0]["external_host"].as_str().expect("a URL");
-    authentik.set_external_host("demo", external_host);
+    authentik.set_external_host(scene.map_or("demo", Scene::slug), external_host);
+    if let Some(scene) = scene {
+        scene.set(options, &authentik.client_secret(scene.slug()));
+    }
     Ok(authentik)
 }
 
@@ -107,17 +168,21 @@ const fn default_port(is_tls: bool) -> &'static str {
     if is_tls { "443" } else { "80" }
 }
 
-/// Says what to try, and what to expect.
-fn introduce(envoy: &Envoy, stand_in: Option<&Authentik>) {
+/// Says what to try, and what to expect; with a token of alice's if authentik is the stand-in.
+fn introduce(envoy: &Envoy, token: Option<String>, prometheus: Option<&Prometheus>) {
     let url = envoy.url("/");
-    let (user, token) = match stand_in {
-        Some(authentik) => (format!("alice:{ALICE}"), authentik.issue("demo", "alice")),
+    let is_stand_in = token.is_some();
+    let (user, token) = match token {
+        Some(token) => (format!("alice:{ALICE}"), token),
         None => ("USER:APP_PASSWORD".to_owned(), "ACCESS_TOKEN".to_owned()),
     };
-    let name = if stand_in.is_some() { "alice" } else { "the user" };
-    let sign_in = match stand_in {
-        Some(_) => format!("sign in as alice, password {ALICE_LOGIN}"),
-        None => "sign in".to_owned(),
+    let name = if is_stand_in { "alice" } else { "the user" };
+    let sign_in =
+        if is_stand_in { format!("sign in as alice, password {ALICE_LOGIN}") } else { "sign in".to_owned() };
+    let metrics = format!("http://{}/stats/prometheus", envoy.admin_authority());
+    let prometheus = match prometheus {
+        Some(prometheus) => format!("Prometheus has them at {}", prometheus.url("/")),
+        None => "Prometheus is not there: `make prometheus`".to_owned(),
     };
     println!(
         "
@@ -134,6 +199,9 @@ Envoy listens on {url} and its log is {log}
 
 4. A browser: open {url} and {sign_in}; the application shows who it is
    {url}outpost.goauthentik.io/sign_out signs out
+
+5. Metrics: {metrics}
+   {prometheus}
 
 Ctrl-C stops everything.",
         log = envoy.log_path().display(),

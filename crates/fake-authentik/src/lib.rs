@@ -16,3 +16,6 @@ mod keys;
 #[cfg(feature = "server")]
 pub use self::authentik::*;
 pub use self::keys::{Generation, Key, url};
+
+/// Says whether the stand-in can sign with a key pair: the feature `asymmetric`.
+pub const HAS_KEY_PAIRS: bool = cfg!(feature = "asymmetric");

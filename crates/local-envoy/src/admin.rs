@@ -1,4 +1,5 @@
-//! HTTP as far as Envoy's admin interface needs it: one request on a connection, and the whole answer.
+//! HTTP as far as the interfaces of Envoy and Prometheus for operators need it: one request on a connection, and the whole
+//! answer.
 //!
 //! Owns: the exchange. Must not: be used for requests that are tested.
 
@@ -9,8 +10,11 @@ use std::time::Duration;
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends a request without a body and returns status and body of the answer.
-pub(crate) fn ask(authority: &str, method: &str, target: &str) -> io::Result<(u16, String)> {
+/// Sends a request without a body to `host:port` and returns status and body of the answer.
+///
+/// # Errors
+/// The connection fails, or the answer is not HTTP or is cut off.
+pub fn ask(authority: &str, method: &str, target: &str) -> io::Result<(u16, String)> {
     let mut connection = TcpStream::connect(authority)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     write!(

@@ -589,6 +589,11 @@ impl Envoy {
         self.child.try_wait().expect("the child is ours").is_none()
     }
 
+    /// `host:port` of the admin interface.
+    pub fn admin_authority(&self) -> &str {
+        &self.admin
+    }
+
     /// The answer of the admin interface to a GET, if there is one.
     pub fn admin(&self, path: &str) -> Option<String> {
         admin::ask(&self.admin, "GET", path).ok().map(|(_, text)| text)

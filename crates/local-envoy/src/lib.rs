@@ -8,4 +8,5 @@ mod envoy;
 pub mod measured;
 pub mod module;
 
+pub use admin::ask;
 pub use envoy::{Envoy, EnvoyOptions, Folder, SEAL, binary};

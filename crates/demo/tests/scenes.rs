@@ -1,0 +1,124 @@
+//! Each scene of the demonstration is played from its first line to its last, shortened, and ends with the demonstration.
+//! Prometheus is beside it where it is installed.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use local_envoy::module;
+
+/// So many seconds each scene takes.
+const SECONDS: &str = "8";
+
+/// The demonstration, on ports of its own; it is killed when dropped, with the processes that it has started.
+struct Demo(Child);
+
+impl Demo {
+    fn start(scene: &str) -> Self {
+        module::module();
+        let ports = ["LISTEN", "AUTHENTIK_PORT", "APP_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"];
+        // Held together, so that no two are equal.
+        let free = ports.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let ports = ports
+            .into_iter()
+            .zip(&free)
+            .map(|(name, it)| (name, it.local_addr().unwrap().port().to_string()));
+        let ports: Vec<_> = ports.collect();
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_demo"))
+            .envs(ports)
+            .process_group(0)
+            .env("SCENE", scene)
+            .env("SCENE_SECONDS", SECONDS)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the demonstration starts");
+        Self(child)
+    }
+
+    /// Its lines up to the end of the scene.
+    fn lines(&mut self) -> Vec<String> {
+        let lines = BufReader::new(self.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let mut seen = Vec::new();
+        for line in lines {
+            seen.push(line);
+            if seen.last().is_some_and(|line| line.contains("the scene is over")) {
+                return seen;
+            }
+        }
+        let mut fault = String::new();
+        let _ = self.0.stderr.take().expect("a pipe").read_to_string(&mut fault);
+        panic!("the scene does not end: {fault}\n{}", seen.join("\n"));
+    }
+
+    /// Ends as with Ctrl-C.
+    fn stop(mut self) {
+        let told =
+            Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().expect("kill runs");
+        assert!(told.success());
+        assert!(self.0.wait().expect("it is ours").success(), "it ends by itself, without a fault");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // One that has ended has taken them along, and its number may be another's.
+        if self.0.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many requests were answered with this status, in all steps of the scene.
+fn count(lines: &[String], status: u16) -> u32 {
+    let status = status.to_string();
+    let answers = lines.iter().flat_map(|line| line.rsplit(": ").next().unwrap_or_default().split(", "));
+    let counts = answers.filter_map(|answer| {
+        let (it, count) = answer.split_once(" × ")?;
+        (it.trim() == status).then(|| count.parse::<u32>().ok())?
+    });
+    counts.sum()
+}
+
+/// Plays a scene and checks which statuses its requests got, and which they did not.
+fn plays(scene: &str, with: &[u16], without: &[u16]) {
+    let mut demo = Demo::start(scene);
+    let lines = demo.lines();
+    let text = lines.join("\n");
+    assert!(text.contains("What to watch in this scene:") && text.contains("authentik_proxy_"), "{text}");
+    assert!(text.contains("[  0 s] "), "{text}");
+    for status in with {
+        assert!(count(&lines, *status) > 0, "{scene}: no {status}\n{text}");
+    }
+    for status in without {
+        assert_eq!(count(&lines, *status), 0, "{scene}: {status}\n{text}");
+    }
+    demo.stop();
+}
+
+#[test]
+fn outage_is_played_to_its_end() {
+    plays("outage", &[200, 503], &[401, 0]);
+}
+
+#[test]
+fn guessing_is_played_to_its_end() {
+    plays("guessing", &[200, 401, 429], &[503, 0]);
+}
+
+#[test]
+fn crowd_is_played_to_its_end() {
+    plays("crowd", &[200], &[401, 503, 0]);
+}
+
+#[test]
+fn rotation_is_played_to_its_end() {
+    // 401 can be: a key that is new right after a fetch is not asked for before jwks.min_refresh_interval_seconds.
+    plays("rotation", &[200], &[503, 0]);
+}
