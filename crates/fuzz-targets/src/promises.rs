@@ -245,6 +245,8 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
             "access-control-allow-origin",
             "access-control-allow-credentials",
             "vary",
+            "content-security-policy",
+            "referrer-policy",
         ];
         assert!(known.contains(name), "{name}");
     }
