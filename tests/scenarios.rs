@@ -19,6 +19,7 @@ mod open_paths;
 mod outages;
 mod providers;
 mod releases;
+mod scaling;
 mod scripts;
 mod seal;
 mod sessions;
