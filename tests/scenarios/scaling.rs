@@ -80,6 +80,8 @@ struct Steady {
     pause: f64,
     /// The longest lifetime: within it the users come for the first time, and their first two cycles are not counted.
     lifetime: u64,
+    /// Whether a user stays with one replica.
+    is_sticky: bool,
 }
 
 /// Seconds that are counted, at least; and in lifetimes.
@@ -105,7 +107,8 @@ impl Steady {
                 && at <= fleet.elapsed()
             {
                 due.pop();
-                requests.push((user, numbers.below(self.replicas)));
+                let chosen = numbers.below(self.replicas);
+                requests.push((user, if self.is_sticky { user % self.replicas } else { chosen }));
                 due.push(Reverse((at + numbers.pause(self.pause), user)));
             }
             fleet.step(&requests, &mut numbers, |user, outcome| {
@@ -143,11 +146,19 @@ fn basic_costs_one_exchange_for_each_user_replica_and_lifetime() {
         [(1, 1, 60, 10.0), (1, 4, 60, 10.0), (3, 2, 60, 10.0), (10, 2, 60, 10.0), (3, 2, 15, 2.0)]
     {
         let configuration = configuration(&json!({}), &rest(json!({"cache": {"ttl_seconds": ttl}})));
-        let fleet = Steady { replicas, workers, pause, lifetime: ttl };
+        let fleet = Steady { replicas, workers, pause, lifetime: ttl, is_sticky: false };
         let calls = fleet.calls(&configuration, basic_users(USERS));
         let what = format!("Basic, {replicas} × {workers} workers, {ttl} s, a request each {pause} s");
         assert_near(&what, &calls, "token", remembered_by_replicas(USERS, replicas, ttl, pause));
     }
+}
+
+#[test]
+fn users_who_stay_with_a_replica_cost_as_much_as_with_one_replica() {
+    let configuration = configuration(&json!({}), &rest(json!({"cache": {"ttl_seconds": 60}})));
+    let fleet = Steady { replicas: 10, workers: 2, pause: 10.0, lifetime: 60, is_sticky: true };
+    let calls = fleet.calls(&configuration, basic_users(USERS));
+    assert_near("10 replicas, sticky", &calls, "token", remembered_by_replicas(USERS, 1, 60, 10.0));
 }
 
 /// What the sharing is worth: without it each worker is a replica of its own.
@@ -155,7 +166,7 @@ fn basic_costs_one_exchange_for_each_user_replica_and_lifetime() {
 fn without_shared_slots_each_worker_asks_for_itself() {
     let configuration =
         configuration(&json!({}), &rest(json!({"cache": {"ttl_seconds": 60, "shared_slots": 0}})));
-    let calls = Steady { replicas: 1, workers: 4, pause: 10.0, lifetime: 60 }
+    let calls = Steady { replicas: 1, workers: 4, pause: 10.0, lifetime: 60, is_sticky: false }
         .calls(&configuration, basic_users(USERS));
     assert_near("no shared slots, 4 workers", &calls, "token", remembered_by_replicas(USERS, 4, 60, 10.0));
 }
@@ -168,7 +179,7 @@ fn introspected_bearer_costs_one_introspection_for_each_user_replica_and_lifetim
         (json!({"revalidate_seconds": 120}), 60, 120),
     ] {
         let configuration = configuration(&provider, &rest(json!({"cache": {"ttl_seconds": ttl}})));
-        let fleet = Steady { replicas: 3, workers: 2, pause: 10.0, lifetime };
+        let fleet = Steady { replicas: 3, workers: 2, pause: 10.0, lifetime, is_sticky: false };
         let calls = fleet.calls(&configuration, bearer_users(USERS));
         let what = format!("{provider}, {lifetime} s");
         assert_near(&what, &calls, "introspect", remembered_by_replicas(USERS, 3, lifetime, 10.0));
@@ -182,7 +193,7 @@ fn local_bearer_costs_no_call_but_those_for_key_sets() {
         &json!({}),
         &rest(json!({"cache": {"ttl_seconds": 15}, "jwks": {"refresh_seconds": refresh}})),
     );
-    let fleet = Steady { replicas: 3, workers: 4, pause: 2.0, lifetime: 60 };
+    let fleet = Steady { replicas: 3, workers: 4, pause: 2.0, lifetime: 60, is_sticky: false };
     let calls = fleet.calls(&configuration, bearer_users(20));
     assert_eq!(calls.keys().collect::<Vec<_>>(), ["jwks"], "no call but for keys");
     let (found, most) = (calls["jwks"], key_sets(1, 3, refresh));
@@ -195,7 +206,7 @@ fn session_costs_one_confirmation_for_each_user_and_interval_however_many_replic
     for (replicas, revalidate) in [(1, 60), (10, 60), (3, 120)] {
         let configuration = configuration(&json!({"revalidate_seconds": revalidate}), &rest(json!({})));
         let users = browsers(USERS, &configuration, revalidate);
-        let fleet = Steady { replicas, workers: 2, pause: 10.0, lifetime: revalidate };
+        let fleet = Steady { replicas, workers: 2, pause: 10.0, lifetime: revalidate, is_sticky: false };
         let calls = fleet.calls(&configuration, users);
         let what = format!("sessions, {replicas} × 2 workers, confirmed each {revalidate} s");
         assert_near(&what, &calls, "introspect", carried_by_clients(USERS, revalidate, 10.0));
@@ -206,7 +217,8 @@ fn session_costs_one_confirmation_for_each_user_and_interval_however_many_replic
 fn session_without_revalidation_costs_no_call() {
     let configuration = configuration(&json!({}), &rest(json!({})));
     let users = browsers(20, &configuration, 60);
-    let calls = Steady { replicas: 3, workers: 2, pause: 10.0, lifetime: 60 }.calls(&configuration, users);
+    let calls = Steady { replicas: 3, workers: 2, pause: 10.0, lifetime: 60, is_sticky: false }
+        .calls(&configuration, users);
     assert_near("sessions", &calls, "introspect", 0.0);
 }
 
@@ -217,7 +229,7 @@ fn client_that_keeps_its_cookie_costs_one_exchange_for_each_session() {
         configuration(&json!({}), &rest(json!({"session": {"issue": "always", "max_age_seconds": max_age}})));
     let mut users = basic_users(USERS);
     users.iter_mut().for_each(|user| user.takes_cookies = true);
-    let calls =
-        Steady { replicas: 10, workers: 2, pause: 10.0, lifetime: max_age }.calls(&configuration, users);
+    let calls = Steady { replicas: 10, workers: 2, pause: 10.0, lifetime: max_age, is_sticky: false }
+        .calls(&configuration, users);
     assert_near("Basic with cookies", &calls, "token", carried_by_clients(USERS, max_age, 10.0));
 }

@@ -3,6 +3,7 @@
 //! Owns: the crowd, and what authentik gets of it. Must not: know how a call is limited.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -89,5 +90,43 @@ pub(super) fn restart(scene: Scene, limit: u64) -> Restart {
         exchanges: authentik.calls["token"],
         unavailable,
         overloaded: (authentik.most_overloaded, authentik.all_overloaded),
+    }
+}
+
+/// Those of the page: an authentik that answers ten calls a second and none while it has more than forty.
+pub(super) fn scenes() -> &'static [(Scene, Restart)] {
+    static SCENES: OnceLock<Vec<(Scene, Restart)>> = OnceLock::new();
+    SCENES.get_or_init(|| {
+        [(1, 8), (3, 8), (3, 6), (10, 8), (10, 2), (30, 8), (30, 1)]
+            .map(|(replicas, max_concurrent_calls)| {
+                let scene = Scene {
+                    replicas,
+                    workers: 2,
+                    users: 500,
+                    per_second: 10,
+                    bears: 40,
+                    max_concurrent_calls,
+                };
+                (scene, restart(scene, 900))
+            })
+            .into()
+    })
+}
+
+/// A step is the time in which an idle authentik answers.
+#[test]
+fn restarted_fleet_leaves_authentik_s_capacity_in_the_next_step_where_two_calls_a_worker_fit() {
+    for (scene, seen) in scenes() {
+        println!("{scene:?}: {seen:?}");
+        let workers = scene.replicas * scene.workers;
+        assert_eq!(seen.inside, scene.users, "{scene:?}: everybody gets in");
+        if 2 * workers <= scene.bears {
+            assert!(seen.overloaded.0 <= 1, "{scene:?}: {seen:?}");
+        }
+        if scene.max_concurrent_calls * workers <= scene.bears {
+            assert_eq!(seen.overloaded, (0, 0), "{scene:?}: {seen:?}");
+            assert_eq!(seen.exchanges, scene.users, "{scene:?}: nobody is asked for twice");
+        }
+        assert!(seen.peak <= 2 * scene.bears.max(workers), "{scene:?}: {seen:?}");
     }
 }
