@@ -19,7 +19,7 @@ mod open_paths;
 mod outages;
 mod providers;
 mod releases;
-mod scaling;
+pub(crate) mod scaling;
 mod scripts;
 mod seal;
 mod sessions;

@@ -1,7 +1,7 @@
 //! How many calls a fleet makes to authentik: the closed formulas of `docs/scaling.md`, and a simulation of the core that they
 //! are held to. The page's tables are made from the formulas and the simulation; `SCALING=write` replaces them.
 
-mod fleet;
+pub(crate) mod fleet;
 mod page;
 mod restart;
 
@@ -23,7 +23,7 @@ const ROUNDING: f64 = 0.5;
 
 /// Calls per second for a credential that each replica remembers for `lifetime` seconds: after that time, the user's next
 /// request at this replica causes one. `pause`: seconds between two requests of a user, of which each replica gets its part.
-fn remembered_by_replicas(users: usize, replicas: usize, lifetime: u64, pause: f64) -> f64 {
+pub(crate) fn remembered_by_replicas(users: usize, replicas: usize, lifetime: u64, pause: f64) -> f64 {
     users as f64 / ((lifetime as f64 - ROUNDING) / replicas as f64 + pause)
 }
 

@@ -27,10 +27,10 @@ pub(super) const STEP: u64 = 100;
 const TIMEOUT_SECONDS: u64 = 5;
 
 /// Numbers that spread well and are the same in each run (SplitMix64).
-pub(super) struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -43,12 +43,12 @@ impl Numbers {
     }
 
     /// From 0 to `limit` - 1.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
     /// Milliseconds to the next arrival of a Poisson process with this mean.
-    pub(super) fn pause(&mut self, mean_seconds: f64) -> u64 {
+    pub(crate) fn pause(&mut self, mean_seconds: f64) -> u64 {
         let unit = ((self.next() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
         (-unit.ln() * mean_seconds * 1000.0) as u64
     }
