@@ -39,6 +39,7 @@ fn calls_to_authentik_are_measured_beside_the_formula() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are what `make scaling` is for")]
 /// Basic where Bearer tokens are verified without a call, else introspected tokens.
 fn measure(verification: &str, replicas: usize) {
     let change = |options: local_envoy::EnvoyOptions| {

@@ -117,7 +117,6 @@ pub(super) fn scenes() -> &'static [(Scene, Restart)] {
 #[test]
 fn restarted_fleet_leaves_authentik_s_capacity_in_the_next_step_where_two_calls_a_worker_fit() {
     for (scene, seen) in scenes() {
-        println!("{scene:?}: {seen:?}");
         let workers = scene.replicas * scene.workers;
         assert_eq!(seen.inside, scene.users, "{scene:?}: everybody gets in");
         if 2 * workers <= scene.bears {
