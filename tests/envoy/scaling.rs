@@ -39,8 +39,8 @@ fn calls_to_authentik_are_measured_beside_the_formula() {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are what `make scaling` is for")]
 /// Basic where Bearer tokens are verified without a call, else introspected tokens.
+#[expect(clippy::print_stdout, reason = "the figures are what `make scaling` is for")]
 fn measure(verification: &str, replicas: usize) {
     let change = |options: local_envoy::EnvoyOptions| {
         options

@@ -1,5 +1,7 @@
 //! How many calls a fleet makes to authentik: the closed formulas of `docs/scaling.md`, and a simulation of the core that they
 //! are held to. The page's tables are made from the formulas and the simulation; `SCALING=write` replaces them.
+//!
+//! Owns: the formulas, and fleets in their steady state. Must not: know how a call is made, or judge by the clock.
 
 pub(crate) mod fleet;
 mod page;
