@@ -32,7 +32,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test test-envoys smoke core flood worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser prometheus load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
+.PHONY: help wasm run test test-envoys smoke core flood scaling worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser prometheus load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ core: ## The core's tests alone: no host is compiled for them, and no Wasm engin
 
 flood: wasm envoy ## A million distinct credentials: Envoy's memory stays flat
 	@cargo test --locked -- --ignored --exact --nocapture envoy::flood::a_million_distinct_credentials_leave_memory_flat
+
+scaling: wasm envoy ## Calls of one and three Envoys to authentik, and memory per entry, for docs/scaling.md; five minutes
+	@cargo test --locked --test integration -- --ignored --nocapture --test-threads 1 envoy::scaling
 
 worst: wasm envoy ## CPU time of the most expensive single requests: writes docs/worst-requests.md, fails above 15 ms
 	@cargo test --locked --test integration -- --ignored --exact --nocapture \

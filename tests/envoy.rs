@@ -28,6 +28,7 @@ mod rate_limit;
 mod replies;
 mod revocation;
 mod rotation;
+mod scaling;
 mod scripts;
 mod seal;
 mod secrets;

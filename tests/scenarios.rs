@@ -20,6 +20,7 @@ mod outages;
 mod pages;
 mod providers;
 mod releases;
+pub(crate) mod scaling;
 mod scripts;
 mod seal;
 mod sessions;
