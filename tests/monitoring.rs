@@ -12,7 +12,7 @@ mod rules;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 
 use local_envoy::module::root;
@@ -40,4 +40,33 @@ fn run(command: &mut Command) -> String {
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}:\n{said}");
     said
+}
+
+/// Envoy gives no help text, and the unit of the histogram is Envoy's own: both are known.
+#[test]
+fn promtool_finds_no_other_fault_in_a_scrape() {
+    let Some(promtool) = program("promtool") else { return };
+    let scrape = text("tests/data/metrics/scrape.txt");
+    let own: Vec<_> = scrape.lines().filter(|line| line.contains("authentik_proxy_")).collect();
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    let mut input = child.stdin.take().expect("its input");
+    input.write_all((own.join("\n") + "\n").as_bytes()).expect("it reads");
+    drop(input);
+    let said = String::from_utf8(child.wait_with_output().expect("it ends").stderr).expect("UTF-8");
+    let faults: Vec<_> = said.lines().collect();
+    assert!(
+        faults.iter().any(|line| line.starts_with("authentik_proxy_requests_total ")),
+        "it read them: {said}"
+    );
+    for fault in faults {
+        let (name, what) = fault.split_once(' ').expect("a name");
+        let is_unit = name == "authentik_proxy_authentik_call_milliseconds"
+            && what == "use base unit \"seconds\" instead of \"milliseconds\"";
+        assert!(what == "no help text" || is_unit, "{fault}");
+    }
 }

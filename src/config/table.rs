@@ -11,13 +11,15 @@ pub mod cache;
 pub mod describe;
 pub mod jwks;
 pub mod kinds;
+mod list;
 pub mod oidc;
 pub mod provider;
 pub mod seal;
 pub mod session;
 pub mod throttle;
 
-use self::kinds::{Boolean, Integer, Rule, Section, Sections, Text, Texts, settings};
+use self::kinds::{Boolean, Integer, Rule, Section, Sections, Text, Texts};
+use self::list::settings;
 
 settings! {
     /// How the filter reaches authentik.

@@ -24,6 +24,8 @@ const MAX_COOKIE_BYTES: usize = 4096;
 const MAX_COOKIE_LINES: usize = 2 * (9 + 1);
 /// Shared memory is bounded by this for each slot. A key set is bounded by the longest answer.
 const MAX_SLOT_BYTES: usize = 16 * 1024 + 32;
+/// A page with the longest path that it links, which has 2,048 bytes, each escaped in two places.
+const MAX_PAGE_BYTES: usize = 4096 + 2 * 2048 * 6;
 /// A run of bytes of a credential that is no accident in a log line.
 const TELLING_BYTES: usize = 24;
 
@@ -284,7 +286,7 @@ fn of_reply(reply: &Reply, request: &Request, config: &Config, provider: Option<
         assert!(values("set-cookie").is_empty());
     }
     assert!(
-        reply.body.len() < 1024
+        reply.body.len() < MAX_PAGE_BYTES
             && !reply.report.reason.details().contains(|letter: char| !letter.is_ascii_graphic())
     );
     assert!(!reply.log.message.contains(char::is_control), "{}", reply.log.message);

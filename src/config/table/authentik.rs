@@ -1,6 +1,7 @@
 //! The settings of `authentik`: how the filter reaches it.
 
-use super::kinds::{Integer, Rule, Text, settings};
+use super::kinds::{Integer, Rule, Text};
+use super::list::settings;
 
 settings! {
     /// The Envoy cluster that leads to authentik.

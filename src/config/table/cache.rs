@@ -1,6 +1,7 @@
 //! The settings of `cache`: how long verdicts are remembered, and how many.
 
-use super::kinds::{Integer, settings};
+use super::kinds::Integer;
+use super::list::settings;
 
 settings! {
     /// How long a valid credential is remembered, in seconds; never past the token's `exp`.

@@ -1,6 +1,7 @@
 //! The settings of `jwks`: how often signing keys are fetched.
 
-use super::kinds::{Integer, settings};
+use super::kinds::Integer;
+use super::list::settings;
 
 settings! {
     /// How often the keys of a provider are fetched, in seconds, by one worker for all.

@@ -1,8 +1,7 @@
 //! The kinds of setting: all that the parser must know of a setting to read it.
 //!
-//! Owns: the types of the table's entries, and the macro that lists the settings of an object.
-//! Must not: read a configuration. Have a text for readers of the documentation in the module: those are in
-//! [`super::describe`], which is compiled for the native tools alone.
+//! Owns: the types of the table's entries.
+//! Must not: read a configuration, or have a text for readers of the documentation.
 
 use core::ops::RangeInclusive;
 
@@ -222,30 +221,3 @@ pub struct Unused {
     /// The name of the field.
     pub name: &'static str,
 }
-
-/// Lists the settings of an object: what a setting means (its documentation), its entry, and, as far as they help, when to
-/// change it and an example in JSON. The settings of a [`Section`] follow after `fields`.
-macro_rules! settings {
-    ($(
-        $(#[doc = $meaning:literal])+
-        $name:ident: $kind:ty = $entry:expr
-        $(, fields: $fields:expr)?
-        $(, change: $change:literal)?
-        $(, example: $example:literal)?;
-    )+) => {
-        $(
-            $(#[doc = $meaning])+
-            pub static $name: $kind = $entry;
-        )+
-
-        /// All settings of the object, with what the documentation says of each.
-        #[cfg(not(target_arch = "wasm32"))]
-        pub static ROWS: &[$crate::config::table::describe::Row] = &[$(
-            $crate::config::table::describe::Row::new(&$name, concat!($($meaning),+))
-                $(.with_fields($fields))?
-                $(.with_change($change))?
-                $(.with_example($example))?
-        ),+];
-    };
-}
-pub(super) use settings;

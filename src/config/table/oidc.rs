@@ -1,6 +1,7 @@
 //! The settings of `oidc_configuration`, a foreign object: as authentik's entry has it.
 
-use super::kinds::{Anything, Rule, Text, settings};
+use super::kinds::{Anything, Rule, Text};
+use super::list::settings;
 
 settings! {
     /// The issuer that tokens must have, instead of the computed one.

@@ -2,9 +2,9 @@
 //! `GET /api/v3/outposts/proxy/` is a provider as it is.
 
 use super::kinds::{
-    Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Text, Texts, Unused, Words, YEAR, settings,
-    words,
+    Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Text, Texts, Unused, Words, YEAR, words,
 };
+use super::list::settings;
 use crate::config::settings::{BearerVerification, Mode};
 
 settings! {

@@ -1,6 +1,7 @@
 //! The settings of `seal`.
 
-use super::kinds::{Need, Rule, Secrets, Text, settings};
+use super::kinds::{Need, Rule, Secrets, Text};
+use super::list::settings;
 
 settings! {
     /// The header that every forwarded request carries. Not one of the twelve identity headers; another name than

@@ -1,6 +1,7 @@
 //! The settings of `session`: session cookies and the login flow.
 
-use super::kinds::{Boolean, Integer, Words, YEAR, settings, words};
+use super::kinds::{Boolean, Integer, Words, YEAR, words};
+use super::list::settings;
 use crate::config::settings::SessionIssue;
 
 settings! {

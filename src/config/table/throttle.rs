@@ -1,6 +1,7 @@
 //! The settings of `throttle`: the rate limit of refused credentials.
 
-use super::kinds::{Boolean, Integer, settings};
+use super::kinds::{Boolean, Integer};
+use super::list::settings;
 
 settings! {
     /// Refused credentials of a user name in the window, after which unknown ones get `429`. 0: there is no rate limit.
