@@ -1,6 +1,6 @@
 //! THE FLOW. Read this first.
 //!
-//! [`Authenticator::authenticate`] takes a request's headers to a [`Decision`], or lets it wait for authentik;
+//! [`Authenticator::authenticate`] takes a request's headers to a [`reply::Decision`], or lets it wait for authentik;
 //! [`Authenticator::answered`] takes authentik's answer to a verdict, and [`Authenticator::resume`] takes that to the
 //! decision of each request that waited for it, one at a time.
 //!
@@ -19,6 +19,7 @@
 
 pub mod authentik;
 pub mod cache;
+pub mod doctor;
 pub mod edits;
 pub mod env;
 pub mod fault;

@@ -18,6 +18,8 @@ pub enum Endpoint {
     Introspection,
     /// The key set of a provider (RFC 7517 §5).
     Jwks,
+    /// What authentik publishes about a provider (OpenID Connect Discovery 1.0 §4).
+    Discovery,
 }
 
 impl Endpoint {
@@ -27,6 +29,7 @@ impl Endpoint {
             Self::Token => "token",
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
+            Self::Discovery => "discovery",
         }
     }
 }
