@@ -19,6 +19,7 @@
 
 pub mod authentik;
 pub mod cache;
+pub mod doctor;
 pub mod edits;
 pub mod env;
 pub mod fault;

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 25] = [
+const ROOMS: [&str; 26] = [
     "base",
     "config",
     "authn::env",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 25] = [
     "authn::verdict",
     "authn::report",
     "authn::authentik",
+    "authn::doctor",
     "authn::session",
     "authn::provider",
     "authn::cache",

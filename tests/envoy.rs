@@ -13,6 +13,7 @@ mod crowd;
 mod crowds;
 mod deployed;
 mod differential;
+mod doctor;
 mod faults;
 mod federated;
 mod flood;

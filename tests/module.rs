@@ -9,6 +9,7 @@ mod bodies;
 mod bounds;
 mod budget;
 mod configurations;
+mod doctor;
 pub(crate) mod fixture;
 mod key_sets;
 mod log_lines;

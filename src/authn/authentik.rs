@@ -5,6 +5,7 @@
 //! authentik answers a POST with 405 when its database is down.
 
 pub mod call;
+pub mod discovery;
 
 use std::rc::Rc;
 
@@ -181,8 +182,14 @@ pub(crate) fn read_introspection(answer: &Answer) -> Result<Introspected<'_>, Fa
     Ok(if active { Introspected::Active(body) } else { Introspected::Inactive })
 }
 
+/// What authentik publishes about the provider.
+pub fn discovery_call(config: &Config, provider: &Provider) -> Call {
+    let path = format!("/application/o/{}/.well-known/openid-configuration", provider.slug);
+    get(config, Endpoint::Discovery, &path)
+}
+
 /// Key set of the provider (RFC 7517 §5).
-pub(crate) fn keys_call(config: &Config, provider: &Provider) -> Call {
+pub fn keys_call(config: &Config, provider: &Provider) -> Call {
     get(config, Endpoint::Jwks, &keys_path(provider))
 }
 
@@ -196,15 +203,23 @@ fn keys_path(provider: &Provider) -> String {
 }
 
 /// Reads the key set; its JSON as well, for other workers.
-pub(crate) fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
-    let (status, body) = response(answer)?;
-    match status {
-        200 => {}
-        404 => return Err(Fault::UnknownApplication),
-        _ => return Err(failure(status, answer)),
-    }
-    let keys = KeySet::parse(body).ok_or(Fault::BadAnswer { status })?;
+///
+/// # Errors
+/// The answer has no key set: [`Fault::UnknownApplication`] for a slug that authentik does not know.
+pub fn read_keys(answer: &Answer) -> Result<(KeySet, &[u8]), Fault> {
+    let body = published(answer)?;
+    let keys = KeySet::parse(body).ok_or(Fault::BadAnswer { status: 200 })?;
     Ok((keys, body))
+}
+
+/// What authentik publishes about a provider, to everybody.
+#[inline(never)]
+fn published(answer: &Answer) -> Result<&[u8], Fault> {
+    match response(answer)? {
+        (200, body) => Ok(body),
+        (404, _) => Err(Fault::UnknownApplication),
+        (status, _) => Err(failure(status, answer)),
+    }
 }
 
 fn post(config: &Config, endpoint: Endpoint, path: &str, form: &[(&str, &str)]) -> Call {

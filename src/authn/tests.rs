@@ -1,5 +1,6 @@
 //! The flow by itself: how requests wait, and what the log says.
 
+mod checkup;
 mod key_sets;
 
 use serde_json::json;

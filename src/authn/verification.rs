@@ -5,6 +5,7 @@
 //! [`limit`]'s.
 //! Must not: decide what becomes of a request, or know why it asks.
 
+pub(crate) mod checkup;
 pub(crate) mod key_fetch;
 mod keys;
 pub(crate) mod limit;
@@ -14,6 +15,7 @@ pub(crate) mod single_flight;
 
 use std::rc::Rc;
 
+use crate::authn::authentik;
 use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
 use crate::authn::env::Env;
@@ -25,6 +27,7 @@ use crate::authn::request::credential::Credential;
 use crate::authn::request::trace::TraceContext;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Source};
+use crate::authn::verification::checkup::Checkup;
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
 
 pub use crate::authn::verification::limit::Ticket;
@@ -42,6 +45,7 @@ const LOST_AFTER_SECONDS: u64 = 2;
 #[derive(Clone)]
 enum Subject {
     Keys(Rc<Provider>),
+    Discovery(Rc<Provider>),
     Credential(Name),
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct Verification<W> {
     pub(crate) waiting: SingleFlight<PendingVerification, W>,
     calls: CallQueue<Subject>,
     rate_limit: RateLimit,
+    checkup: Checkup,
 }
 
 /// What is known of a credential right now.
@@ -74,6 +79,7 @@ impl<W> Verification<W> {
             waiting: SingleFlight::new(),
             calls: CallQueue::new(authentik.max_concurrent_calls, authentik.max_pending_calls),
             rate_limit: RateLimit::new(&config.throttle),
+            checkup: Checkup::new(config),
             config: Rc::clone(config),
         }
     }
@@ -191,7 +197,9 @@ impl<W> Verification<W> {
                         self.rate_limit.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
                     }
                 }
-                Subject::Credential(_) | Subject::Keys(_) => calls.push((Ticket(number), call)),
+                Subject::Credential(_) | Subject::Keys(_) | Subject::Discovery(_) => {
+                    calls.push((Ticket(number), call))
+                }
             }
         }
         calls
@@ -210,6 +218,10 @@ impl<W> Verification<W> {
             Subject::Keys(provider) => {
                 key_fetch::answered(&provider, &self.config, env, answer);
                 self.resume_awaiting_keys(env, &provider);
+            }
+            Subject::Discovery(provider) => {
+                let next = self.checkup.answered(&self.config, env, &provider, answer);
+                self.fetch_discovery(next);
             }
             Subject::Credential(name) => {
                 if self.waiting.get(&name).is_some_and(|verification| verification.call == Some(number))
@@ -238,6 +250,17 @@ impl<W> Verification<W> {
             if tick.is_to_resume {
                 self.resume_awaiting_keys(env, &provider);
             }
+        }
+        let next = self.checkup.tick(env, &self.providers);
+        self.fetch_discovery(next);
+    }
+
+    /// Fetches a provider's discovery when nothing else is to be sent.
+    #[inline(never)]
+    fn fetch_discovery(&mut self, provider: Option<Rc<Provider>>) {
+        if let Some(provider) = provider {
+            let call = authentik::discovery_call(&self.config, &provider.settings);
+            self.calls.push_to_background(Subject::Discovery(provider), call);
         }
     }
 

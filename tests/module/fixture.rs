@@ -125,9 +125,23 @@ pub(super) fn path_of(call: &HttpCall) -> String {
     String::from_utf8(call.headers.get(":path").unwrap().to_vec()).unwrap()
 }
 
-/// The one call that is out.
+/// The doctor's calls that are out.
+pub(super) fn discoveries(vm: &Vm) -> Vec<HttpCall> {
+    vm.pending_calls().into_iter().filter(is_discovery).collect()
+}
+
+fn is_discovery(call: &HttpCall) -> bool {
+    path_of(call).ends_with("/.well-known/openid-configuration")
+}
+
+/// How many calls a worker has sent whose doctor is not answered: its calls do not count.
+pub(super) fn calls_sent(vm: &Vm) -> u32 {
+    vm.calls_sent() - u32::try_from(discoveries(vm).len()).unwrap()
+}
+
+/// The one call that is out, but for the doctor's.
 pub(super) fn only_call(vm: &Vm) -> HttpCall {
-    let calls = vm.pending_calls();
+    let calls: Vec<_> = vm.pending_calls().into_iter().filter(|call| !is_discovery(call)).collect();
     assert_eq!(calls.len(), 1, "{:?}", calls.iter().map(path_of).collect::<Vec<_>>());
     calls.into_iter().next().unwrap()
 }

@@ -5,8 +5,8 @@ use fake_authentik::{Generation, Key, TokenSpec};
 use proxy_wasm_testkit::{CallAnswer, Vm, World};
 
 use super::fixture::{
-    AUTHENTIK, Observed, answer_key_calls, basic, bearer, configuration, get, granted, observed, only_call,
-    passed_as, path_of, refused, seconds, send, token, worker, worker_without_keys, world,
+    AUTHENTIK, Observed, answer_key_calls, basic, bearer, calls_sent, configuration, get, granted, observed,
+    only_call, passed_as, path_of, refused, seconds, send, token, worker, worker_without_keys, world,
 };
 
 fn key_calls(vm: &Vm) -> usize {
@@ -166,7 +166,7 @@ fn a_swapped_key_is_fetched_once_for_all_workers() {
         Observed::Status(401),
         "authentik has dropped the old key"
     );
-    assert_eq!(second.calls_sent() + third.calls_sent(), 0);
+    assert_eq!(calls_sent(&second) + calls_sent(&third), 0);
 }
 
 /// Shared data outlives a configuration: one that comes back finds what it left behind.
@@ -212,7 +212,7 @@ fn unknown_kids_on_all_workers_cause_one_fetch_an_interval() {
     let mut workers = [(); 3].map(|()| worker(&world, &configuration("es")));
     let unknown =
         |number: u32| AUTHENTIK.mint("es", TokenSpec::new().header("kid", format!("unknown-{number}")));
-    let before: u32 = workers.iter().map(Vm::calls_sent).sum();
+    let before: u32 = workers.iter().map(calls_sent).sum();
     for round in 0..3_u32 {
         world.advance(seconds(11));
         for number in 0..20 {
@@ -227,7 +227,7 @@ fn unknown_kids_on_all_workers_cause_one_fetch_an_interval() {
         }
         workers.iter_mut().for_each(Vm::tick);
     }
-    let after: u32 = workers.iter().map(Vm::calls_sent).sum();
+    let after: u32 = workers.iter().map(calls_sent).sum();
     assert_eq!(after - before, 3);
 }
 

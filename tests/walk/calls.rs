@@ -17,13 +17,23 @@ use super::site::{CALL_TIMEOUT, ProviderId};
 /// After so many seconds without an answer a call is given up.
 const PATIENCE: u64 = CALL_TIMEOUT + 2;
 
+/// Another authentik's: whatever it says, no decision follows from it.
+const DISCOVERY: &str =
+    r#"{"issuer": "https://other.test/", "id_token_signing_alg_values_supported": ["none"]}"#;
+
 /// Whom a word is written down for that came too late: no worker.
 const NOBODY: WorkerId = usize::MAX;
 
 #[derive(Clone)]
 enum About {
     Keys(&'static str),
-    Asked { provider: ProviderId, role: Option<Role>, subject: Subject },
+    /// The doctor's: it changes nothing.
+    Discovery,
+    Asked {
+        provider: ProviderId,
+        role: Option<Role>,
+        subject: Subject,
+    },
 }
 
 #[derive(Clone)]
@@ -113,6 +123,9 @@ impl Walk {
                 slugs.into_iter().find(|known| *known == slug).expect("a client of this site"),
             );
         }
+        if path.ends_with("/.well-known/openid-configuration") {
+            return About::Discovery;
+        }
         let field = |name: &str| {
             let found = form_urlencoded::parse(&call.body).find(|(other, _)| other == name);
             found.map(|(_, value)| value.into_owned())
@@ -162,6 +175,7 @@ impl Walk {
     fn named(&self, about: &About) -> String {
         match about {
             About::Keys(slug) => format!("the keys of {slug}"),
+            About::Discovery => "discovery".to_owned(),
             About::Asked { provider, role, subject } => {
                 let subject = match subject {
                     Subject::Password { username, password } => format!("{username} with {password:?}"),
@@ -219,6 +233,7 @@ impl Walk {
         }
         match &call.about {
             About::Keys(slug) => (Authentik::keys_answer(slug), Said::Verdict(None)),
+            About::Discovery => (CallAnswer::json(200, DISCOVERY), Said::Verdict(None)),
             About::Asked { provider, subject, .. } => {
                 let slug = self.site.providers[*provider].slug;
                 let verdict = match subject {
@@ -245,6 +260,7 @@ impl Walk {
                 let is_good = matches!(said, Said::Verdict(_));
                 self.history.keys_fetched(at, told, slug, is_good);
             }
+            About::Discovery => {}
             About::Asked { provider, role, subject } => {
                 // That a token is another client's is nothing that authentik has said, so it need not be remembered.
                 let slug = self.site.providers[*provider].slug;

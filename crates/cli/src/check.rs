@@ -12,7 +12,7 @@ use crate::document::{self, Node};
 use crate::fault::{Fault, Faults};
 use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
-use crate::{Outcome, configuration, envoy, envoy_gateway, istio, output};
+use crate::{Outcome, configuration, envoy, envoy_gateway, istio, live, output};
 
 /// A text and whether it was named, not found in a folder.
 struct Input {
@@ -21,7 +21,8 @@ struct Input {
     is_named: bool,
 }
 
-pub(crate) fn run(places: &[String]) -> Outcome {
+/// `live`: authentik is asked too, perhaps by another way than `authentik.host`.
+pub(crate) fn run(places: &[String], live: Option<Option<&str>>) -> Outcome {
     let mut release = ReleaseFiles::default();
     let inputs = match read_all(places, &mut release) {
         Ok(inputs) => inputs,
@@ -32,6 +33,12 @@ pub(crate) fn run(places: &[String]) -> Outcome {
     };
     let mut faults = Faults::default();
     let Found { filters, objects } = judge(&inputs, &release, &mut faults);
+    if let Some(authentik_url) = live
+        && let Err(what) = live::check(authentik_url, &mut faults)
+    {
+        output::complain(&what);
+        return Outcome::CannotRun;
+    }
     let bold = if io::stdout().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let line = |fault: &Fault| {
         let text = fault.to_string();

@@ -46,15 +46,23 @@ pub(crate) fn check_text(file: &str, line: usize, text: &str, faults: &mut Fault
 }
 
 fn judge(file: &str, node: &Node, raw: &[u8], faults: &mut Faults) {
-    let found = Config::parse(raw, &|_| Some(PRESENT.to_owned())).err().unwrap_or_default();
+    let found = parse(raw).err().unwrap_or_default();
+    if found.is_empty() {
+        faults.good.push((file.to_owned(), node.clone()));
+    }
     for fault in found {
         let (line, hint) = locate(node, &fault);
         faults.add_text(file, line, format!("{fault}{hint}"));
     }
 }
 
+/// A configuration whose variables count as set. No secret of it is a real one then.
+pub(crate) fn parse(raw: &[u8]) -> Result<Config, Vec<String>> {
+    Config::parse(raw, &|_| Some(PRESENT.to_owned()))
+}
+
 /// Walks down a fault's path as far as the document has it. An unknown field gets a hint.
-fn locate(root: &Node, fault: &str) -> (usize, String) {
+pub(crate) fn locate(root: &Node, fault: &str) -> (usize, String) {
     let (mut node, mut line, mut rest) = (root, root.line, fault);
     let mut parent = String::new();
     loop {

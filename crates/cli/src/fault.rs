@@ -3,6 +3,8 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
+use crate::document::Node;
+
 /// One line of output. Ordered by place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fault {
@@ -17,9 +19,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of a run: each once, in the order of the files.
+/// All faults of a run, each once and in the order of the files, and the configurations that have none.
 #[derive(Default)]
-pub(crate) struct Faults(BTreeSet<Fault>);
+pub(crate) struct Faults {
+    faults: BTreeSet<Fault>,
+    /// With their files.
+    pub(crate) good: Vec<(String, Node)>,
+}
 
 impl Faults {
     /// `path` is that of the field within its document.
@@ -29,14 +35,14 @@ impl Faults {
 
     /// `text` begins with the path.
     pub(crate) fn add_text(&mut self, file: &str, line: usize, text: String) {
-        self.0.insert(Fault { file: file.to_owned(), line, text });
+        self.faults.insert(Fault { file: file.to_owned(), line, text });
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.0.iter()
+        self.faults.iter()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.faults.is_empty()
     }
 }

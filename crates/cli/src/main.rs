@@ -10,9 +10,11 @@ mod envoy_gateway;
 mod explain;
 mod fault;
 mod filter;
+mod http;
 mod image;
 mod import;
 mod istio;
+mod live;
 mod objects;
 mod output;
 mod reference;
@@ -36,6 +38,7 @@ enum Outcome {
 const EXAMPLES: &str = "\
 Examples:
   authentik-proxy-wasm check envoy.yaml
+  authentik-proxy-wasm check --live config.json
   authentik-proxy-wasm check deploy/production/
   kustomize build deploy/istio/overlays/wasmplugin-classic/3-filter | authentik-proxy-wasm check -
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
@@ -61,6 +64,12 @@ enum Command {
         /// Files, folders (all .yaml, .yml and .json below), or - for standard input
         #[arg(required = true, value_name = "FILE|FOLDER|-")]
         places: Vec<String>,
+        /// Asks authentik, and compares each provider with what authentik publishes: issuer, slug, keys, clock
+        #[arg(long)]
+        live: bool,
+        /// Another way to authentik than authentik.host, as the proxy may have one: scheme, host and port
+        #[arg(long, value_name = "URL", requires = "live")]
+        authentik_url: Option<String>,
     },
     /// Prints the JSON Schema (2020-12) of the configuration
     #[command(after_help = "Example:\n  authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json")]
@@ -91,8 +100,15 @@ Give the output of Kustomize or Helm, not what they are made from; a chart in a 
 ….wasm.sha256, the folder image), pinned digests must be those of the right thing. {\"env\": \"NAME\"} counts as set: the environment is not
 read.
 
+With --live, every configuration without faults is held against authentik: for each provider the discovery document and the
+key set are fetched as the filter fetches its keys, with the public host and X-Forwarded-Proto. No secret is sent. A wrong slug
+that another application has is not found. authentik's answer depends on where the call comes from: it believes
+X-Forwarded-Proto from trusted networks only. Certificates are checked as by `import`.
+
 Examples:
   authentik-proxy-wasm check envoy.yaml
+  authentik-proxy-wasm check --live config.json
+  authentik-proxy-wasm check --live --authentik-url http://authentik.internal:9000 config.json
   authentik-proxy-wasm check gateway.yaml seal.yaml filter.yaml
   kustomize build overlays/production | authentik-proxy-wasm check -
   authentik-proxy-wasm check production.yaml target/dist/image-digest target/dist/*.wasm.sha256
@@ -101,7 +117,9 @@ Exit codes: 0 no faults, 1 faults, 2 nothing could be checked.";
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Check { places } => check::run(&places),
+        Command::Check { places, live, authentik_url } => {
+            check::run(&places, live.then_some(authentik_url.as_deref()))
+        }
         Command::Schema => output::print(&format!("{:#}\n", schema::schema()), Outcome::Good),
         Command::Reference => output::print(&reference::page(), Outcome::Good),
         Command::Import(options) => import::run(&options),

@@ -103,6 +103,12 @@ impl Authentik {
         world.public_base.push_str(prefix);
     }
 
+    /// Whether the proxies before it are in its trusted networks (`AUTHENTIK_LISTEN__TRUSTED_PROXY_CIDRS`, authentik 2026.8), as
+    /// they are by default: only from there `X-Forwarded-Proto` counts.
+    pub fn set_trusts_proxies(&self, trusts: bool) {
+        self.world().trusts_proxies = trusts;
+    }
+
     // What was asked.
 
     /// The calls that it got, oldest first.
@@ -301,6 +307,7 @@ struct World {
     faults: Vec<(String, Fault)>,
     public_base: String,
     path_prefix: String,
+    trusts_proxies: bool,
 }
 
 /// An access token as introspection knows it.
@@ -331,6 +338,7 @@ impl World {
             faults: Vec::new(),
             public_base: String::new(),
             path_prefix: String::new(),
+            trusts_proxies: true,
         }
     }
 
@@ -425,7 +433,7 @@ async fn answer(
 
 fn route(world: &mut World, call: &Call) -> Response {
     let reads = matches!(call.method.as_str(), "GET" | "HEAD");
-    let base = format!("{}{}", call.base(), world.path_prefix);
+    let base = format!("{}{}", call.base(world.trusts_proxies), world.path_prefix);
     let path = call.path.strip_prefix(&world.path_prefix).unwrap_or_default();
     match (path, reads) {
         (TOKEN | INTROSPECT, true) => return method_not_allowed("POST, OPTIONS"),

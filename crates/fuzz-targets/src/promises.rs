@@ -448,7 +448,8 @@ pub(crate) fn of_call(call: &Call, config: &Config) {
             ":authority" => value == config.authentik.base.host.to_string(),
             ":path" => {
                 let path = value.strip_prefix(config.authentik.base.prefix()).unwrap();
-                let slug = path.strip_prefix("/application/o/").and_then(|rest| rest.strip_suffix("/jwks/"));
+                let page = |end| path.strip_prefix("/application/o/").and_then(|rest| rest.strip_suffix(end));
+                let slug = page("/jwks/").or_else(|| page("/.well-known/openid-configuration"));
                 ["/application/o/token/", "/application/o/introspect/"].contains(&path)
                     || slug.is_some_and(|slug| config.providers.iter().any(|provider| provider.slug == slug))
             }

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call, Endpoint};
 use authentik_proxy_wasm::authn::edits;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
@@ -214,7 +214,10 @@ impl Worker {
         for (ticket, call) in &calls {
             promises::of_call(call, self.core.config());
             assert!(self.out.iter().all(|(out, _)| out != ticket), "two calls are out for one ticket");
-            self.out.push((*ticket, self.now));
+            // The doctor's call takes no place: it is one more.
+            if call.endpoint != Endpoint::Discovery {
+                self.out.push((*ticket, self.now));
+            }
         }
         let config = self.core.config();
         let most = config.authentik.max_concurrent_calls;

@@ -19,6 +19,8 @@ pub enum Endpoint {
     Introspection,
     /// The key set of a provider (RFC 7517 §5).
     Jwks,
+    /// What authentik publishes about a provider (OpenID Connect Discovery 1.0 §4).
+    Discovery,
 }
 
 impl Endpoint {
@@ -28,6 +30,7 @@ impl Endpoint {
             Self::Token => "token",
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
+            Self::Discovery => "discovery",
         }
     }
 }

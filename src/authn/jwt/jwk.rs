@@ -90,6 +90,14 @@ impl KeySet {
         Some(if has_signing_key { Self::Public(keys) } else { Self::ClientSecret })
     }
 
+    /// Whether tokens of this algorithm (RFC 7518 §3.1) can be checked with it.
+    pub(crate) fn signs(&self, alg: &str) -> bool {
+        match self {
+            Self::ClientSecret => alg == "HS256",
+            Self::Public(keys) => keys.iter().any(|key| key.public.algorithm().name() == alg),
+        }
+    }
+
     /// The check for a token with this header (RFC 7515 §4.1.1, §4.1.4).
     pub(crate) fn choose(&self, kid: Option<&str>, alg: &str) -> Result<Choice<'_>, NoChoice> {
         let (keys, algorithm) = match (self, Algorithm::from_name(alg)) {

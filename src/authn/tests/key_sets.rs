@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use crate::authn::authentik::call::{Answer, Call};
+use crate::authn::authentik::call::{Answer, Call, Endpoint};
 use crate::authn::cache::shared::tests::{Memory, at};
 use crate::authn::env::Env;
 use crate::authn::reply::Decision;
@@ -97,13 +97,15 @@ fn send(worker: &mut Worker, env: &Env<'_>, id: RequestId, slug: &str, credentia
     worker.sent.insert(id, block);
 }
 
-/// The calls that are to be sent now, by path.
+/// The calls that are to be sent now, by path; those of the doctor are not for keys.
 fn calls(worker: &mut Worker) -> Vec<(String, Ticket)> {
     let path = |call: Call| {
         let (_, path) = call.headers.into_iter().find(|(name, _)| *name == ":path").unwrap();
         String::from_utf8(path.as_bytes().to_vec()).unwrap()
     };
-    worker.core.take_calls(worker.now).into_iter().map(|(ticket, call)| (path(call), ticket)).collect()
+    let calls = worker.core.take_calls(worker.now).into_iter();
+    let calls = calls.filter(|(_, call)| call.endpoint != Endpoint::Discovery);
+    calls.map(|(ticket, call)| (path(call), ticket)).collect()
 }
 
 fn paths(worker: &mut Worker) -> Vec<String> {

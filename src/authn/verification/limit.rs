@@ -1,8 +1,9 @@
 //! Calls to authentik that wait for a place, and how many may be out at one time.
 //!
 //! Owns: the adaptive limit (additive increase, multiplicative decrease), and the order: key sets, then what was good
-//! before (confirmations, logins, known credentials), then unknown credentials. authentik does a few calls a second and
-//! breaks under many at one time, so that a restart of Envoy, when everybody is unknown at once, must not reach it at once.
+//! before (confirmations, logins, known credentials), then unknown credentials, and last a call in the background, of which
+//! there is one at most and for which nobody waits. authentik does a few calls a second and breaks under many at one time, so
+//! that a restart of Envoy, when everybody is unknown at once, must not reach it at once.
 //! Must not: know what a call is about, or who waits for it.
 
 use std::collections::VecDeque;
@@ -42,8 +43,12 @@ pub(crate) struct CallQueue<T> {
     halved_at: u64,
     last_number: u64,
     waiting: [VecDeque<Waiting<T>>; 3],
-    /// At most as many as the limit, in the order in which they were sent.
+    /// At most as many as the limit and one in the background, in the order in which they were sent.
     out: Vec<Out<T>>,
+    /// Sent when there is a place and nothing else waits.
+    background: Option<(T, Call)>,
+    /// The number of the one that is out. It takes no place from others.
+    background_out: Option<u64>,
 }
 
 struct Waiting<T> {
@@ -79,6 +84,8 @@ impl<T: Clone> CallQueue<T> {
             last_number: 0,
             waiting: Default::default(),
             out: Vec::new(),
+            background: None,
+            background_out: None,
         }
     }
 
@@ -93,28 +100,48 @@ impl<T: Clone> CallQueue<T> {
         call: Call,
         now: Timestamp,
     ) -> Result<u64, Full> {
-        let is_free = self.out.len() < self.limit && self.waiting.iter().all(VecDeque::is_empty);
+        let is_free = self.is_below_limit() && self.waiting.iter().all(VecDeque::is_empty);
         let max_waiting = self.max_waiting;
         let queue = self.queue(priority);
         if priority != Priority::Keys && queue.len() >= max_waiting && !is_free {
             return Err(Full);
         }
-        self.last_number = self.last_number.wrapping_add(1);
-        let number = self.last_number;
+        let number = self.next_number();
         self.queue(priority).push_back(Waiting { number, subject, call, since: now });
         Ok(number)
     }
 
+    /// Sends this call when no other waits, in place of one that was to be sent so.
+    pub(crate) fn push_to_background(&mut self, subject: T, call: Call) {
+        self.background = Some((subject, call));
+    }
+
     /// The next call, if there is a place for it: its number, what it is about, and itself.
     pub(crate) fn pop(&mut self, now: Timestamp) -> Option<(u64, T, Call)> {
-        if self.out.len() >= self.limit {
+        if !self.is_below_limit() {
             return None;
         }
-        let next = self.waiting.iter_mut().find_map(VecDeque::pop_front)?;
-        let Waiting { number, subject, call, since: _ } = next;
+        let (number, subject, call) = match self.waiting.iter_mut().find_map(VecDeque::pop_front) {
+            Some(Waiting { number, subject, call, since: _ }) => (number, subject, call),
+            None => {
+                let (subject, call) = self.background.take_if(|_| self.background_out.is_none())?;
+                let number = self.next_number();
+                self.background_out = Some(number);
+                (number, subject, call)
+            }
+        };
         self.out.push(Out { number, subject: subject.clone(), since: now, before: self.sent });
         self.sent = self.sent.wrapping_add(1);
         Some((number, subject, call))
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number = self.last_number.wrapping_add(1);
+        self.last_number
+    }
+
+    fn is_below_limit(&self) -> bool {
+        self.out.len().saturating_sub(usize::from(self.background_out.is_some())) < self.limit
     }
 
     /// A call that was popped is not sent after all: nobody waits for it any more.
@@ -126,6 +153,10 @@ impl<T: Clone> CallQueue<T> {
     /// good as it is high, and is halved by a failure.
     pub(crate) fn ended(&mut self, number: u64, answer: &Answer) -> Option<T> {
         let Out { subject, before, .. } = self.take(number)?;
+        // Nobody's load: it says nothing about how much authentik can bear.
+        if self.background_out.take_if(|background| *background == number).is_some() {
+            return Some(subject);
+        }
         if is_failure(answer) {
             self.good = 0;
             if before >= self.halved_at {

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
+use authentik_proxy_wasm::authn::authentik::call::{Answer, Call, Endpoint};
 use authentik_proxy_wasm::authn::authentik::unreachable;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
@@ -266,7 +266,9 @@ impl Fleet {
                     observe(user, outcome(&mut self.users[user], decision));
                 }
             }
-            for (ticket, call) in worker.core.take_calls(now) {
+            // One discovery for each Envoy and configuration is no part of the model.
+            let calls = worker.core.take_calls(now).into_iter();
+            for (ticket, call) in calls.filter(|(_, call)| call.endpoint != Endpoint::Discovery) {
                 self.authentik.take(number, ticket, call, self.at);
             }
         }

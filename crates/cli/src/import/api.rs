@@ -1,23 +1,19 @@
 //! authentik's API: whole lists, page by page.
 //!
-//! Owns: the HTTP client, its bounds, and whose fault a failure is: the URL's or the token's. Must not: follow a redirect, which
+//! Owns: how much is read, and whose fault a failure is: the URL's or the token's. Must not: follow a redirect, which
 //! would carry the token elsewhere; repeat what an answer says, which could be anything.
 
-use std::error::Error as _;
 use std::io::{self, Read as _};
-use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
-use reqwest::redirect::Policy;
 use reqwest::{Error, Url};
 use serde_json::Value;
 
 use super::{Problem, option};
+use crate::http::{self, TIMEOUT, cause};
 
-/// Of each call, with its answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Of all answers to a list. An entry has 2.5 KB.
 const MAX_BYTES: u64 = 16 << 20;
 /// authentik has no larger pages.
@@ -55,10 +51,7 @@ impl Api {
         let mut header = HeaderValue::from_str(&format!("Bearer {api_token}"))
             .map_err(|_| token("must have the token and nothing else"))?;
         header.set_sensitive(true);
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .timeout(TIMEOUT)
-            .user_agent(concat!("authentik-proxy-wasm/", env!("CARGO_PKG_VERSION")))
+        let client = http::client()
             .build()
             .map_err(|error| url(format!("there can be no connection: {}", cause(&error))))?;
         Ok(Self { client, base, token: header })
@@ -148,15 +141,6 @@ fn unreachable(error: &Error) -> Problem {
         return url(format!("there is no answer within {} seconds", TIMEOUT.as_secs()));
     }
     url(format!("cannot be reached: {}", cause(error)))
-}
-
-/// The innermost cause, without the URL.
-fn cause(error: &Error) -> String {
-    let mut innermost = error.source();
-    while let Some(source) = innermost.and_then(|error| error.source()) {
-        innermost = Some(source);
-    }
-    innermost.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
 }
 
 fn read(answer: Response, left: &mut u64) -> Result<Vec<u8>, Problem> {

@@ -5,6 +5,7 @@ mod explain;
 mod image;
 mod import;
 mod import_tls;
+mod live;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -69,7 +69,7 @@ pub(super) fn keep_session(call: &Call, answer: Response) -> Response {
 }
 
 fn with_session(call: &Call, answer: Response, cookie: &str) -> Response {
-    let is_secure = call.base().starts_with("https:");
+    let is_secure = call.base(true).starts_with("https:");
     let rest = if is_secure { "SameSite=None; Secure" } else { "SameSite=Lax" };
     with(answer, "set-cookie", &format!("{COOKIE}={cookie}; HttpOnly; Path=/; {rest}"))
 }

@@ -113,11 +113,13 @@ impl Call {
         }
     }
 
-    /// Scheme and host as authentik sees them: `Host` and `X-Forwarded-Proto` count, `X-Forwarded-Host` not.
-    pub(super) fn base(&self) -> String {
-        let https = self
-            .header("x-forwarded-proto")
-            .is_some_and(|value| value.split(',').next().is_some_and(|first| first.trim() == "https"));
+    /// Scheme and host as authentik sees them: `Host` and, from trusted proxies, `X-Forwarded-Proto` count,
+    /// `X-Forwarded-Host` not.
+    pub(super) fn base(&self, trusts_proxies: bool) -> String {
+        let https = trusts_proxies
+            && self
+                .header("x-forwarded-proto")
+                .is_some_and(|value| value.split(',').next().is_some_and(|first| first.trim() == "https"));
         format!("{}://{}", if https { "https" } else { "http" }, self.header("host").unwrap_or_default())
     }
 

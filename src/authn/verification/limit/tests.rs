@@ -135,3 +135,58 @@ fn calls_that_wait_too_long_are_given_up_in_order() {
     assert_eq!(queue.give_up(at(16), 15), [(2, 10), (3, 11)]);
     assert_eq!((queue.lost(at(7), 7), queue.lost(at(8), 7)), (vec![], vec![1]), "out since 0");
 }
+
+#[test]
+fn background_call_is_last_and_takes_no_place() {
+    let mut queue = CallQueue::new(2, 8);
+    queue.push_to_background(100, call());
+    assert_eq!(queue.load(), (2, 0), "it does not count as one that waits");
+    push(&mut queue, Priority::Unknown, 10).unwrap();
+    for subject in 0..3 {
+        push(&mut queue, Priority::Known, subject).unwrap();
+    }
+    let out = pop_all(&mut queue);
+    assert_eq!(out.iter().map(|(_, subject)| *subject).collect::<Vec<_>>(), [0, 1]);
+    for (number, _) in out {
+        queue.ended(number, &response(400));
+    }
+    let out = pop_all(&mut queue);
+    assert_eq!(out.iter().map(|(_, subject)| *subject).collect::<Vec<_>>(), [2, 10], "others wait no longer");
+    for (number, _) in out {
+        queue.ended(number, &response(400));
+    }
+    assert_eq!(pop_all(&mut queue).iter().map(|(_, subject)| *subject).collect::<Vec<_>>(), [100]);
+    queue.push_to_background(101, call());
+    assert!(pop_all(&mut queue).is_empty(), "one at a time");
+    for subject in 20..22 {
+        push(&mut queue, Priority::Unknown, subject).unwrap();
+        assert_eq!(pop_all(&mut queue).len(), 1, "a request's call does not wait for it");
+    }
+}
+
+#[test]
+fn background_answer_does_not_change_the_limit() {
+    for answer in [response(200), response(503), Answer::Lost] {
+        let mut queue = CallQueue::new(8, 256);
+        for subject in 0..20 {
+            queue.push_to_background(subject, call());
+            let [(number, popped)] = pop_all(&mut queue)[..] else { panic!("one call") };
+            assert_eq!(popped, subject);
+            assert_eq!(queue.ended(number, &answer), Some(subject));
+            assert_eq!(queue.ended(number, &answer), None, "once");
+            assert_eq!(queue.load(), (4, 0));
+        }
+    }
+}
+
+#[test]
+fn background_call_waits_without_end_and_its_answer_can_be_lost() {
+    let mut queue = CallQueue::new(1, 256);
+    queue.push_to_background(100, call());
+    push(&mut queue, Priority::Known, 1).unwrap();
+    let (number, ..) = queue.pop(at(0)).unwrap();
+    assert!(queue.give_up(at(1_000), 5).is_empty());
+    queue.ended(number, &response(200));
+    let (number, subject, _) = queue.pop(at(1_000)).unwrap();
+    assert_eq!((subject, queue.lost(at(1_008), 7)), (100, vec![number]));
+}
