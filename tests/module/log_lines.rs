@@ -248,3 +248,19 @@ fn one_cause_is_warned_of_once_a_minute_and_each_request_is_logged() {
         world.advance(seconds(60));
     }
 }
+
+/// `check` of the native tool prints the same digest.
+#[test]
+fn start_names_version_and_digest_of_the_configuration() {
+    let world = world();
+    let configuration = configuration("hs");
+    let _vm = worker(&world, &configuration);
+    let native =
+        authentik_proxy_wasm::config::Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+    let line = format!(
+        "version={} digest={} message=\"protecting with",
+        env!("CARGO_PKG_VERSION"),
+        native.public_digest
+    );
+    assert_eq!(lines(&world, LogLevel::Info, &line), 1, "{line}");
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::document::{self, Node};
-use crate::fault::{Fault, Faults};
+use crate::fault::{Fault, Faults, Good};
 use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
 use crate::{Outcome, configuration, envoy, envoy_gateway, istio, live, output};
@@ -47,6 +47,9 @@ pub(crate) fn run(places: &[String], live: Option<Option<&str>>) -> Outcome {
     };
     if !faults.is_empty() {
         return output::print(&faults.iter().map(line).collect::<String>(), Outcome::Faults);
+    }
+    for Good { file, node, digest } in &faults.good {
+        output::complain(&format!("note: {file}:{}: digest of the configuration: {digest}", node.line));
     }
     match (filters, objects) {
         (0, 0) => {

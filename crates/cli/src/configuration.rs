@@ -6,7 +6,7 @@
 use authentik_proxy_wasm::config::{Config, table};
 
 use crate::document::{self, Data, Node};
-use crate::fault::Faults;
+use crate::fault::{Faults, Good};
 
 /// Stands for the value of any variable: visible, and longer than any secret must be. Never printed.
 const PRESENT: &str = "a-variable-of-the-environment-that-counts-as-set-0123456789abcdef";
@@ -46,10 +46,14 @@ pub(crate) fn check_text(file: &str, line: usize, text: &str, faults: &mut Fault
 }
 
 fn judge(file: &str, node: &Node, raw: &[u8], faults: &mut Faults) {
-    let found = parse(raw).err().unwrap_or_default();
-    if found.is_empty() {
-        faults.good.push((file.to_owned(), node.clone()));
-    }
+    let found = match parse(raw) {
+        Ok(config) => {
+            let digest = config.public_digest;
+            faults.good.push(Good { file: file.to_owned(), node: node.clone(), digest });
+            Vec::new()
+        }
+        Err(found) => found,
+    };
     for fault in found {
         let (line, hint) = locate(node, &fault);
         faults.add_text(file, line, format!("{fault}{hint}"));

@@ -23,8 +23,16 @@ impl fmt::Display for Fault {
 #[derive(Default)]
 pub(crate) struct Faults {
     faults: BTreeSet<Fault>,
-    /// With their files.
-    pub(crate) good: Vec<(String, Node)>,
+    pub(crate) good: Vec<Good>,
+}
+
+/// A configuration without a fault.
+#[derive(Clone)]
+pub(crate) struct Good {
+    pub(crate) file: String,
+    pub(crate) node: Node,
+    /// The one that the filter shows in `authentik_proxy_config_info` and at its start.
+    pub(crate) digest: String,
 }
 
 impl Faults {

@@ -19,7 +19,7 @@ use reqwest::blocking::Client;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::document::Node;
-use crate::fault::Faults;
+use crate::fault::{Faults, Good};
 use crate::{configuration, http, output};
 
 /// An answer, and how far authentik's clock is from this machine's, where it says its time.
@@ -44,7 +44,7 @@ pub(crate) fn check(address: Option<&str>, faults: &mut Faults) -> Result<(), St
     // HTTP/1.1, because there the header Host can name the public host on another way.
     let client = http::client().http1_only().build();
     let client = client.map_err(|error| format!("there can be no connection: {}", http::cause(&error)))?;
-    for (file, node) in faults.good.clone() {
+    for Good { file, node, .. } in faults.good.clone() {
         let Ok(config) = configuration::parse(node.to_json().to_string().as_bytes()) else { continue };
         let base = address.clone().unwrap_or_else(|| {
             let authentik = &config.authentik.base;

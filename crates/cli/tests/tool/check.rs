@@ -341,3 +341,24 @@ fn standard_input_is_read_for_a_dash() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("-:7: spec.failStrategy: FAIL_OPEN"));
 }
+
+#[test]
+fn good_configuration_is_named_with_the_digest_that_the_filter_shows() {
+    let configuration = include_str!("../../../../tests/data/releases/0.1.0/settings.json");
+    let variables = |_: &str| Some("a-variable-of-the-environment-0123456789abcdef".to_owned());
+    let config = authentik_proxy_wasm::config::Config::parse(configuration.as_bytes(), &variables).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.json");
+    fs::write(&file, configuration).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_authentik-proxy-wasm"))
+        .args(["check".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let note = format!(
+        "authentik-proxy-wasm: note: {}:1: digest of the configuration: {}\n",
+        file.display(),
+        config.public_digest
+    );
+    assert_eq!((output.status.code(), said), (Some(0), note));
+}
