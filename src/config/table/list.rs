@@ -4,7 +4,7 @@
 //! are in `describe.rs`, which is compiled for the native tools alone.
 
 /// Lists the settings of an object: what a setting means (its documentation), its entry, and, as far as they help, when to
-/// change it and an example in JSON. The settings of a [`Section`] follow after `fields`.
+/// change it and an example in JSON. The settings of a `Section` follow after `fields`.
 macro_rules! settings {
     ($(
         $(#[doc = $meaning:literal])+
