@@ -57,7 +57,7 @@ run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Promet
 	@exec target/once/demo
 
 test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one), and those of the crates; one count at the end
-	@cargo test --locked --workspace --no-fail-fast | awk '{print; fflush()} \
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} cargo test --locked --workspace --no-fail-fast | awk '{print; fflush()} \
 	  /^test result: / {passed += $$4; failed += $$6; ignored += $$8} \
 	  END {printf "\nall tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored}'
 
