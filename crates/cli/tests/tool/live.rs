@@ -67,7 +67,7 @@ fn right_providers_are_good_and_nothing_secret_is_asked() {
             "{error}"
         );
         assert!(error.contains("\"rs\": a signing key"), "{error}");
-        let calls = authentik.calls();
+        let calls = authentik.all_calls();
         assert_eq!(calls.len(), 8, "keys and discovery of each");
         for call in calls {
             assert_eq!((call.method.as_str(), call.query.as_str(), call.body.len()), ("GET", "", 0));
@@ -316,9 +316,9 @@ fn faults_of_several_providers_are_all_told_with_those_of_the_file() {
     let of = |file: &str| output.lines().filter(|line| line.starts_with(file)).count();
     assert_eq!((code, of(&good)), (1, 2), "{output}");
     assert!(of(&faulty) > 0 && error.contains("the provider \"es\""), "{output}{error}");
-    let calls = authentik.calls().len();
+    let calls = authentik.all_calls().len();
     run(&["check", &good]);
-    assert_eq!(authentik.calls().len(), calls, "without --live nobody is asked");
+    assert_eq!(authentik.all_calls().len(), calls, "without --live nobody is asked");
 }
 
 #[test]
