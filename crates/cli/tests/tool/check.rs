@@ -264,7 +264,7 @@ fn pinned(kind: &str, address: &str, digest: &str) -> String {
 fn digest_is_held_to_the_release_in_the_same_files() {
     const OCI: &str = "oci://registry.test/authentik-proxy-wasm:v1.2.3";
     const PLAIN: &str = "registry.test/authentik-proxy-wasm:v1.2.3";
-    const FILE: &str = "https://files.test/authentik-proxy-wasm-1.2.3.wasm";
+    const FILE: &str = "https://downloads.example.com/authentik-proxy-wasm-1.2.3.wasm";
     let folder = Folder::new("digests");
     write_release(&folder);
     for (kind, address, digest, fault) in [
