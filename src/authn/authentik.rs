@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod discovery;
+pub mod outposts;
 
 use std::rc::Rc;
 

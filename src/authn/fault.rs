@@ -2,9 +2,12 @@
 //!
 //! Owns: the reasons for the log. Must not: reach the client.
 
+pub mod list;
+
 use core::fmt;
 use std::rc::Rc;
 
+use crate::authn::fault::list::ListFault;
 use crate::authn::identity::Incomplete;
 use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Malformed;
@@ -176,6 +179,8 @@ pub enum Fault {
     UnencodableSession,
     /// The host handed over something that is not in its format.
     Host,
+    /// The outpost's list of providers cannot be had.
+    List(ListFault),
 }
 
 impl Fault {
@@ -204,7 +209,8 @@ impl Fault {
             | Self::NoRandomness
             | Self::UnencodableCall
             | Self::UnencodableSession
-            | Self::Host => false,
+            | Self::Host
+            | Self::List(_) => false,
         }
     }
 }
@@ -293,6 +299,7 @@ impl fmt::Display for Fault {
                 .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
             Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
+            Self::List(fault) => fault.fmt(formatter),
         }
     }
 }

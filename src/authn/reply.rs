@@ -201,7 +201,8 @@ fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::NoKeys
         | Fault::NoSignatureCheck
         | Fault::NoRandomness
-        | Fault::Host => RETRY_SECONDS,
+        | Fault::Host
+        | Fault::List(_) => RETRY_SECONDS,
     };
     let notice = page::Notice::RetryAfter(retry);
     reply(context, 503, Vec::new(), notice, Reason::Unavailable, log::Level::Warn, &fault.to_string())

@@ -2,6 +2,7 @@
 
 mod checkup;
 mod key_sets;
+mod outpost;
 
 use serde_json::json;
 

@@ -55,7 +55,10 @@ impl RootContext for Root {
         for warning in &config.warnings {
             log::warn!("configuration: {warning}");
         }
-        let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let mut names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        if config.outpost.is_some() {
+            names.push("the providers of the outpost");
+        }
         let what = format!("protecting with authentik at {}: {}", config.authentik.base, names.join(", "));
         log::info!("version={} digest={} message={what:?}", env!("CARGO_PKG_VERSION"), config.public_digest);
         let core = Authenticator::new(config);

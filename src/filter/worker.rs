@@ -69,6 +69,8 @@ impl Worker {
         let telemetry = core.as_ref().map(|core| Rc::new(Telemetry::new(core.config())));
         *self.telemetry.borrow_mut() = telemetry;
         *self.authenticator.borrow_mut() = core;
+        // The names of the providers reach the metrics.
+        self.with_core(|_, _| ());
         host::tick_every(self.tick_interval.get());
     }
 
@@ -82,7 +84,14 @@ impl Worker {
             }
         };
         let mut core = self.authenticator.try_borrow_mut().ok()?;
-        Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
+        let core = core.as_mut()?;
+        let result = run(core, &Env { now, host: &Envoy });
+        if let Some(names) = core.take_names()
+            && let Some(telemetry) = self.telemetry()
+        {
+            telemetry.name(names);
+        }
+        Some(result)
     }
 
     /// What an operator sees. `None`: not configured.

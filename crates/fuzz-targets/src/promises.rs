@@ -66,8 +66,12 @@ const NEVER_SET: [&str; 12] = [
 
 pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Config, now: u64) {
     let authority = request.values(b":authority").last().copied().unwrap_or_default();
-    let found = Directory::new(&config.providers, &config.providers).find(authority);
-    let provider = found.as_ref().map(|found| &*found.provider);
+    let directory = match &config.providers[..] {
+        [only] => Directory::of_one(only),
+        all => Directory::new(all.iter().map(|provider| (&**provider, provider))),
+    };
+    let found = directory.find(authority);
+    let provider = found.as_ref().map(|found| &**found.provider);
     match decision {
         Decision::Forward(forward) => {
             let provider = provider.expect("no request of a host without a provider goes on");

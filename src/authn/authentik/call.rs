@@ -21,6 +21,8 @@ pub enum Endpoint {
     Jwks,
     /// What authentik publishes about a provider (OpenID Connect Discovery 1.0 §4).
     Discovery,
+    /// authentik's API: the outposts that a token sees, and their proxy providers.
+    Outposts,
 }
 
 impl Endpoint {
@@ -31,6 +33,7 @@ impl Endpoint {
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
+            Self::Outposts => "outposts",
         }
     }
 }
