@@ -69,7 +69,7 @@ impl Worker {
         let telemetry = core.as_ref().map(|core| Rc::new(Telemetry::new(core.config())));
         *self.telemetry.borrow_mut() = telemetry;
         *self.authenticator.borrow_mut() = core;
-        // The names of the providers reach the metrics.
+        // For the names of the providers.
         self.with_core(|_, _| ());
         host::tick_every(self.tick_interval.get());
     }
@@ -86,12 +86,18 @@ impl Worker {
         let mut core = self.authenticator.try_borrow_mut().ok()?;
         let core = core.as_mut()?;
         let result = run(core, &Env { now, host: &Envoy });
+        self.tell_names(core);
+        Some(result)
+    }
+
+    /// New names of providers reach the metrics.
+    #[inline(never)]
+    fn tell_names(&self, core: &mut Authenticator) {
         if let Some(names) = core.take_names()
             && let Some(telemetry) = self.telemetry()
         {
             telemetry.name(names);
         }
-        Some(result)
     }
 
     /// What an operator sees. `None`: not configured.
