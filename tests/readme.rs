@@ -150,6 +150,18 @@ fn every_setting_is_in_the_recorded_settings_of_this_version() {
     }
 }
 
+#[test]
+fn every_configuration_of_the_page_on_outposts_is_good() {
+    let page = include_str!("../docs/outpost.md");
+    let configurations: Vec<_> =
+        page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(configurations.len(), 2);
+    for configuration in configurations {
+        let faults = Config::parse(configuration.as_bytes(), &|_| Some("a-token".to_owned())).err();
+        assert_eq!(faults, None, "{configuration}");
+    }
+}
+
 /// What a fault calls the setting of a row.
 fn field_of(setting: &str) -> String {
     if setting.starts_with('.') { format!("providers[0]{setting}") } else { setting.to_owned() }
