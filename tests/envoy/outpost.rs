@@ -1,15 +1,17 @@
 //! Providers from authentik's list, while traffic flows: what changes there changes here, and nobody else notices.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cmp::Ordering as CmpOrdering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fake_authentik::{Authentik, Call, Fault, OUTPOST_PROVIDERS, OUTPOST_TOKEN, TOKEN};
+use fake_authentik::{Authentik, Call, Fault, OUTPOST_PROVIDERS, OUTPOST_TOKEN, Outpost, TOKEN};
 use local_envoy::EnvoyOptions;
 use serde_json::{Value, json};
 
 use super::place::{Place, eventually, username};
-use super::wire::{Answer, Request, basic};
+use super::wire::{Answer, Request};
 
 const DEMO: &str = "app.localtest:8080";
 
@@ -55,21 +57,41 @@ fn cluster_host_and_token_serve_every_application_of_the_outpost() {
     place.turns_away(place.get_as(&alice).host("other.test"), 400);
 }
 
-/// What became of requests of one kind, in their order: each answer once for as long as it stayed the same.
-type History = Vec<u16>;
+/// What became of requests of one kind: the answers in each phase. Phase 2n is before change n, 2n + 1 while workers learn of it.
+type History = BTreeMap<usize, BTreeSet<u16>>;
 
-/// Sends the request again and again until it is to stop. How many there were, and their history.
-fn traffic(until: &AtomicBool, request: impl Fn() -> Request) -> (usize, History) {
+/// Sends the request again and again until there is no phase any more. How many there were, and what became of them.
+fn traffic(phase: &AtomicUsize, request: impl Fn() -> Request) -> (usize, History) {
     let (mut count, mut history) = (0, History::new());
-    while !until.load(Ordering::Relaxed) {
-        let status = request().send().status;
-        count += 1;
-        if history.last() != Some(&status) {
-            history.push(status);
+    loop {
+        let begun = phase.load(Ordering::SeqCst);
+        if begun == OVER {
+            return (count, history);
         }
+        let status = request().send().status;
+        // It belongs to the phase that it has seen whole, else to the one in which workers differ.
+        let ended = phase.load(Ordering::SeqCst);
+        if begun == ended {
+            history.entry(begun).or_default().insert(status);
+        }
+        count += 1;
         thread::sleep(Duration::from_millis(2));
     }
-    (count, history)
+}
+
+const OVER: usize = usize::MAX;
+
+/// One answer before this change and another one after it, and never one of them on the wrong side.
+#[track_caller]
+fn assert_changes_once(history: &History, change: usize, [old, new]: [u16; 2]) {
+    for (phase, answers) in history {
+        let expected: BTreeSet<_> = match phase.cmp(&(2 * change + 1)) {
+            CmpOrdering::Less => [old].into(),
+            CmpOrdering::Equal => [old, new].into(),
+            CmpOrdering::Greater => [new].into(),
+        };
+        assert!(answers.is_subset(&expected), "phase {phase}: {answers:?}, not {expected:?}");
+    }
 }
 
 #[test]
@@ -81,7 +103,7 @@ fn changes_in_authentik_count_within_the_interval_and_touch_nothing_else() {
     let place = Place::around(authentik, |options| from_authentik(options).concurrency(2));
     let credential = place.newcomer("alice-who-stays");
     let get = |host: &str| place.get_as(&credential).host(host);
-    eventually("the list is read", || get("stays.test").send().status == 200);
+    eventually("both workers have the list", || (0..20).all(|_| get("stays.test").send().status == 200));
     let session = session_of(&get("stays.test").send());
     for host in ["secret.test", "open.test", "goes.test"] {
         place.admits(get(host));
@@ -93,18 +115,22 @@ fn changes_in_authentik_count_within_the_interval_and_touch_nothing_else() {
     };
     let before = exchanges("stays");
 
-    let stop = AtomicBool::new(false);
-    let port = place.envoy.port();
-    let took = |what: &str, mut is_so: Box<dyn FnMut() -> bool + '_>| {
+    let phase = AtomicUsize::new(0);
+    let change = |what: &str, edit: &dyn Fn(), is_so: &dyn Fn() -> bool| {
+        phase.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
-        eventually(what, &mut is_so);
-        println!("{what}: after {} ms", start.elapsed().as_millis());
+        edit();
+        // Twenty connections meet both workers.
+        eventually(what, || (0..20).all(|_| is_so()));
+        println!("{what}: on both workers after {} ms", start.elapsed().as_millis());
+        phase.fetch_add(1, Ordering::SeqCst);
     };
-    let histories = thread::scope(|scope| {
+    let port = place.envoy.port();
+    let flows = thread::scope(|scope| {
         let run = |host: &'static str, target: &'static str, (name, value): (&'static str, &str)| {
-            let (stop, value) = (&stop, value.to_owned());
+            let (phase, value) = (&phase, value.to_owned());
             scope.spawn(move || {
-                traffic(stop, || Request::new(port, "GET", target).host(host).header(name, &value))
+                traffic(phase, || Request::new(port, "GET", target).host(host).header(name, &value))
             })
         };
         let with_credential = ("authorization", credential.as_str());
@@ -112,54 +138,48 @@ fn changes_in_authentik_count_within_the_interval_and_touch_nothing_else() {
             run("stays.test", "/", with_credential),
             run("stays.test", "/", ("cookie", &session)),
             run("secret.test", "/", with_credential),
+            run("comes.test", "/", with_credential),
             run("open.test", "/public", ("accept", "application/json")),
             run("goes.test", "/", with_credential),
-            run("comes.test", "/", with_credential),
         ];
-        add(&place.authentik, "comes");
-        took("added", Box::new(|| get("comes.test").send().status == 200));
-        place.authentik.edit_proxy("open", |proxy| proxy.skip_path_regex = "^/public".to_owned());
-        took(
+        let (authentik, status) = (&place.authentik, |request: Request| request.send().status);
+        change("added", &|| add(authentik, "comes"), &|| status(get("comes.test")) == 200);
+        change(
             "skip_path_regex changed",
-            Box::new(|| place.get("/public").host("open.test").send().status == 200),
+            &|| authentik.edit_proxy("open", |proxy| proxy.skip_path_regex = "^/public".to_owned()),
+            &|| status(place.get("/public").host("open.test")) == 200,
         );
-        place.authentik.edit_proxy("open", |proxy| proxy.mode = "proxy");
-        took(
-            "mode changed",
-            Box::new(|| {
-                !loopback::header_values(&get("open.test").send().json(), "x-forwarded-host").is_empty()
-            }),
-        );
+        let forwarded_host =
+            || loopback::header_values(&get("open.test").send().json(), "x-forwarded-host").len();
+        change("mode changed", &|| authentik.edit_proxy("open", |proxy| proxy.mode = "proxy"), &|| {
+            forwarded_host() == 1
+        });
+        let newcomer = place.newcomer("bob-who-is-new");
         let secret = "another-client-secret-0123456789abcdef0123456789abcdef";
-        place.authentik.edit_provider("secret", |provider| provider.client_secret = secret.to_owned());
-        let newcomer = basic("bob-who-is-new", "bob-who-is-new-app-password");
-        place.authentik.edit_user("bob-who-is-new", |_| {});
-        took(
+        change(
             "client_secret changed",
-            Box::new(|| place.get_as(&newcomer).host("secret.test").send().status == 200),
+            &|| authentik.edit_provider("secret", |provider| provider.client_secret = secret.to_owned()),
+            &|| status(place.get_as(&newcomer).host("secret.test")) == 200,
         );
-        place
-            .authentik
-            .edit_outpost("demo-outpost", |outpost| outpost.providers.retain(|slug| *slug != "goes"));
-        took("removed", Box::new(|| get("goes.test").send().status == 400));
-        // The other worker, too.
-        thread::sleep(Duration::from_secs(3));
-        stop.store(true, Ordering::Relaxed);
+        let remove = |outpost: &mut Outpost| outpost.providers.retain(|slug| *slug != "goes");
+        change("removed", &|| authentik.edit_outpost("demo-outpost", remove), &|| {
+            status(get("goes.test")) == 400
+        });
+        thread::sleep(Duration::from_millis(500));
+        phase.store(OVER, Ordering::SeqCst);
         flows.map(|flow| flow.join().unwrap())
     });
-    let counts: Vec<_> = histories.iter().map(|(count, _)| *count).collect();
-    let histories: Vec<_> = histories.into_iter().map(|(_, history)| history).collect();
+    let counts: Vec<_> = flows.iter().map(|(count, _)| *count).collect();
     println!("requests: {counts:?}");
     assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
-    assert_eq!(histories[..2], [[200], [200]], "a provider that stays");
-    assert_eq!(
-        histories[2],
-        [200],
-        "a credential that was good under the old secret is good under the new one"
-    );
-    assert_eq!(histories[3], [401, 200], "open from then on");
-    assert_eq!(histories[4], [200, 400], "removed for good");
-    assert_eq!(histories[5], [400, 200], "there from then on");
+    let [credential, session, secret, comes, open, goes] = flows.map(|(_, history)| history);
+    // Also a credential that was good under the old secret is good under the new one.
+    for stays in [&credential, &session, &secret] {
+        assert!(stays.len() >= 5 && stays.values().all(|answers| *answers == [200].into()), "{stays:?}");
+    }
+    assert_changes_once(&comes, 0, [400, 200]);
+    assert_changes_once(&open, 1, [401, 200]);
+    assert_changes_once(&goes, 4, [200, 400]);
     assert_eq!(exchanges("stays"), before, "what is known of a provider that stays is known on");
     assert!((1..=2).contains(&exchanges("comes")), "at most one exchange a worker: {}", exchanges("comes"));
 }

@@ -54,6 +54,8 @@ pub(crate) struct Filter {
     pub(crate) has_six_headers: bool,
     pub(crate) local_entries: u32,
     pub(crate) providers: usize,
+    /// They come from authentik's API.
+    pub(crate) are_listed: bool,
     pub(crate) workers: u32,
 }
 
@@ -65,6 +67,7 @@ impl Filter {
             has_six_headers: false,
             local_entries: 1024,
             providers: 1,
+            are_listed: false,
             workers: 1,
         }
     }
@@ -222,6 +225,11 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
         ("10,000 credentials", Site::Filter(growing), Asks::Distinct(10_000)),
         ("50 groups", Site::Filter(growing), Asks::Groups(50)),
         ("100 providers", Site::Filter(Filter { providers: 100, ..hs }), Asks::Distinct(1)),
+        (
+            "100 providers from authentik",
+            Site::Filter(Filter { providers: 100, are_listed: true, ..hs }),
+            Asks::Distinct(1),
+        ),
         ("2 workers", Site::Filter(Filter { workers: 2, ..hs }), Asks::Distinct(1)),
     ];
     let variant = |is_growth| {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use fake_authentik::{Authentik, TokenSpec};
+use fake_authentik::{Authentik, OUTPOST_TOKEN, TokenSpec};
 use local_envoy::{Envoy, EnvoyOptions, Folder};
 use loopback::App;
 use rsa::pkcs8::EncodePublicKey as _;
@@ -121,12 +121,36 @@ impl World {
         configuration["authentik"]["host"] = json!(self.authentik.public_base());
         // Under valgrind everything takes fifty times as long.
         configuration["authentik"]["timeout_seconds"] = json!(60);
-        configuration["providers"] = (1..=filter.providers).map(provider).collect();
+        let providers: Vec<_> = (1..=filter.providers).map(provider).collect();
+        if filter.are_listed {
+            self.list(&providers);
+            configuration["providers"] = Value::Null;
+            configuration["authentik"]["token"] = json!(OUTPOST_TOKEN);
+        } else {
+            configuration["providers"] = Value::Array(providers);
+        }
         configuration["cache"] =
             json!({"ttl_seconds": LIFETIME_SECONDS, "local_entries": filter.local_entries});
         configuration["session"] = json!({"enabled": filter.has_sessions});
         if filter.has_six_headers {
             configuration["identity_headers"] = json!(SIX);
+        }
+    }
+
+    /// authentik's outpost has these providers and no other.
+    fn list(&self, providers: &[Value]) {
+        self.authentik.edit_outpost("demo-outpost", |outpost| outpost.providers.clear());
+        for settings in providers {
+            // Few, and for as long as the benchmark runs.
+            let slug: &'static str = settings["name"].as_str().expect("a name").to_owned().leak();
+            self.authentik.add_proxy_provider(slug, settings["external_host"].as_str().expect("a URL"));
+            self.authentik.edit_proxy(slug, |proxy| {
+                for name in ["assigned_application_slug", "client_id", "client_secret"] {
+                    proxy.replaced.insert(name.to_owned(), settings[name].clone());
+                }
+                proxy.replaced.insert("oidc_configuration".to_owned(), json!({}));
+            });
+            self.authentik.edit_outpost("demo-outpost", |outpost| outpost.providers.push(slug));
         }
     }
 

@@ -4,7 +4,7 @@
 //! asks the code that is under test how it is meant, but for which provider a request belongs to.
 //! Must not: know of a target.
 
-use authentik_proxy_wasm::authn::authentik::call::Call;
+use authentik_proxy_wasm::authn::authentik::call::{Call, Endpoint};
 use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
 use authentik_proxy_wasm::authn::provider::directory::Directory;
@@ -455,8 +455,11 @@ pub(crate) fn of_call(call: &Call, config: &Config) {
                 let page = |end| path.strip_prefix("/application/o/").and_then(|rest| rest.strip_suffix(end));
                 let slug = page("/jwks/").or_else(|| page("/.well-known/openid-configuration"));
                 ["/application/o/token/", "/application/o/introspect/"].contains(&path)
+                    || (config.outpost.is_some() && path.starts_with("/api/v3/outposts/"))
                     || slug.is_some_and(|slug| config.providers.iter().any(|provider| provider.slug == slug))
             }
+            // The token goes to the API, and nowhere else.
+            "authorization" => call.endpoint == Endpoint::Outposts,
             _ => true,
         };
         assert!(is_right, "{name}: {value}");
