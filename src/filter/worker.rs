@@ -189,11 +189,11 @@ impl Worker {
 
 impl Worker {
     /// An answer to a call of ours has come. `answer` reads it, up to so many bytes.
-    pub(super) fn answered(&self, token: u32, answer: impl FnOnce(usize) -> Answer) {
+    pub(super) fn answered(&self, token: u32, answer: impl FnOnce(Endpoint, usize) -> Answer) {
         let Some(Sent { ticket, endpoint, at }) = self.calls.borrow_mut().remove(&token) else { return };
         let limit = self.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
         let milliseconds = host::milliseconds().unwrap_or(0).saturating_sub(at);
-        self.settle(ticket, endpoint, Some(milliseconds), &answer(limit));
+        self.settle(ticket, endpoint, Some(milliseconds), &answer(endpoint, limit));
         self.go_on();
     }
 

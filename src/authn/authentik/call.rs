@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::authn::request::trace::TraceContext;
 use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 
 /// One of authentik's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +73,8 @@ pub enum Answer {
         status: u16,
         /// `retry-after` in seconds.
         retry_after: Option<u64>,
+        /// `date`: the moment on authentik's clock. Of a discovery document only.
+        date: Option<Timestamp>,
         /// The whole body. It may be a token, so it is wiped.
         body: Secret<Vec<u8>>,
     },

@@ -92,7 +92,7 @@ fn page_path(list: &str, page: u64) -> Option<String> {
 }
 
 fn status(status: u16, body: &[u8]) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::new(body.to_vec()) }
+    Answer::Response { status, retry_after: None, date: None, body: Secret::new(body.to_vec()) }
 }
 
 fn page((current, next, count): (u64, u64, usize), results: &[Value]) -> Answer {

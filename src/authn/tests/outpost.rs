@@ -72,7 +72,12 @@ fn domain() -> Value {
 }
 
 fn answer(status: u16, body: &Value) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::new(body.to_string().into_bytes()) }
+    Answer::Response {
+        status,
+        retry_after: None,
+        date: None,
+        body: Secret::new(body.to_string().into_bytes()),
+    }
 }
 
 impl Worker<'_> {

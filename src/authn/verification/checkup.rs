@@ -52,6 +52,8 @@ struct Round {
     asked: Option<Rc<Provider>>,
     /// Whether every answer so far has come and agrees.
     is_well: bool,
+    /// Whether the log says already that the clocks differ: they are the same for every provider.
+    told_clock: bool,
 }
 
 impl Checkup {
@@ -98,7 +100,7 @@ impl Checkup {
         let State::Working(round) = &mut self.state else { return None };
         if round.asked.take().is_some_and(|asked| Rc::ptr_eq(&asked, provider)) {
             round.left.retain(|left| !Rc::ptr_eq(left, provider));
-            round.is_well &= agrees(config, env, provider, answer);
+            round.is_well &= round.agrees(config, env, provider, answer);
         }
         if round.left.is_empty() {
             if round.is_well {
@@ -163,7 +165,8 @@ impl Checkup {
     fn begin(&mut self, holder: [u8; 8]) {
         if matches!(self.state, State::Idle) && !self.due.is_empty() {
             let left = self.due.clone();
-            self.state = State::Working(Round { holder, left, asked: None, is_well: true });
+            self.state =
+                State::Working(Round { holder, left, asked: None, is_well: true, told_clock: false });
         }
     }
 
@@ -187,21 +190,33 @@ impl Checkup {
     }
 }
 
-/// Whether authentik agrees; the log says where it does not.
-fn agrees(config: &Config, env: &Env<'_>, provider: &Provider, answer: &Answer) -> bool {
-    let Ok(discovery) = discovery::read(answer) else { return false };
-    let key_ring = provider.key_ring.borrow();
-    let Some(keys) = key_ring.current(env.now, &config.jwks) else { return false };
-    let findings = doctor::compare(config, &provider.settings, &discovery, keys);
-    if findings.is_empty() {
-        return true;
+impl Round {
+    /// Whether authentik agrees; the log says where it does not.
+    fn agrees(&mut self, config: &Config, env: &Env<'_>, provider: &Provider, answer: &Answer) -> bool {
+        let Ok(discovery) = discovery::read(answer) else { return false };
+        let clocks_agree = self.clocks_agree(config, env, answer);
+        let key_ring = provider.key_ring.borrow();
+        let Some(keys) = key_ring.current(env.now, &config.jwks) else { return false };
+        let findings = doctor::compare(config, &provider.settings, &discovery, keys);
+        if findings.is_empty() {
+            return clocks_agree;
+        }
+        let mut text = String::new();
+        for finding in findings {
+            let separator = if text.is_empty() { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{separator}{finding}");
+        }
+        log::warn!("{}: {text}", provider.settings.name);
+        false
     }
-    let mut text = String::new();
-    for finding in findings {
-        let separator = if text.is_empty() { "" } else { "; " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{finding}");
+
+    fn clocks_agree(&mut self, config: &Config, env: &Env<'_>, answer: &Answer) -> bool {
+        let Answer::Response { date: Some(date), .. } = answer else { return true };
+        let Some(finding) = doctor::clock(config, *date, env.now) else { return true };
+        if !core::mem::replace(&mut self.told_clock, true) {
+            log::warn!("{finding}");
+        }
+        false
     }
-    log::warn!("{}: {text}", provider.settings.name);
-    false
 }
