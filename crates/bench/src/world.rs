@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -54,6 +56,7 @@ pub(crate) struct World {
     lines: Mutex<BTreeMap<Asks, Vec<String>>>,
     identity_headers: OnceLock<Vec<(String, String)>>,
     yes: OnceLock<Envoy>,
+    listed: OnceLock<()>,
 }
 
 impl World {
@@ -76,6 +79,7 @@ impl World {
             lines: Mutex::default(),
             identity_headers: OnceLock::new(),
             yes: OnceLock::new(),
+            listed: OnceLock::new(),
         }
     }
 
@@ -101,6 +105,19 @@ impl World {
         options
     }
 
+    /// Starts Envoy with this in it, and waits until it has its providers.
+    pub(crate) fn serve(&self, site: Site, options: EnvoyOptions) -> Envoy {
+        let envoy = Envoy::start(options);
+        if matches!(site, Site::Filter(Filter { are_listed: true, .. })) {
+            let is_there = |_: &usize| {
+                sleep(Duration::from_millis(100));
+                Client::open(envoy.port(), 1).ask("accept: application/json") == 401
+            };
+            assert!((0..600).find(is_there).is_some(), "the list is never read: {}", envoy.log());
+        }
+        envoy
+    }
+
     fn configure(&self, options: &mut EnvoyOptions, filter: Filter) {
         if let Some(module) = &self.module {
             module.clone_into(&mut options.module);
@@ -123,7 +140,7 @@ impl World {
         configuration["authentik"]["timeout_seconds"] = json!(60);
         let providers: Vec<_> = (1..=filter.providers).map(provider).collect();
         if filter.are_listed {
-            self.list(&providers);
+            self.listed.get_or_init(|| self.list(&providers));
             configuration["providers"] = Value::Null;
             configuration["authentik"]["token"] = json!(OUTPOST_TOKEN);
         } else {

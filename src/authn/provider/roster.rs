@@ -10,6 +10,9 @@ use crate::authn::provider::Provider;
 use crate::authn::provider::directory::Directory;
 use crate::config::{Config, Entries, Entry, LeftOut, ProviderId};
 
+/// Most entries that are left out with a line of their own.
+const MAX_LINES: usize = 20;
+
 /// The providers.
 pub(crate) struct Roster {
     config: Rc<Config>,
@@ -105,8 +108,11 @@ impl Changes {
         if providers.is_empty() && left_out.is_empty() {
             log::warn!("the outpost has no proxy provider with an application");
         }
-        for LeftOut { name, faults, .. } in left_out {
+        for LeftOut { name, faults, .. } in left_out.iter().take(MAX_LINES) {
             log::warn!("the provider {name:?} of authentik's list is left out: {}", faults.join("; "));
+        }
+        if let Some(further) = left_out.len().checked_sub(MAX_LINES).filter(|further| *further > 0) {
+            log::warn!("{further} further providers of authentik's list are left out");
         }
         for warning in warnings {
             log::warn!("{warning}");
