@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-use local_envoy::{Envoy, module};
+use local_envoy::module;
 
 use self::counters::Callgrind;
 use self::load::{Client, Wrk};
