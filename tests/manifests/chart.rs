@@ -129,7 +129,7 @@ fn chart_makes_a_configuration_with_a_token_and_no_providers() {
     let configuration = &plugin["spec"]["pluginConfig"];
     assert_eq!(configuration["authentik"]["token"], json!({"env": "AUTHENTIK_TOKEN"}));
     let value =
-        |name: &str| names.contains(&name).then(|| format!("the value of {name}, which is long enough"));
+        |name: &str| names.contains(&name).then(|| format!("the-value-of-{name}-which-is-long-enough"));
     let config = Config::parse(configuration.to_string().as_bytes(), &value).expect("a good configuration");
     assert!(config.outpost.is_some() && config.providers.is_empty());
     let schemas = Schemas::of(&["istio-1.31-head", "gateway-api-of-envoy-gateway-1.10-head"]);
