@@ -8,7 +8,7 @@ use std::path::Path;
 
 use walkdir::WalkDir;
 
-use crate::document::{self, Node};
+use crate::document;
 use crate::fault::{Fault, Faults, Good};
 use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
