@@ -10,7 +10,7 @@ use crate::base::secret::Secret;
 
 mod replicas;
 
-/// Shared data of all workers, and a random byte that delays no reading.
+/// Shared data of all workers, and a random byte that delays no reading of the list.
 struct Place<'a>(&'a Memory);
 
 impl Host for Place<'_> {
