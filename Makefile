@@ -64,8 +64,8 @@ test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there 
 client-types: ## authentik's own OpenAPI client reads the outposts' API, as recorded and of the stand-in; it takes a minute to compile
 	@cargo test --locked --package client-types | tee /dev/stderr | grep '2 passed' >/dev/null
 
-scenes: wasm envoy ## Each scene of `make run`, from its first line to its last
-	@cargo test --locked --workspace --exclude client-types --test scenes -- --ignored --test-threads 4 | tee /dev/stderr | grep '4 passed' >/dev/null
+scenes: wasm envoy ## `make run` without a scene, and each scene from its first line to its last
+	@cargo test --locked --workspace --exclude client-types --test scenes -- --ignored --test-threads 5 | tee /dev/stderr | grep '5 passed' >/dev/null
 
 test-envoys: wasm ## The tests of Envoy with every supported version (ENVOY_VERSIONS=1.36.4, ENVOY_TESTS=envoy::basic)
 	@$(MAKE) --silent $(ENVOY_VERSIONS:%=.tools/envoy-%)

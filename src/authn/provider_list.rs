@@ -94,16 +94,15 @@ impl ProviderList {
     }
 
     /// One tick: takes what another worker has read, and begins to read when it is time. The call that is to be sent.
-    /// `jitter_percent` (0 to 10) spreads workers and replicas.
     #[inline(never)]
-    pub(crate) fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) -> Option<Call> {
+    pub(crate) fn tick(&mut self, env: &Env<'_>) -> Option<Call> {
         self.adopt(env);
         if self.reading.is_some() {
             // The others wait for as long as this worker lives, and no longer.
             self.shared.lease(env).extend(env.now, LEASE_SECONDS);
             return None;
         }
-        if !self.is_due(env.now, jitter_percent) {
+        if !self.is_due(env.now) {
             return None;
         }
         match self.shared.lease(env).take(env.now, LEASE_SECONDS) {
@@ -122,10 +121,12 @@ impl ProviderList {
         }
     }
 
-    fn is_due(&self, now: Timestamp, jitter_percent: u64) -> bool {
+    fn is_due(&self, now: Timestamp) -> bool {
         let interval = self.outpost().map_or(0, |outpost| outpost.refresh_seconds);
-        let late = interval.saturating_mul(jitter_percent.min(10)) / 100;
-        let is_old = self.age(now).is_none_or(|age| age >= interval.saturating_add(late));
+        let is_old = self.known.as_ref().is_none_or(|head| {
+            let late = interval.saturating_mul(u64::from(head.late_percent)) / 100;
+            now.since(head.fetched) >= interval.saturating_add(late)
+        });
         is_old && self.paused_until.is_none_or(|until| until <= now)
     }
 

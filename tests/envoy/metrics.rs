@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fake_authentik::{ALICE, Fault, INTROSPECT, TOKEN, TokenSpec};
+use fake_authentik::{ALICE, Authentik, Fault, INTROSPECT, OUTPOST_PROVIDERS, TOKEN, TokenSpec};
 use serde_json::{Value, json};
 
+use super::outpost::without_application;
 use super::place::{Place, eventually, provider};
 use super::wire::{Answer, Request, basic, bearer, encoded};
 
@@ -153,6 +154,24 @@ fn gauges_show_load_keys_and_configuration() {
     assert!(gauge("authentik_proxy_call_limit").is_some_and(|limit| limit >= 12));
     eventually("the verdict is counted", || gauge("authentik_proxy_cache_entries") == Some(1));
     assert!(series(&place, "authentik_proxy_keys_age_seconds", &["provider"]).contains_key("demo"));
+}
+
+/// The tests of `monitoring::live` see that there is none without a token.
+#[test]
+fn age_of_the_list_begins_anew_with_each_reading_and_grows_while_there_is_none() {
+    let authentik = Authentik::start();
+    let envoy = without_application(&authentik);
+    let age = || {
+        let scrape = envoy.admin("/stats/prometheus").expect("a scrape");
+        let value =
+            scrape.lines().find_map(|line| line.strip_prefix("authentik_proxy_config_age_seconds{} "));
+        value.map(|value| value.parse::<u64>().expect("seconds"))
+    };
+    eventually("the list has an age", || age().is_some_and(|age| age <= 2));
+    authentik.fault(OUTPOST_PROVIDERS, Fault::ServerError405);
+    eventually("it grows", || age().is_some_and(|age| age >= 4));
+    authentik.clear_faults();
+    eventually("it begins anew", || age().is_some_and(|age| age <= 2));
 }
 
 #[test]

@@ -7,13 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_authentik::{Authentik, Call, Fault, OUTPOST_PROVIDERS, OUTPOST_TOKEN, Outpost, TOKEN};
-use local_envoy::EnvoyOptions;
+use local_envoy::{Envoy, EnvoyOptions};
 use serde_json::{Value, json};
 
 use super::place::{Place, eventually, username};
 use super::wire::{Answer, Request};
 
 const DEMO: &str = "app.localtest:8080";
+/// Nothing listens there.
+const NOBODY: &str = "127.0.0.1:1";
 
 /// The smallest configuration there is, with what every test here needs.
 fn from_authentik(options: EnvoyOptions) -> EnvoyOptions {
@@ -21,6 +23,11 @@ fn from_authentik(options: EnvoyOptions) -> EnvoyOptions {
         .configure("/providers", Value::Null)
         .configure("/authentik/token", OUTPOST_TOKEN)
         .configure("/authentik/outpost_refresh_seconds", 1)
+}
+
+/// An Envoy whose providers come from this authentik, and that has no application behind it.
+pub(crate) fn without_application(authentik: &Authentik) -> Envoy {
+    Envoy::start(from_authentik(EnvoyOptions::new(&authentik.authority(), NOBODY)))
 }
 
 fn two_applications() -> Authentik {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use authentik_proxy_wasm::config::Config;
 use authentik_proxy_wasm::config::table::describe::{Kind, all};
 use local_envoy::module::root;
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ use super::{Overlay, objects_of, overlays, sorted};
 /// What the values of the tests have instead of the overlays' placeholders, which the chart refuses.
 const SEAL: &str = "8183e62ddd125f3b12fef6dc79d15d387f6bcfc9b414a122d99ff04bb8e5ec71";
 const DIGEST: &str = "f2b3e39763e9250abca33fc7bf8c1877637744bd7477c313b0c9acca8d6d62d4";
+
+/// Folder of values that no overlay has: the providers come from authentik. Beside it is what Helm renders of them.
+const FROM_AUTHENTIK: &str = "from-authentik";
 
 fn chart() -> PathBuf {
     root().join("deploy/chart")
@@ -42,7 +46,7 @@ fn read_yaml(name: &str) -> Value {
 }
 
 fn sources() -> String {
-    digest(&[chart(), data().join("values")])
+    digest(&[chart(), data().join("values"), data().join(FROM_AUTHENTIK)])
 }
 
 /// `prepare`, and the objects that step 1 adds; and so on.
@@ -110,6 +114,27 @@ fn chart_makes_the_objects_of_every_overlay() {
         assert_eq!(set(&made), set(overlay.objects().filter(is_of_the_chart)), "{}", overlay.name);
         let left_out = usize::from(overlay.name.ends_with("-classic"));
         assert_eq!(made.len() + left_out, overlay.objects().count(), "{}", overlay.name);
+    }
+}
+
+/// With a token the filter needs no providers, and gets no variable but that of the token and that of the seal.
+#[test]
+fn chart_makes_a_configuration_with_a_token_and_no_providers() {
+    let objects = objects_of(&read(&data().join(format!("{FROM_AUTHENTIK}.yaml"))));
+    let plugin = objects.iter().find(|object| object["kind"] == "WasmPlugin").expect("the filter");
+    let variables: Vec<_> = plugin["spec"]["vmConfig"]["env"].as_array().unwrap().iter().collect();
+    let names: Vec<_> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["AUTHENTIK_TOKEN", "AUTHENTIK_SEAL"]);
+    assert!(variables.iter().all(|variable| variable["valueFrom"] == "HOST"), "{variables:?}");
+    let configuration = &plugin["spec"]["pluginConfig"];
+    assert_eq!(configuration["authentik"]["token"], json!({"env": "AUTHENTIK_TOKEN"}));
+    let value =
+        |name: &str| names.contains(&name).then(|| format!("the-value-of-{name}-which-is-long-enough"));
+    let config = Config::parse(configuration.to_string().as_bytes(), &value).expect("a good configuration");
+    assert!(config.outpost.is_some() && config.providers.is_empty());
+    let schemas = Schemas::of(&["istio-1.31-head", "gateway-api-of-envoy-gateway-1.10-head"]);
+    for object in &objects {
+        assert_eq!(schemas.faults(object), [""; 0]);
     }
 }
 
@@ -349,7 +374,11 @@ fn helm(arguments: &[&str]) -> Result<String, String> {
 }
 
 fn template(chart: &Path, overlay: &str, more: &[&str]) -> Result<String, String> {
-    let (chart, values) = (chart.to_str().unwrap().to_owned(), values(overlay).to_str().unwrap().to_owned());
+    template_of(chart, &values(overlay), more)
+}
+
+fn template_of(chart: &Path, values: &Path, more: &[&str]) -> Result<String, String> {
+    let (chart, values) = (chart.to_str().unwrap().to_owned(), values.to_str().unwrap().to_owned());
     helm(&[["template", "authentik", &chart, "--values", &values].as_slice(), more].concat())
 }
 
@@ -408,6 +437,13 @@ fn helm_makes_of_every_overlay_s_values_what_is_committed() {
         }
     }
     fs::remove_dir_all(chart_of_notes).unwrap();
+    let values = data().join(FROM_AUTHENTIK).join("values.yaml");
+    let text = template_of(&chart(), &values, &["--set", "gitops=true,step=filter"]).unwrap();
+    let file = data().join(format!("{FROM_AUTHENTIK}.yaml"));
+    if is_writing {
+        fs::write(&file, &text).unwrap();
+    }
+    assert_eq!(text, read(&file), "{}: MANIFESTS=write make manifests", file.display());
     println!("{count} steps of the chart are as committed");
 }
 
@@ -441,7 +477,13 @@ fn helm_refuses_values_that_would_not_do() {
             "is the placeholder",
         ),
         (eg, "image.digest=latest", "image/digest"),
-        (classic, "providers=null", "providers is required"),
+        (classic, "providers=null", "providers, or settings.authentik.token, is required"),
+        (
+            classic,
+            "providers=null,settings.authentik.token.env=AUTHENTIK_TOKEN",
+            "settings.authentik.token: AUTHENTIK_TOKEN is none of secret.variables",
+        ),
+        (classic, "settings.authentik.token=hunter2", "/settings/authentik/token"),
         (classic, "providers[0].client_secret=hunter2", "providers/0/client_secret"),
         (classic, "providers[0].cookie_secret=hunter2", "providers/0/cookie_secret"),
         (classic, "providers[0].client_secret.env=OTHER", "OTHER is none of secret.variables"),

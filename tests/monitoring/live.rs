@@ -1,5 +1,5 @@
 //! A real Prometheus beside a real Envoy: every query of the dashboard, and every rule, is answered from a run of the soak. An
-//! Envoy without the filter is beside it, and missed.
+//! Envoy without the filter is beside it, and missed; another one has its providers from authentik's list.
 //!
 //! `METRICS=write` replaces the recorded scrape by that of this run.
 
@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use fake_authentik::Authentik;
 use local_envoy::module::root;
 use local_envoy::{Envoy, EnvoyOptions};
 use local_prometheus::{Prometheus, Target};
 
 use super::dashboard::{SCRAPE, queries};
 use super::{program, rules, text};
-use crate::envoy::soak;
+use crate::envoy::{outpost, soak};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NOBODY: &str = "127.0.0.1:1";
 /// What only an Envoy has that is sent its listeners.
 const OF_LISTENERS: &str = "envoy_listener_manager_lds_";
+/// What only an Envoy has whose providers come from authentik's list.
+const OF_THE_LIST: &str = "authentik_proxy_config_age_seconds";
 
 /// Nothing here is run by Istio, so its own metrics are not there.
 const ROW_WITHOUT_METRICS: &str = "Istio";
@@ -46,19 +49,25 @@ fn every_query_of_the_dashboard_is_answered_from_a_run_of_the_soak() {
     let mut options = EnvoyOptions::new(NOBODY, NOBODY).without_filter();
     options.is_listener_watched = true;
     let gateway = Rc::new(Envoy::start(options));
+    let authentik = Authentik::start();
+    let listed = Rc::new(outpost::without_application(&authentik));
     soak::watched(|envoy| {
         let target = |job: &str, envoy: &Envoy| Target {
             job: job.to_owned(),
             authority: envoy.admin_authority().to_owned(),
         };
-        let targets = [target("edge", envoy), target("gateway", &gateway)];
+        let targets = [target("edge", envoy), target("gateway", &gateway), target("listed", &listed)];
         let prometheus = Prometheus::start(0, &targets, INTERVAL).expect("Prometheus starts");
         let scraped = |envoy: &Envoy| envoy.admin("/stats/prometheus").expect("a scrape");
         let listeners = scraped(&gateway);
-        let gateway = Rc::clone(&gateway);
+        let (gateway, listed) = (Rc::clone(&gateway), Rc::clone(&listed));
         Box::new(move || {
             let listeners = listeners.lines().filter(|line| line.starts_with(OF_LISTENERS));
-            let scrape = scraped(envoy) + &listeners.collect::<Vec<_>>().join("\n");
+            let list = scraped(&listed);
+            let list = list.lines().filter(|line| line.contains(OF_THE_LIST));
+            let others: String = list.chain(listeners).map(|line| format!("{line}\n")).collect();
+            let scrape = scraped(envoy) + &others;
+            assert!(!scraped(envoy).contains(OF_THE_LIST), "without a token there is no list");
             if std::env::var_os("METRICS").is_some_and(|it| it == "write") {
                 record(&scrape);
             }

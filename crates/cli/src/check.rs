@@ -8,7 +8,7 @@ use std::path::Path;
 
 use walkdir::WalkDir;
 
-use crate::document::{self, Node};
+use crate::document;
 use crate::fault::{Fault, Faults, Good};
 use crate::filter::ReleaseFiles;
 use crate::objects::{Object, Objects};
@@ -132,7 +132,7 @@ fn judge(inputs: &[Input], release: &ReleaseFiles, faults: &mut Faults) -> Found
                 }
             } else if envoy::is_envoy(&document) {
                 filters += usize::from(envoy::check(file, text, &document, faults));
-            } else if is_configuration(&document) || *is_named {
+            } else if configuration::is_one(&document) || *is_named {
                 configuration::check(file, &document, faults);
                 filters += 1;
             }
@@ -141,8 +141,4 @@ fn judge(inputs: &[Input], release: &ReleaseFiles, faults: &mut Faults) -> Found
     objects.0.retain(|object| object.kind != "Kustomization");
     filters += istio::check(&objects, release, faults) + envoy_gateway::check(&objects, release, faults);
     Found { filters, objects: objects.0.len() }
-}
-
-fn is_configuration(document: &Node) -> bool {
-    document.is_map() && document.field("authentik").is_some() && document.field("providers").is_some()
 }

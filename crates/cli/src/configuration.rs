@@ -1,6 +1,6 @@
 //! The filter's own parser, and the line of each of its faults.
 //!
-//! Owns: where a fault is, and what an unknown field may have been meant to be.
+//! Owns: what a configuration looks like, where a fault is, and what an unknown field may have been meant to be.
 //! Must not: judge a setting; the parser does. Read the environment: a secret that names a variable counts as set.
 
 use authentik_proxy_wasm::config::{Config, table};
@@ -13,6 +13,14 @@ const PRESENT: &str = "a-variable-of-the-environment-that-counts-as-set-01234567
 
 /// Least likeness (Jaro-Winkler) of an unknown field and the one that may have been meant.
 const LIKENESS: f64 = 0.8;
+
+/// Whether a map by itself is one: with providers, or with a token in their place. Other programs have a token for authentik
+/// too, but not the name of a cluster.
+pub(crate) fn is_one(node: &Node) -> bool {
+    let Some(authentik) = node.get("authentik") else { return false };
+    let has = |name: &str| authentik.field(name).is_some();
+    node.field("providers").is_some() || (has("token") && has("cluster"))
+}
 
 /// A configuration as a map of YAML or JSON.
 pub(crate) fn check(file: &str, node: &Node, faults: &mut Faults) {

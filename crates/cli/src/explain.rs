@@ -51,6 +51,9 @@ been refused before. Tokens, passwords, cookies and what comes from a user's att
 
 A secret that is not set counts as unknown: tokens signed with it, and sessions, are not good then.
 
+With authentik.token the providers come from authentik, which is not asked: only those of the configuration count. Write the
+others into a configuration with `import`.
+
 Examples:
   authentik-proxy-wasm explain --config config.json --request request.txt
   authentik-proxy-wasm explain --config envoy.yaml --request request.txt --keys jwks.json --secrets-file secrets.env
@@ -85,6 +88,13 @@ fn explain(options: &Options) -> Result<String, Problem> {
     for name in environment.missing() {
         lines.add("note", format!("{name} is not set: it counts as a value that nobody knows"));
     }
+    if config.outpost.is_some() {
+        let import = "authentik-proxy-wasm import";
+        lines.add(
+            "note",
+            format!("authentik.token: authentik's own providers are not known here; `{import}` writes them"),
+        );
+    }
     let provider_names: Vec<_> = config.providers.iter().map(|provider| provider.name.clone()).collect();
     let authenticator =
         Authenticator::new(config).ok_or_else(|| Problem::CannotRun("the core does not start".to_owned()))?;
@@ -111,7 +121,7 @@ fn configuration(options: &Options, environment: &Environment) -> Result<Config,
     })?;
     let nodes: Vec<_> = documents.iter().flat_map(Node::walk).collect();
     let mut faults = Faults::default();
-    let maps = nodes.iter().filter(|node| is_configuration(node));
+    let maps = nodes.iter().filter(|node| crate::configuration::is_one(node));
     let mut found: Vec<String> = maps
         .map(|node| {
             crate::configuration::check(&file, node, &mut faults);
@@ -123,7 +133,7 @@ fn configuration(options: &Options, environment: &Environment) -> Result<Config,
         let Some(json) = field.node.text().filter(|text| text.trim_start().starts_with('{')) else {
             continue;
         };
-        if document::read(json).unwrap_or_default().iter().any(is_configuration) {
+        if document::read(json).unwrap_or_default().iter().any(crate::configuration::is_one) {
             let line = envoy::first_line(&text, &field.node, field.line);
             crate::configuration::check_text(&file, line, json, &mut faults);
             found.push(json.to_owned());
@@ -142,8 +152,4 @@ fn configuration(options: &Options, environment: &Environment) -> Result<Config,
     }
     Config::parse(one.as_bytes(), &|name| environment.value(name))
         .map_err(|faults| Problem::Faults(faults.iter().map(|fault| format!("{file}: {fault}")).collect()))
-}
-
-fn is_configuration(node: &Node) -> bool {
-    node.field("authentik").is_some() && node.field("providers").is_some()
 }

@@ -33,6 +33,11 @@ pub(crate) fn check(address: Option<&str>, faults: &mut Faults) -> Result<(), St
     let client = client.map_err(|error| format!("there can be no connection: {}", http::cause(&error)))?;
     for Good { file, node, .. } in faults.good.clone() {
         let Ok(config) = configuration::parse(node.to_json().to_string().as_bytes()) else { continue };
+        if config.outpost.is_some() {
+            let text = "authentik.token: the providers of authentik's list are not examined here; the filter examines them \
+                        when it has read the list, and logs what differs";
+            output::complain(&format!("note: {file}:{}: {text}", line(&node, text)));
+        }
         let base = address.clone().unwrap_or_else(|| {
             let authentik = &config.authentik.base;
             format!("{}://{}", authentik.scheme.as_str(), authentik.host)

@@ -88,7 +88,9 @@ fn run() -> Result<(), String> {
     let prometheus = start_prometheus(&envoy)?;
     let slug = scene.map_or("demo", Scene::slug);
     introduce(&envoy, stand_in.as_ref().map(|authentik| authentik.issue(slug, "alice")), prometheus.as_ref());
-    let (Some(scene), Some(authentik)) = (scene, stand_in) else { return until_stopped(&mut envoy) };
+    // One after the other: what a `let … else` takes has ended before its `else`, and the stand-in must not.
+    let Some(scene) = scene else { return until_stopped(&mut envoy) };
+    let Some(authentik) = stand_in else { return until_stopped(&mut envoy) };
     announce(scene, prometheus.as_ref());
     let (authentik, is_stopped) = (Mutex::new(authentik), AtomicBool::new(false));
     let stage = Stage { port: envoy.port(), authentik: &authentik, seconds, is_stopped: &is_stopped };

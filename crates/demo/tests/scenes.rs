@@ -1,20 +1,28 @@
 //! Each scene of the demonstration is played from its first line to its last, shortened, and ends with the demonstration.
-//! Prometheus is beside it where it is installed.
+//! Without a scene the requests that it prints get the answers that it names. Prometheus is beside it where it is installed.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use local_envoy::module;
 
 /// So many seconds each scene takes.
 const SECONDS: &str = "8";
 
+/// For what takes a moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The demonstration, on ports of its own; it is killed when dropped, with the processes that it has started.
 struct Demo(Child);
 
 impl Demo {
+    /// Without a scene if it has no name.
     fn start(scene: &str) -> Self {
         module::module();
         let ports = ["LISTEN", "AUTHENTIK_PORT", "APP_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"];
@@ -39,19 +47,19 @@ impl Demo {
         Self(child)
     }
 
-    /// Its lines up to the end of the scene.
-    fn lines(&mut self) -> Vec<String> {
+    /// Its lines up to the one that has these words.
+    fn lines(&mut self, last: &str) -> Vec<String> {
         let lines = BufReader::new(self.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut seen = Vec::new();
         for line in lines {
             seen.push(line);
-            if seen.last().is_some_and(|line| line.contains("the scene is over")) {
+            if seen.last().is_some_and(|line| line.contains(last)) {
                 return seen;
             }
         }
         let mut fault = String::new();
         let _ = self.0.stderr.take().expect("a pipe").read_to_string(&mut fault);
-        panic!("the scene does not end: {fault}\n{}", seen.join("\n"));
+        panic!("there is no \"{last}\": {fault}\n{}", seen.join("\n"));
     }
 
     /// Ends as with Ctrl-C.
@@ -89,7 +97,7 @@ fn count(lines: &[String], status: u16) -> u32 {
 /// Plays a scene and checks which statuses its requests got, and which they did not.
 fn plays(scene: &str, with: &[u16], without: &[u16]) {
     let mut demo = Demo::start(scene);
-    let lines = demo.lines();
+    let lines = demo.lines("the scene is over");
     let text = lines.join("\n");
     assert!(text.contains("What to watch in this scene:") && text.contains("authentik_proxy_"), "{text}");
     assert!(text.contains("[  0 s] "), "{text}");
@@ -125,4 +133,38 @@ fn crowd_is_played_to_its_end() {
 fn rotation_is_played_to_its_end() {
     // 401 can be: a key that is new right after a fetch is not asked for before jwks.min_refresh_interval_seconds.
     plays("rotation", &[200], &[503, 0]);
+}
+
+/// The status that Envoy answers, without following a redirect.
+fn status(url: &str, authorization: Option<&str>) -> u16 {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut connection = TcpStream::connect(authority).expect("Envoy listens");
+    let authorization = authorization.map(|it| format!("authorization: {it}\r\n")).unwrap_or_default();
+    let request = format!("GET / HTTP/1.1\r\nhost: {authority}\r\n{authorization}connection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    BufReader::new(connection).read_line(&mut answer).expect("an answer");
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+#[test]
+#[ignore = "beside the scenes: make scenes"]
+fn without_a_scene_the_printed_requests_get_the_answers_that_are_named() {
+    let mut demo = Demo::start("");
+    let lines = demo.lines("Ctrl-C stops everything");
+    let commands: Vec<_> = lines.iter().filter_map(|line| line.trim().strip_prefix("curl -i ")).collect();
+    let [with_password, with_token, url] = commands[..] else { panic!("three commands, not {commands:?}") };
+    let quoted = |command: &str| command.split('\'').nth(1).expect("an argument").to_owned();
+    let password = format!("Basic {}", STANDARD.encode(quoted(with_password)));
+    let token = quoted(with_token).trim_start_matches("Authorization: ").to_owned();
+    // The providers come from authentik, a moment after Envoy listens.
+    let start = Instant::now();
+    while status(url, None) == 503 {
+        assert!(start.elapsed() < PATIENCE, "there are no providers");
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(status(url, None), 302);
+    assert_eq!(status(url, Some(&password)), 200);
+    assert_eq!(status(url, Some(&token)), 200);
+    demo.stop();
 }

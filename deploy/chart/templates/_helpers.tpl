@@ -93,6 +93,11 @@ https://{{ .Values.authentik.hostname }}{{ if ne $port 443 }}:{{ $port }}{{ end 
 {{- default .Chart.AppVersion .Values.image.tag -}}
 {{- end -}}
 
+{{/* The variable of the token with which the filter reads its providers from authentik. */}}
+{{- define "authentik.token" -}}
+{{- dig "authentik" "token" "env" "" (default (dict) .Values.settings) -}}
+{{- end -}}
+
 {{/* The filter's configuration. Secrets in it are names of variables only. */}}
 {{- define "authentik.config" -}}
 {{- $config := deepCopy (default (dict) .Values.settings) -}}
@@ -106,13 +111,13 @@ https://{{ .Values.authentik.hostname }}{{ if ne $port 443 }}:{{ $port }}{{ end 
 {{- end -}}
 {{- if $throttle }}{{ $_ := set $config "throttle" $throttle }}{{ end -}}
 {{- $providers := list -}}
-{{- if not .Values.providers }}{{ fail "providers is required from step filter on" }}{{ end -}}
+{{- if not (or .Values.providers (include "authentik.token" .)) }}{{ fail "providers, or settings.authentik.token, is required from step filter on" }}{{ end -}}
 {{- range .Values.providers -}}
 {{- $secrets := dict "client_secret" (dict "env" "AUTHENTIK_CLIENT_SECRET") "cookie_secret" (dict "env" "AUTHENTIK_COOKIE_SECRET") -}}
 {{- if and (gt (len $.Values.providers) 1) (not (hasKey . "client_secret")) }}{{ fail (printf "providers: %s has no client_secret, and there are several providers" .assigned_application_slug) }}{{ end -}}
 {{- $providers = append $providers (merge (deepCopy .) $secrets) -}}
 {{- end -}}
-{{- $_ := set $config "providers" $providers -}}
+{{- if $providers }}{{ $_ := set $config "providers" $providers }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
 

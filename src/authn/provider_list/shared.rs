@@ -1,8 +1,8 @@
 //! The list as all workers of an Envoy share it.
 //!
 //! Owns: three entries in shared data, named after the token, authentik and the outpost. The *content* is sealed, since it has
-//! the secrets of every provider. The *head* says when authentik gave it, and its digest, so that a worker looks for news
-//! without reading it. The *lease* says which worker reads.
+//! the secrets of every provider. The *head* says when authentik gave it, when it is read again, and its digest, so that a
+//! worker looks for news without reading it. The *lease* says which worker reads.
 //! Must not: know what a list is.
 
 use crate::authn::env::Env;
@@ -14,11 +14,16 @@ use crate::base::time::Timestamp;
 use crate::config::{Config, Outpost};
 
 const MAC_BYTES: usize = 32;
+/// A reading is at most so much later than the interval, in percent of it.
+const MAX_LATE_PERCENT: u8 = 10;
 
 /// When authentik gave a list, and which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) fetched: Timestamp,
+    /// How much later than the interval the next reading is, in percent of it (0 to 10). Drawn for each list and the same for
+    /// all workers: of delays of their own the shortest would count, and replicas with many workers would read together.
+    pub(super) late_percent: u8,
     /// Keyed.
     pub(super) digest: [u8; 32],
 }
@@ -74,9 +79,11 @@ impl SharedList {
     pub(super) fn head(&self, env: &Env<'_>) -> Option<Head> {
         let entry = env.host.shared(&self.entry("head"))?.value;
         let (content, mac) = entry.split_at_checked(entry.len().checked_sub(MAC_BYTES)?)?;
-        let (fetched, digest) = content.split_first_chunk()?;
+        let (fetched, rest) = content.split_first_chunk()?;
+        let (late_percent, digest) = rest.split_first()?;
         let head = Head {
             fetched: Timestamp::from_seconds(u64::from_be_bytes(*fetched)),
+            late_percent: *late_percent,
             digest: digest.try_into().ok()?,
         };
         mac::is_code(self.head_mac(content), mac).then_some(head)
@@ -91,7 +98,11 @@ impl SharedList {
 
     /// Makes a list known to all workers: what they know already is not written again.
     pub(super) fn publish(&self, env: &Env<'_>, content: &[u8]) -> Head {
-        let head = Head { fetched: env.now, digest: self.digest(content) };
+        let mut random = [0];
+        env.host.random(&mut random);
+        let [random] = random;
+        let late_percent = random.checked_rem(MAX_LATE_PERCENT + 1).unwrap_or(0);
+        let head = Head { fetched: env.now, late_percent, digest: self.digest(content) };
         let is_known = self.head(env).is_some_and(|known| known.digest == head.digest);
         if !is_known {
             let mut nonce = [0; NONCE_BYTES];
@@ -102,6 +113,7 @@ impl SharedList {
             env.host.share(&self.entry("content"), &sealed);
         }
         let mut entry = head.fetched.seconds().to_be_bytes().to_vec();
+        entry.push(head.late_percent);
         entry.extend_from_slice(&head.digest);
         let mac = mac::finish(self.head_mac(&entry));
         entry.extend_from_slice(&mac);

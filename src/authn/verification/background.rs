@@ -37,7 +37,7 @@ impl<W> Verification<W> {
         }
         let next = self.checkup.tick(env);
         self.fetch_discovery(next);
-        let next = self.list.as_mut().and_then(|list| list.tick(env, jitter_percent));
+        let next = self.list.as_mut().and_then(|list| list.tick(env));
         self.read_list(env, next);
     }
 

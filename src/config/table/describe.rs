@@ -281,16 +281,20 @@ impl Kind {
 /// Every setting with its path, such as `providers[].client_id` or `provider_overrides.*.federated_bearer`; an object before
 /// its fields.
 pub fn all() -> Vec<(String, &'static Row)> {
-    fn below(rows: Vec<&'static Row>, path: &str, all: &mut Vec<(String, &'static Row)>) {
+    fn below(
+        rows: &mut dyn Iterator<Item = &'static Row>,
+        path: &str,
+        all: &mut Vec<(String, &'static Row)>,
+    ) {
         for row in rows {
             let name = format!("{path}{}", row.name());
             let fields = format!("{name}{}.", row.describe().kind.suffix());
             all.push((name, row));
-            below(row.fields().collect(), &fields, all);
+            below(&mut row.fields(), &fields, all);
         }
     }
     let mut all = Vec::new();
-    below(super::ROWS.iter().collect(), "", &mut all);
+    below(&mut super::ROWS.iter(), "", &mut all);
     all
 }
 

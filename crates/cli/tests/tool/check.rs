@@ -342,6 +342,29 @@ fn standard_input_is_read_for_a_dash() {
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("-:7: spec.failStrategy: FAIL_OPEN"));
 }
 
+/// In a folder a file counts if it looks like a configuration: one with a token has no providers.
+#[test]
+fn configuration_with_a_token_in_the_place_of_providers_is_found_in_a_folder() {
+    let folder = Folder::new("check-token");
+    let authentik = |member: &str| {
+        format!(
+            "{{\"authentik\": {{\"cluster\": \"authentik\", \"host\": \"https://auth.example.com\",\n{member}}}}}\n"
+        )
+    };
+    let file = folder.file("config.json");
+    fs::write(&file, authentik("\"token\": {\"env\": \"AUTHENTIK_TOKEN\"}")).unwrap();
+    let (code, output, error) = run(&["check", folder.path()]);
+    assert_eq!((code, output.as_str(), error.as_str()), (0, "", ""));
+    fs::write(&file, authentik("\"token\": {\"env\": \"AUTHENTIK_TOKEN\"}, \"outposts\": 1")).unwrap();
+    let (code, output, _) = run(&["check", folder.path()]);
+    assert_eq!((code, output.lines().count()), (1, 1), "{output}");
+    let fault = "authentik.outposts: is not a known field (did you mean \"outpost\"?)";
+    assert!(output.starts_with(&format!("{file}:2: {fault}")), "{output}");
+    // Another program's.
+    fs::write(&file, "{\"authentik\": {\"url\": \"https://auth.example.com\", \"token\": \"x\"}}").unwrap();
+    assert_eq!(run(&["check", folder.path()]).0, 2);
+}
+
 #[test]
 fn good_configuration_is_named_with_the_digest_that_the_filter_shows() {
     let configuration = include_str!("../../../../tests/data/releases/0.1.0/settings.json");

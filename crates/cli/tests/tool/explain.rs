@@ -458,6 +458,22 @@ fn confirmation_of_a_session_waits_for_its_answer() {
 }
 
 #[test]
+fn providers_from_a_token_are_said_to_be_unknown_and_those_of_the_configuration_are_explained() {
+    let explained = Explained::new("token", "demo", &json!({}));
+    let path = explained.folder.file("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config["authentik"]["token"] = json!({"env": "AUTHENTIK_TOKEN"});
+    let note = "note       authentik.token: authentik's own providers are not known here; `authentik-proxy-wasm import` writes them";
+    fs::write(&path, config.to_string()).unwrap();
+    let [of_file, other] = ["", "other."].map(|prefix| request("").replace(HOST, &format!("{prefix}{HOST}")));
+    assert_has(&explained.explain(&of_file, &[]), &[note, "provider   demo", "decision   reply 302"]);
+    assert_has(&explained.explain(&other, &[]), &[note, "provider   none", "decision   reply 503"]);
+    config.as_object_mut().unwrap().remove("providers");
+    fs::write(&path, config.to_string()).unwrap();
+    assert_has(&explained.explain(&of_file, &[]), &[note, "provider   none", "decision   reply 503"]);
+}
+
+#[test]
 fn configuration_is_found_where_check_finds_it() {
     let explained = Explained::new("places", "demo", &json!({}));
     let config = fs::read_to_string(explained.folder.file("config.json")).unwrap();

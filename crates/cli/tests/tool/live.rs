@@ -328,6 +328,25 @@ fn faults_of_several_providers_are_all_told_with_those_of_the_file() {
 }
 
 #[test]
+fn providers_from_a_token_are_said_to_be_examined_by_the_filter_alone() {
+    let authentik = Authentik::start();
+    let folder = Folder::new("live-token");
+    let host = format!("http://{}", authentik.authority());
+    let token = "\"token\": {\"env\": \"AUTHENTIK_TOKEN\"},\n\"host\"";
+    for (providers, agreed) in [(vec![], 0), (vec![provider("rs", json!({}))], 1)] {
+        authentik.forget_calls();
+        let text = configuration(&host, &providers).replace("\"host\"", token);
+        let (file, (code, output, error)) = check(&folder, &text, None);
+        let note = format!(
+            "note: {file}:4: authentik.token: the providers of authentik's list are not examined here; the filter examines them"
+        );
+        assert_eq!((code, output.as_str(), error.lines().count()), (0, "", 1 + agreed), "{error}");
+        assert!(error.contains(&note), "{note} is not in {error}");
+        assert_eq!(authentik.all_calls().len(), 2 * agreed, "nobody asks for the list");
+    }
+}
+
+#[test]
 fn configuration_in_an_envoy_yaml_is_found_at_its_lines() {
     let authentik = Authentik::start();
     let folder = Folder::new("live-envoy");
