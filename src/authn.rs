@@ -34,6 +34,7 @@ pub mod request;
 pub(crate) mod respond;
 pub mod session;
 pub(crate) mod sessions;
+pub mod shadow;
 pub(crate) mod step;
 pub mod verdict;
 pub mod verification;
@@ -102,6 +103,16 @@ impl Authenticator {
             Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
             None => Step::Decided(reply::unknown_host(&view, &config)),
         }
+    }
+
+    /// What becomes of a request in shadow mode before it is judged.
+    pub fn shadow_entry(&self, env: &Env<'_>, gate: shadow::Gate, block: &HeaderBlock) -> shadow::Entry {
+        let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
+            return shadow::Entry::Refused(reply::broken_reply());
+        };
+        let found = self.directory.find(view.authority);
+        let request = found.as_ref().map(|found| Request::new(env, 0, &self.config, found, &view));
+        shadow::entry(gate, request, &view, &self.config)
     }
 
     fn begin(&mut self, request: Request<'_>) -> Step {

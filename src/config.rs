@@ -11,6 +11,7 @@ mod provider;
 mod read;
 mod seal;
 mod settings;
+mod shadow;
 pub mod table;
 
 pub use self::json::Environment;
@@ -21,6 +22,7 @@ pub use self::settings::{
     Authentik, BasicAuth, BearerVerification, Cache, Config, Jwks, Mode, Provider, ProviderId, Session,
     SessionIssue, Throttle,
 };
+pub use self::shadow::Shadow;
 
 impl Config {
     /// Compiles a configuration as Envoy hands it over.

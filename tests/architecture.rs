@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 26] = [
+const ROOMS: [&str; 27] = [
     "base",
     "config",
     "authn::env",
@@ -32,6 +32,7 @@ const ROOMS: [&str; 26] = [
     "authn::reply",
     "authn::login",
     "authn::respond",
+    "authn::shadow",
     "authn::step",
     "authn",
     "filter::host",

@@ -12,6 +12,7 @@ use super::json::Object;
 use super::provider;
 use super::seal::Seal;
 use super::settings::{Authentik, Cache, Config, Jwks, Provider, Session, Throttle};
+use super::shadow::{self, Shadow};
 use super::table::{self, authentik, cache, jwks, session, throttle};
 use crate::base::header::{self, IdentityHeader};
 use crate::base::mac;
@@ -51,6 +52,10 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.section(&table::JWKS));
     let throttle = read_throttle(root.section(&table::THROTTLE));
     let seal = root.optional_section(&table::SEAL).and_then(Seal::read).map(Rc::new);
+    let shadow = root.optional_section(&table::SHADOW).map(Shadow::read);
+    if seal.is_some() && shadow.is_some() {
+        warnings.push(shadow::SEAL_WARNING.to_owned());
+    }
     let identity_headers = read_identity_headers(&mut root);
     let owned_headers = read_owned_headers(&mut root, seal.as_deref());
     let clock_skew_seconds = root.integer(&table::CLOCK_SKEW_SECONDS).into();
@@ -66,6 +71,7 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         identity_headers,
         owned_headers,
         seal,
+        shadow,
         clock_skew_seconds,
         allow_cors_preflight,
         allow_cors_origins,

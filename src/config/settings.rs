@@ -7,6 +7,7 @@ use regex_lite::Regex;
 
 use super::meta::MetaHeaders;
 use super::seal::Seal;
+use super::shadow::Shadow;
 use crate::base::header::IdentityHeader;
 use crate::base::secret::Secret;
 use crate::base::url::BaseUrl;
@@ -27,6 +28,8 @@ pub struct Config {
     pub owned_headers: Vec<String>,
     /// The header that every request carries which the filter lets go on.
     pub seal: Option<Rc<Seal>>,
+    /// Shadow mode: no decision is applied.
+    pub shadow: Option<Shadow>,
     /// Grace for `nbf` and `iat`, in seconds. `exp` has none.
     pub clock_skew_seconds: u64,
     /// Whether CORS preflights pass without identity.

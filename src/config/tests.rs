@@ -2,6 +2,7 @@
 
 mod faults;
 mod seal;
+mod shadow;
 mod table;
 
 use serde_json::{Value, json};

@@ -31,7 +31,7 @@ impl LogLine {
 }
 
 /// As it is where that is one word, else in quotes.
-fn value(text: &str) -> String {
+pub(crate) fn value(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
     match text {
         "" => "-".to_owned(),
