@@ -54,6 +54,7 @@ use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::content::Session;
 use crate::authn::sessions::Sessions;
+use crate::authn::shadow::Observed;
 use crate::authn::step::{Purpose, Waiter};
 use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
@@ -103,16 +104,6 @@ impl Authenticator {
             Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
             None => Step::Decided(reply::unknown_host(&view, &config)),
         }
-    }
-
-    /// What becomes of a request in shadow mode before it is judged.
-    pub fn shadow_entry(&self, env: &Env<'_>, gate: shadow::Gate, block: &HeaderBlock) -> shadow::Entry {
-        let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
-            return shadow::Entry::Refused(reply::broken_reply());
-        };
-        let found = self.directory.find(view.authority);
-        let request = found.as_ref().map(|found| Request::new(env, 0, &self.config, found, &view));
-        shadow::entry(gate, request, &view, &self.config)
     }
 
     fn begin(&mut self, request: Request<'_>) -> Step {
@@ -284,6 +275,44 @@ impl Authenticator {
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
         let step = self.conclude(request, purpose, judgement);
         step.map(|decision| respond::take_session_back(request, decision))
+    }
+
+    /// Shadow mode: judges a request as [`Self::authenticate`] does, and compares the decision with what the gate did. A
+    /// request that passed no gate is answered, and not judged.
+    pub fn observe(
+        &mut self,
+        env: &Env<'_>,
+        id: RequestId,
+        gate: shadow::Gate,
+        block: &HeaderBlock,
+    ) -> Observed {
+        let config = Rc::clone(&self.config);
+        let Ok(view) = RequestView::read(block, &config.owned_headers) else {
+            return Observed::Refused(reply::broken_reply());
+        };
+        let found = self.directory.find(view.authority);
+        let request = found.as_ref().map(|found| Request::new(env, id, &config, found, &view));
+        if let Some(known) = shadow::entry(gate, request, &view, &config) {
+            return known;
+        }
+        let step = self.authenticate(env, id, block);
+        shadow::observed(gate, &view, step, &config)
+    }
+
+    /// [`Self::resume`] in shadow mode. `block`: what [`Self::observe`] got.
+    pub fn resume_observed(
+        &mut self,
+        env: &Env<'_>,
+        id: RequestId,
+        gate: shadow::Gate,
+        block: &HeaderBlock,
+    ) -> Observed {
+        let config = Rc::clone(&self.config);
+        let Ok(view) = RequestView::read(block, &config.owned_headers) else {
+            return Observed::Refused(reply::broken_reply());
+        };
+        let step = self.resume(env, id, block);
+        shadow::observed(gate, &view, step, &config)
     }
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.

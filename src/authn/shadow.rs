@@ -9,14 +9,16 @@ use std::borrow::Cow;
 
 use crate::authn::edits::Forward;
 use crate::authn::fault::Fault;
+use crate::authn::identity::Identity;
 use crate::authn::policy::Path;
 use crate::authn::provider::Request;
-use crate::authn::reply::log_line::{self, LogLine};
+use crate::authn::reply::log_line::LogLine;
 use crate::authn::reply::{self, Decision, Reply, ReplyContext};
 use crate::authn::report::{self, Reason, Report};
 use crate::authn::request::outpost;
-use crate::authn::request::view::{Authorization, HeaderBlock, RequestView};
+use crate::authn::request::view::{Authorization, RequestView};
 use crate::authn::session::cookies;
+use crate::authn::step::Step;
 use crate::base::header::IdentityHeader;
 use crate::config::{Config, ProviderId};
 
@@ -143,50 +145,48 @@ impl Difference {
     }
 }
 
-/// What becomes of a request before it is judged.
+/// What comes of a request in shadow mode.
 #[derive(Debug)]
-pub enum Entry {
-    /// The request is judged.
-    Judged,
-    /// The request is not judged: this is the result.
-    Known(Option<ProviderId>, Finding),
+pub enum Observed {
+    /// The request goes on, or was answered by the gate; it is counted.
+    Compared(Comparison),
+    /// The same, later: the judgement waits for authentik.
+    Waiting,
     /// No gate let the request through, or its headers cannot be read: it is answered, and not judged.
     Refused(Reply),
 }
 
-/// Whether a request is to be judged. Shadow mode is never the only gate: a request that passed none is answered.
-/// `request`: `None` where no provider answers for its host.
+/// What is known of a request before it is judged. `None`: it is to be judged. Shadow mode is never the only gate: a request
+/// that passed none is answered. `request`: `None` where no provider answers for its host.
 pub(crate) fn entry(
     gate: Gate,
     request: Option<Request<'_>>,
     view: &RequestView<'_>,
     config: &Config,
-) -> Entry {
-    let provider = request.map(|request| request.provider.id);
+) -> Option<Observed> {
     let is_login_flow = outpost::is_outpost_path(view) || has_login_parameter(view);
-    let known = |finding| Entry::Known(provider, finding);
-    match gate {
-        Gate::Failed => known(Finding::Unavailable),
+    let finding = match gate {
+        Gate::Failed => Finding::Unavailable,
         // A code is good once: it is the gate's.
-        Gate::Refused if is_login_flow => known(Finding::NotComparable),
-        Gate::Refused => Entry::Judged,
+        Gate::Refused if is_login_flow => Finding::NotComparable,
+        Gate::Refused => return None,
         // The way to the outpost itself, which needs no identity.
-        Gate::Allowed if outpost::is_outpost_path(view) => known(Finding::NotComparable),
+        Gate::Allowed if outpost::is_outpost_path(view) => Finding::NotComparable,
         Gate::Allowed if !has_passed_gate(request, view, config) => {
-            Entry::Refused(without_gate(request, view, config))
+            return Some(Observed::Refused(without_gate(request, view, config)));
         }
-        Gate::Allowed if is_login_flow || has_new_authorization(request, view) => {
-            known(Finding::NotComparable)
-        }
-        Gate::Allowed => Entry::Judged,
-    }
+        Gate::Allowed if is_login_flow || has_new_authorization(request, view) => Finding::NotComparable,
+        Gate::Allowed => return None,
+    };
+    let provider = request.map(|request| request.provider.id);
+    Some(Observed::Compared(Comparison::unjudged(provider, finding)))
 }
 
 /// Its gate has left its mark, or needs not: the filter leaves the path open too.
 fn has_passed_gate(request: Option<Request<'_>>, view: &RequestView<'_>, config: &Config) -> bool {
-    let is_open = || request.is_some_and(|request| request.path() != Path::Protected);
     let Some(shadow) = &config.shadow else { return false };
-    view.pairs().any(|(name, value)| name == shadow.gate_header.as_bytes() && !value.is_empty()) || is_open()
+    let has_header = sent(view, &shadow.gate_header).0.is_some_and(|value| !value.is_empty());
+    has_header || request.is_some_and(|request| request.path() != Path::Protected)
 }
 
 /// A parameter of the outpost's in the query, such as `X-authentik-auth-callback`.
@@ -218,55 +218,77 @@ fn without_gate(request: Option<Request<'_>>, view: &RequestView<'_>, config: &C
 /// What the filter would have done, beside what the gate did.
 #[derive(Debug)]
 pub struct Comparison {
+    /// The provider of the request's host.
+    pub provider: Option<ProviderId>,
     /// The result.
     pub finding: Finding,
-    /// What there is to say of the filter's own decision.
-    pub report: Report,
+    /// What there is to say of the filter's own decision. `None`: the request was not judged.
+    pub report: Option<Report>,
+    /// What the log may say of the comparison. `None`: nothing.
+    pub line: Option<ShadowLine>,
+}
+
+/// What the log says of a comparison.
+#[derive(Debug)]
+pub struct ShadowLine {
     /// For [`Finding::OtherIdentity`]: the names of the headers that differ, never their values.
     pub differing: Vec<Cow<'static, str>>,
-    /// `x-request-id`.
-    pub id: String,
-    /// Why the filter would have answered the request.
-    pub reply: Option<LogLine>,
+    /// The status of the filter's reply; 200 where the filter lets the request through.
+    pub status: u16,
+    /// Why the filter would have decided so.
+    pub log: LogLine,
 }
 
 impl Comparison {
-    /// One line for the log, without secrets. `provider`: its name.
-    pub fn log_line(&self, provider: &str) -> String {
-        let Self { finding, report: Report { reason, source, .. }, differing, id, reply } = self;
-        let (provider, id) = (log_line::value(provider), log_line::value(id));
-        let headers = log_line::value(&differing.join(","));
-        let message = reply.as_ref().map_or("the filter lets the request through", |line| &line.message);
-        format!(
-            "provider={provider} shadow={} reason={} source={} id={id} headers={headers} message={message:?}",
-            finding.as_str(),
-            reason.as_str(),
-            source.as_str(),
-        )
+    /// Of a request that was not judged.
+    pub const fn unjudged(provider: Option<ProviderId>, finding: Finding) -> Self {
+        Self { provider, finding, report: None, line: None }
+    }
+
+    /// One line for the log, without secrets.
+    pub fn log_line(&self) -> Option<String> {
+        let ShadowLine { differing, status, log } = self.line.as_ref()?;
+        let line = log.render(*status, self.report.as_ref()?);
+        let headers = if differing.is_empty() { "-" } else { &differing.join(",") };
+        Some(format!("shadow={} headers={headers} {line}", self.finding.as_str()))
     }
 }
 
-/// Compares the decision on a request with what the gate did. `block`: the request as it came from the gate.
-pub fn compare(gate: Gate, block: &HeaderBlock, decision: &Decision, config: &Config) -> Comparison {
+/// Compares the decision on a request with what the gate did.
+pub(crate) fn observed(gate: Gate, view: &RequestView<'_>, step: Step, config: &Config) -> Observed {
+    match step {
+        Step::Waiting => Observed::Waiting,
+        Step::Decided(decision) => Observed::Compared(compare(gate, view, decision, config)),
+    }
+}
+
+fn compare(gate: Gate, view: &RequestView<'_>, decision: Decision, config: &Config) -> Comparison {
     let report = *decision.report();
-    let (reply, forward) = match decision {
-        Decision::Reply(reply) => (Some(reply.log.clone()), None),
-        Decision::Forward(forward) => (None, Some(forward)),
+    let differing = match &decision {
+        Decision::Forward(Forward { identity: Some(identity), .. }) => differing(view, identity),
+        Decision::Forward(_) | Decision::Reply(_) => Vec::new(),
     };
-    let mut comparison =
-        Comparison { finding: Finding::Unavailable, report, differing: Vec::new(), id: String::new(), reply };
-    let Ok(view) = RequestView::read(block, &config.owned_headers) else { return comparison };
-    comparison.id = view.request_id().to_owned();
-    if let (Gate::Allowed, Some(forward)) = (gate, forward) {
-        comparison.differing =
-            differences(&view, forward).filter(|(_, why)| why.is_none()).map(|(name, _)| name).collect();
+    let finding = finding(gate, report.reason, !differing.is_empty(), cookies::has_own(&view.cookies));
+    let is_logged = finding.is_disagreement() || finding == Finding::Unavailable;
+    let line = is_logged.then(|| {
+        let differing = if finding == Finding::OtherIdentity { differing } else { Vec::new() };
+        match decision {
+            Decision::Reply(reply) => ShadowLine { differing, status: reply.status, log: reply.log },
+            Decision::Forward(_) => ShadowLine { differing, status: 200, log: passed(view, report, config) },
+        }
+    });
+    Comparison { provider: report.provider, finding, report: Some(report), line }
+}
+
+/// A request that the filter lets through.
+fn passed(view: &RequestView<'_>, report: Report, config: &Config) -> LogLine {
+    let provider = report.provider.and_then(|id| config.providers.get(id));
+    LogLine {
+        level: log::Level::Info,
+        provider: provider.map_or_else(String::new, |provider| provider.name.clone()),
+        id: view.request_id().to_owned(),
+        message: "the filter lets the request through".to_owned(),
     }
-    comparison.finding =
-        finding(gate, report.reason, !comparison.differing.is_empty(), cookies::has_own(&view.cookies));
-    if comparison.finding != Finding::OtherIdentity {
-        comparison.differing.clear();
-    }
-    comparison
 }
 
 /// The result. `has_cookie`: whether the gate may have let the request in by a session of its own.
@@ -286,25 +308,34 @@ const fn finding(gate: Gate, reason: Reason, has_differing: bool, has_cookie: bo
     }
 }
 
-/// The identity headers that are not on the request as the filter would set them, each with the intended difference that
-/// explains it. `authorization` and the authority are no identity headers.
-fn differences<'a>(
-    view: &'a RequestView<'_>,
-    forward: &'a Forward,
-) -> impl Iterator<Item = (Cow<'static, str>, Option<Difference>)> + 'a {
-    let identity = forward.identity.iter();
-    let headers =
-        identity.flat_map(|identity| identity.identity_headers().iter().chain(identity.overriding_headers()));
-    let compared = headers.filter(|(name, _)| !matches!(&**name, "authorization" | ":authority"));
-    compared.filter_map(|(name, value)| {
+/// The names of the identity headers that are not on the request as the filter would set them, without intended differences.
+/// `authorization` and the authority are no identity headers.
+fn differing(view: &RequestView<'_>, identity: &Identity) -> Vec<Cow<'static, str>> {
+    let mut differing = Vec::new();
+    for (name, value) in identity.identity_headers().iter().chain(identity.overriding_headers()) {
         let own = value.as_bytes();
-        let mut behind_gate =
-            view.pairs().filter(|(sent, _)| *sent == name.as_bytes()).map(|(_, value)| value);
-        let gate = behind_gate.next();
+        let (gate, count) = sent(view, name);
         // A second one of the name is not what the filter would send.
-        let is_same = gate == Some(own) && behind_gate.next().is_none();
-        (!is_same).then(|| (name.clone(), Difference::of_header(name, gate, own)))
-    })
+        let is_same = gate == Some(own) && count == 1;
+        let is_compared = !matches!(&**name, "authorization" | ":authority");
+        if is_compared && !is_same && Difference::of_header(name, gate, own).is_none() {
+            differing.push(name.clone());
+        }
+    }
+    differing
+}
+
+/// The first header of this name, and how many there are.
+#[inline(never)]
+fn sent<'a>(view: &RequestView<'a>, name: &str) -> (Option<&'a [u8]>, usize) {
+    let (mut first, mut count) = (None, 0_usize);
+    for (sent, value) in view.pairs() {
+        if sent == name.as_bytes() {
+            first = first.or(Some(value));
+            count = count.saturating_add(1);
+        }
+    }
+    (first, count)
 }
 
 #[cfg(test)]

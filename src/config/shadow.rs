@@ -4,8 +4,8 @@
 //! Must not: know what is compared ([`crate::authn::shadow`] does).
 
 use super::json::Object;
+use super::read;
 use super::table::shadow as table;
-use crate::base::header;
 
 /// In shadow mode no decision is applied, so nothing is sealed.
 pub(crate) const SEAL_WARNING: &str =
@@ -22,12 +22,7 @@ impl Shadow {
     /// Reads the setting.
     pub(crate) fn read(mut object: Object<'_>) -> Self {
         let name = object.text(&table::GATE_HEADER);
-        if !header::may_be_owned(name) {
-            object.fault(
-                table::GATE_HEADER.name,
-                &format!("{name:?} is not a name that can be taken from clients"),
-            );
-        }
+        read::check_ownable(&object, table::GATE_HEADER.name, name);
         Self { gate_header: name.to_ascii_lowercase() }
     }
 }

@@ -10,6 +10,7 @@ use proxy_wasm::types::Action;
 use super::host;
 #[cfg(feature = "test-panic")]
 use super::paused;
+use super::shadow;
 use super::stream::{Phase, Stream};
 use super::worker::Worker;
 use crate::authn::edits;
@@ -27,6 +28,14 @@ pub(crate) struct HttpFilter {
 impl HttpFilter {
     pub(crate) fn new(id: RequestId, worker: Rc<Worker>) -> Self {
         Self { id, worker, stream: Rc::default() }
+    }
+
+    /// In shadow mode a request goes on at once, as it is, or is answered.
+    fn observe(&self) {
+        match shadow::passing(&self.worker, self.id) {
+            Some(reply) => self.stream.answer(&reply, self.worker.telemetry().as_deref()),
+            None => self.stream.phase.set(Phase::Forwarded),
+        }
     }
 
     /// `None`: it waits.
@@ -82,7 +91,9 @@ impl Drop for HttpFilter {
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         self.stream.has_more.set(!end_of_stream);
-        if let Some(decision) = self.judge() {
+        if self.worker.is_shadow() {
+            self.observe();
+        } else if let Some(decision) = self.judge() {
             self.stream.apply(decision, self.worker.telemetry().as_deref());
         }
         self.follow()
@@ -94,7 +105,7 @@ impl HttpContext for HttpFilter {
 
     /// Here, whatever the phase: Envoy does not call again when the request is let on.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
-        if !self.strip_trailers() {
+        if !self.worker.is_shadow() && !self.strip_trailers() {
             self.worker.forget(self.id);
             self.stream.answer(&reply::broken_reply(), self.worker.telemetry().as_deref());
         }
@@ -109,5 +120,14 @@ impl HttpContext for HttpFilter {
             host::add_cookies(&set_cookies, applied.has_authorization);
         }
         Action::Continue
+    }
+
+    /// Also called for a request that an earlier filter answered, and then as the only callback of its context.
+    fn on_log(&mut self) {
+        if self.worker.is_shadow() && self.stream.phase.get() == Phase::Undecided {
+            // It does not wait: its judgement may outlive it.
+            self.stream.phase.set(Phase::Answered);
+            shadow::answered_before(&self.worker, self.id);
+        }
     }
 }

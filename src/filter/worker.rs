@@ -13,6 +13,7 @@ use std::rc::Rc;
 use super::host;
 use super::host::envoy::Envoy;
 use super::paused;
+use super::shadow::{self, Shadow};
 use super::stream::Stream;
 use super::telemetry::Telemetry;
 use crate::authn::authentik::call::{Answer, CallResult, Endpoint};
@@ -20,6 +21,7 @@ use crate::authn::env::Env;
 use crate::authn::reply::{self, Decision};
 use crate::authn::request::view::HeaderBlock;
 use crate::authn::{Authenticator, RequestId, Step, TickInterval, Ticket};
+use crate::base::time::Timestamp;
 
 /// Tick interval while decisions are left over from a callback.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(1);
@@ -48,6 +50,9 @@ pub(crate) struct Worker {
     telemetry: RefCell<Option<Rc<Telemetry>>>,
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Sent>>,
+    /// Whether decisions are compared, and not applied.
+    is_shadow: Cell<bool>,
+    shadow: Shadow,
     tick_interval: Cell<Duration>,
     jitter_percent: u64,
 }
@@ -59,6 +64,8 @@ impl Worker {
             authenticator: RefCell::default(),
             telemetry: RefCell::default(),
             calls: RefCell::default(),
+            is_shadow: Cell::default(),
+            shadow: Shadow::default(),
             tick_interval: Cell::new(FOLLOWER_INTERVAL),
             jitter_percent: random_below(11),
         }
@@ -68,19 +75,14 @@ impl Worker {
     pub(super) fn configure(&self, core: Option<Authenticator>) {
         let telemetry = core.as_ref().map(|core| Rc::new(Telemetry::new(core.config())));
         *self.telemetry.borrow_mut() = telemetry;
+        self.is_shadow.set(core.as_ref().is_some_and(|core| core.config().shadow.is_some()));
         *self.authenticator.borrow_mut() = core;
         host::tick_every(self.tick_interval.get());
     }
 
     /// Runs the core. `None` when it cannot be: not configured, or no clock.
     pub(crate) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
-        let now = match host::now() {
-            Ok(now) => now,
-            Err(error) => {
-                log::error!("no clock: {error}");
-                return None;
-            }
-        };
+        let now = now()?;
         let mut core = self.authenticator.try_borrow_mut().ok()?;
         Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
     }
@@ -88,6 +90,21 @@ impl Worker {
     /// What an operator sees. `None`: not configured.
     pub(crate) fn telemetry(&self) -> Option<Rc<Telemetry>> {
         self.telemetry.borrow().clone()
+    }
+
+    /// Whether decisions are compared, and not applied.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.is_shadow.get()
+    }
+
+    /// The judgements of shadow mode that wait.
+    pub(super) const fn shadow(&self) -> &Shadow {
+        &self.shadow
+    }
+
+    /// Sends what a request waits for, from a callback of a request.
+    pub(super) fn send_for_request(&self) {
+        host::as_root(self.root_id);
     }
 
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
@@ -157,7 +174,7 @@ impl Worker {
         for _ in 0..MAX_DECISIONS {
             let Some(id) = self.with_core(|core, _| core.next_ready()).flatten() else { break };
             let Some(stream) = paused::get(id) else {
-                self.forget(id);
+                shadow::resume(self, id);
                 continue;
             };
             if let Some(decision) = self.decision_on(id) {
@@ -165,10 +182,23 @@ impl Worker {
                 paused::take(id);
             }
         }
-        // Forget whom we spoke for: what follows is the root's own.
+        self.speak_for_root();
+    }
+
+    /// Forgets whom we spoke for: what follows is the root's own.
+    fn speak_for_root(&self) {
         if let Err(error) = host::set_effective_context(self.root_id) {
             log::debug!("the root context does not answer: {error}");
         }
+    }
+
+    /// Speaks for a request that may be gone. Whether it is still there; else for the root.
+    pub(super) fn speak_for(&self, id: RequestId) -> bool {
+        let is_there = host::set_effective_context(id).is_ok();
+        if !is_there {
+            self.speak_for_root();
+        }
+        is_there
     }
 }
 
@@ -221,6 +251,12 @@ impl Worker {
         let resumed = self.with_core(|core, env| core.resume(env, id, &block));
         resumed.map_or_else(|| Some(reply::broken()), Step::decided)
     }
+}
+
+/// Once in the module, and not once for each caller of [`Worker::with_core`].
+#[inline(never)]
+fn now() -> Option<Timestamp> {
+    host::now().inspect_err(|error| log::error!("no clock: {error}")).ok()
 }
 
 /// A number from 0 to `limit` - 1; the standard library seeds its hashers from the host's randomness.

@@ -20,7 +20,7 @@ pub struct LogLine {
 
 impl LogLine {
     /// The line, without secrets.
-    pub(super) fn render(&self, status: u16, report: &Report) -> String {
+    pub(crate) fn render(&self, status: u16, report: &Report) -> String {
         let Self { provider, id, message, .. } = self;
         let (reason, source) = (report.reason.as_str(), report.source.as_str());
         let (provider, id) = (value(provider), if id.is_empty() { "-" } else { id });
@@ -31,7 +31,7 @@ impl LogLine {
 }
 
 /// As it is where that is one word, else in quotes.
-pub(crate) fn value(text: &str) -> String {
+fn value(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
     match text {
         "" => "-".to_owned(),

@@ -54,6 +54,11 @@ impl HeaderBlock {
         core::mem::take(&mut self.0)
     }
 
+    /// Its length in bytes.
+    pub const fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The pairs in the order of the map; `None` where the block is not in its format.
     pub fn pairs(&self) -> Option<Pairs<'_>> {
         let (count, rest) = self.0.split_first_chunk::<4>()?;

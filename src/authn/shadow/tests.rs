@@ -13,6 +13,7 @@ use crate::authn::policy;
 use crate::authn::provider::Provider;
 use crate::authn::provider::directory::Directory;
 use crate::authn::request::credential::Malformed;
+use crate::authn::request::view::HeaderBlock;
 
 fn config(provider: &Value) -> Config {
     let mut configuration = json!({
@@ -125,6 +126,10 @@ fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
     headers
 }
 
+fn compared(gate: Gate, block: &HeaderBlock, decision: Decision) -> Comparison {
+    compare(gate, &RequestView::read(block, &[]).unwrap(), decision, &config(&json!({})))
+}
+
 #[test]
 fn every_decision_beside_everything_that_a_gate_does_has_its_result() {
     const TABLE: &str = "
@@ -158,10 +163,11 @@ fn every_decision_beside_everything_that_a_gate_does_has_its_result() {
         for (own, expected) in
             [Own::Alice, Own::Open, Own::Deny, Own::Login, Own::Unavailable].into_iter().zip(expected)
         {
-            let comparison = compare(gate, &block, &decision(own, &config, &block), &config);
+            let comparison = compared(gate, &block, decision(own, &config, &block));
             assert_eq!(comparison.finding.as_str(), *expected, "{row}");
             let names: &[&str] = if *expected == "other_identity" { &["x-authentik-groups"] } else { &[] };
-            assert_eq!(comparison.differing, names, "{row}");
+            let differing = comparison.line.map(|line| line.differing).unwrap_or_default();
+            assert_eq!(differing, names, "{row}");
             cells += 1;
         }
     }
@@ -172,39 +178,37 @@ fn every_decision_beside_everything_that_a_gate_does_has_its_result() {
 #[test]
 fn intended_differences_are_no_disagreements() {
     let config = config(&json!({}));
-    let explained = |headers: &[(&str, String)]| {
-        let block = as_block(headers);
+    // Of headers: the whole request agrees, and the header by itself differs for this reason.
+    let mut seen = Vec::new();
+    for (headers, name, own, why) in [
+        (alice(), "x-authentik-jwt", "t", Difference::TokenOfItsOwn),
+        (alice(), "x-authentik-meta-version", "goauthentik.io/outpost/0", Difference::Version),
+        (alice(), "x-authentik-meta-outpost", "envoy", Difference::OutpostName),
+        (without("x-authentik-name"), "x-authentik-name", "", Difference::EmptyHeader),
+    ] {
+        let block = as_block(&headers);
         let view = RequestView::read(&block, &[]).unwrap();
-        let Decision::Forward(forward) = decision(Own::Alice, &config, &block) else { panic!() };
-        let mut found: Vec<_> =
-            differences(&view, &forward).map(|(name, why)| (name.into_owned(), why)).collect();
-        found.sort_by_key(|(name, _)| name.clone());
-        found
-    };
-    let usual = [
-        ("x-authentik-jwt".to_owned(), Some(Difference::TokenOfItsOwn)),
-        ("x-authentik-meta-outpost".to_owned(), Some(Difference::OutpostName)),
-        ("x-authentik-meta-version".to_owned(), Some(Difference::Version)),
-    ];
-    assert_eq!(explained(&alice()), usual);
-    let found = explained(&without("x-authentik-name"));
-    assert_eq!(found[3], ("x-authentik-name".to_owned(), Some(Difference::EmptyHeader)));
-    let mut seen = vec![Difference::EmptyHeader];
-    seen.extend(usual.map(|(_, why)| why.unwrap()));
+        let (gate, _) = sent(&view, name);
+        assert_ne!(gate, Some(own.as_bytes()));
+        assert_eq!(Difference::of_header(name, gate, own.as_bytes()), Some(why));
+        let decision = decision(Own::Alice, &config, &block);
+        assert_eq!(compared(Gate::Allowed, &block, decision).finding, Finding::Agree, "{why:?}");
+        seen.push(why);
+    }
+    assert_eq!(Difference::of_header("x-authentik-name", Some(b"a"), b""), None);
+    assert_eq!(Difference::of_header("x-authentik-name", None, b"a"), None);
+    assert_eq!(Difference::of_header("x-tenant", None, b""), None);
     // A redirect and a denial are both a refusal.
     for own in [Own::Deny, Own::Login] {
         let block = block(&[(":path", "/"), (":authority", "app.example.test")]);
-        assert_eq!(
-            compare(Gate::Refused, &block, &decision(own, &config, &block), &config).finding,
-            Finding::Agree
-        );
+        assert_eq!(compared(Gate::Refused, &block, decision(own, &config, &block)).finding, Finding::Agree);
     }
     seen.push(Difference::RefusalForm);
     // Where both leave a path open, nobody's identity counts.
     for headers in [alice(), without("x-authentik-username")] {
         let block = as_block(&headers);
         assert_eq!(
-            compare(Gate::Allowed, &block, &decision(Own::Open, &config, &block), &config).finding,
+            compared(Gate::Allowed, &block, decision(Own::Open, &config, &block)).finding,
             Finding::Agree
         );
     }
@@ -219,8 +223,9 @@ fn every_other_difference_is_named_and_no_value_is_shown() {
     let config = config(&json!({}));
     let named = |headers: &[(&str, String)]| {
         let block = as_block(headers);
-        let comparison = compare(Gate::Allowed, &block, &decision(Own::Alice, &config, &block), &config);
-        (comparison.differing.join(" "), comparison.log_line("demo"))
+        let comparison = compared(Gate::Allowed, &block, decision(Own::Alice, &config, &block));
+        let line = comparison.log_line();
+        (comparison.line.map(|line| line.differing.join(" ")).unwrap_or_default(), line)
     };
     for name in [
         "x-authentik-username",
@@ -237,9 +242,9 @@ fn every_other_difference_is_named_and_no_value_is_shown() {
             let (names, line) = named(&headers);
             assert_eq!(names, name);
             let expected = format!(
-                "provider=demo shadow=other_identity reason=ok source=none id=5f0c3c2a headers={name} message=\"the filter lets the request through\""
+                "shadow=other_identity headers={name} provider=demo status=200 reason=ok source=none id=5f0c3c2a message=\"the filter lets the request through\""
             );
-            assert_eq!(line, expected);
+            assert_eq!(line, Some(expected));
         }
     }
     for name in ["x-authentik-groups", "x-authentik-entitlements", "x-authentik-name"] {
@@ -303,16 +308,17 @@ fn request_that_passed_no_gate_is_refused() {
         let entry =
             with_request(&config, &block, |request| entry(*gate, Some(request), request.view, &config));
         let word = match &entry {
-            Entry::Judged => "judged",
-            Entry::Refused(reply) => {
+            None => "judged",
+            Some(Observed::Refused(reply)) => {
                 assert_eq!((reply.status, reply.report.reason), (503, Reason::ShadowWithoutGate));
                 assert_eq!(reply.log.level, log::Level::Warn);
                 "refused"
             }
-            Entry::Known(provider, finding) => {
-                assert_eq!(*provider, Some(0));
-                finding.as_str()
+            Some(Observed::Compared(comparison)) => {
+                assert_eq!((comparison.provider, comparison.report), (Some(0), None));
+                comparison.finding.as_str()
             }
+            Some(Observed::Waiting) => "waiting",
         };
         assert_eq!(word, *expected, "{headers:?}");
     }
@@ -330,6 +336,6 @@ fn without_provider_or_shadow_mode_only_the_gate_header_opens() {
         let block = block(&[(":path", "/public/a"), (":authority", "other.test"), (header, "7")]);
         let view = RequestView::read(&block, &[]).unwrap();
         let entry = entry(Gate::Allowed, None, &view, &config);
-        assert_eq!(matches!(entry, Entry::Refused(_)), is_refused, "{entry:?}");
+        assert_eq!(matches!(entry, Some(Observed::Refused(_))), is_refused, "{entry:?}");
     }
 }
