@@ -1,0 +1,271 @@
+//! Shadow mode in the real Envoy, behind a stand-in for the outpost: every planted disagreement is counted once under its
+//! name, and no byte of a request or an answer differs from an Envoy without the filter.
+
+mod gate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::thread;
+
+use fake_authentik::{ALICE, Authentik, Fault, TOKEN};
+use local_envoy::{Envoy, EnvoyOptions};
+use loopback::App;
+use serde_json::json;
+
+use self::gate::{GATE_FAILS, Gate, ONLY_GATE_OPENS, WITH_BASIC};
+use super::place::{Place, eventually, options, provider};
+use super::wire::{Answer, Connection, basic, bearer};
+use crate::module::fixture::Dice;
+
+const HOST: &str = "app.example.test";
+const CLIENTS: u64 = 4;
+/// Of each client, while authentik answers and while it does not.
+const REQUESTS: [usize; 2] = [4_000, 1_000];
+/// A cookie that the gate knows, and the filter does not open.
+const SESSION: &str = "authentik_proxy_2a97516c=session-of-the-gate";
+/// Headers that the filter would take away: an application gets them as before.
+const OWNED: [(&str, &str); 3] =
+    [("x-authentik-extra", "as it was"), ("X_Authentik_Other", "as it was"), ("connection", "keep-alive")];
+
+/// One kind of request, and what is to be counted of it.
+struct Kind {
+    finding: &'static str,
+    start: &'static str,
+    host: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: &'static str,
+}
+
+fn kind(finding: &'static str, start: &'static str, headers: &[(&'static str, &str)]) -> Kind {
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Kind { finding, start, host: HOST, headers, body: "" }
+}
+
+fn as_user(finding: &'static str, authorization: &str) -> Kind {
+    kind(finding, "GET /", &[("authorization", authorization)])
+}
+
+/// Two Envoys behind one gate: one with the filter in shadow mode, and one without it.
+struct Scene {
+    place: Place,
+    plain: Envoy,
+    gate: Gate,
+    /// Behind the Envoy without the filter.
+    app: App,
+}
+
+fn scene(change: impl Fn(EnvoyOptions) -> EnvoyOptions) -> Scene {
+    let authentik = Authentik::start();
+    let gate = Gate::start(&authentik);
+    let (app, other) = (App::start(), App::start());
+    let providers = json!([
+        provider("demo", HOST, json!({"skip_path_regex": "^/public", "name": "demo"})),
+        provider("hs", WITH_BASIC, json!({"basic_auth_enabled": true, "name": "hs"})),
+    ]);
+    let with_filter = |options: EnvoyOptions| {
+        let mut options = gate.guard(options.unsealed());
+        options.set_manager("preserve_external_request_id", json!(true));
+        change(options.concurrency(2).configure("/providers", providers.clone()))
+    };
+    let shadow = |options: EnvoyOptions| {
+        options
+            .configure("/shadow", json!({}))
+            .configure("/cache", json!({"ttl_seconds": 3600, "negative_ttl_seconds": 300}))
+    };
+    let envoy = Envoy::start(shadow(with_filter(options(&authentik, &app))));
+    let plain = Envoy::start(with_filter(options(&authentik, &other)).without_filter());
+    let place = Place { authentik, app, envoy, may_panic: false };
+    place.await_keys("demo");
+    Scene { place, plain, gate, app: other }
+}
+
+/// The counter of shadow mode by provider and result, without the zeros.
+fn counted(place: &Place) -> BTreeMap<String, u64> {
+    let scrape = place.envoy.admin("/stats/prometheus").expect("a scrape");
+    let label = |set: &str, name: &str| {
+        let value = set.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next());
+        value.unwrap_or_default().to_owned()
+    };
+    let lines = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("authentik_proxy_shadow_total{")?.split_once("} "));
+    lines
+        .map(|(set, value)| {
+            let name = format!("{} {}", label(set, "authentik_provider"), label(set, "authentik_result"));
+            (name, value.parse().expect("a number"))
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// What a client sees, but for what Envoy's clock says.
+fn visible(answer: &Answer) -> (u16, Vec<&(String, String)>, &str) {
+    let is_of_the_clock = |name: &str| ["date", "x-envoy-upstream-service-time"].contains(&name);
+    let lines = answer.lines().iter().filter(|(name, _)| !is_of_the_clock(name)).collect();
+    (answer.status, lines, &answer.body)
+}
+
+/// Sends each of these to both Envoys.
+fn send(kind: &Kind, number: &str, shadow: &mut Connection, plain: &mut Connection) {
+    let mut headers = vec![("x-request-id", number)];
+    headers.extend(OWNED);
+    headers.extend(kind.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let [observed, expected] =
+        [shadow, plain].map(|connection| connection.send(kind.start, kind.host, &headers, kind.body));
+    if kind.finding == "no_gate" {
+        assert_eq!((observed.status, expected.status), (503, 200), "{observed:?}");
+    } else {
+        assert_eq!(visible(&observed), visible(&expected), "{}", kind.start);
+    }
+}
+
+fn kinds(scene: &Scene) -> Vec<Kind> {
+    let Scene { place, gate, .. } = scene;
+    let authentik = &place.authentik;
+    let identity = |username: &str| gate.identity(authentik, username);
+    let lets_in = |authorization: &str, username: &str| {
+        gate.lets_in(authorization, &identity(username));
+        authorization.to_owned()
+    };
+    let password = |username: &str| basic(username, &format!("{username}-app-password-0123456789abcdef"));
+    for username in ["frank", "grace"] {
+        authentik.edit_user(username, |user| {
+            user.app_passwords.push(format!("{username}-app-password-0123456789abcdef"))
+        });
+    }
+    // authentik has disabled dave, and the gate has not heard of it.
+    let revoked = lets_in(&password("dave"), "dave");
+    // The gate has other groups for frank.
+    let other = password("frank");
+    let mut groups = identity("frank");
+    groups
+        .iter_mut()
+        .filter(|(name, _)| name == "x-authentik-groups")
+        .for_each(|(_, value)| "admins".clone_into(value));
+    gate.lets_in(&other, &groups);
+    gate.lets_in(SESSION, &identity("alice"));
+    let alice = lets_in(&basic("alice", ALICE), "alice");
+    let token = lets_in(&bearer(&authentik.issue("demo", "alice")), "alice");
+    let eve = lets_in(&password("eve"), "eve");
+    let wrong: Vec<_> =
+        (0..8).map(|number| as_user("agree", &basic("alice", &format!("wrong-{number}")))).collect();
+    let mut kinds = vec![
+        as_user("agree", &alice),
+        as_user("agree", &alice),
+        as_user("agree", &token),
+        as_user("agree", &eve),
+        Kind { body: "a=b", ..kind("agree", "POST /form", &[("authorization", &alice)]) },
+        kind("agree", "GET /", &[("accept", "text/html")]),
+        kind("agree", "GET /", &[("accept", "application/json")]),
+        Kind { body: "a=b", ..kind("agree", "POST /", &[]) },
+        kind("agree", "GET /public/a", &[]),
+        kind("agree", "GET /public/a", &[("authorization", &alice)]),
+        kind("agree", "GET /", &[("authorization", "Digest x")]),
+        as_user("agree", &password("bob")),
+        as_user("would_deny", &revoked),
+        as_user("would_allow", &password("grace")),
+        as_user("other_identity", &other),
+        kind("session_of_gate", "GET /", &[("cookie", SESSION)]),
+        kind(
+            "session_of_gate",
+            "GET /",
+            &[("cookie", SESSION), ("authorization", "Bearer of-the-application")],
+        ),
+        kind("agree", "GET /", &[("cookie", SESSION), ("authorization", &alice)]),
+        kind("not_comparable", "GET /outpost.goauthentik.io/start?rd=x", &[]),
+        kind("not_comparable", "GET /?X-authentik-auth-callback=true&code=x&state=y", &[]),
+        Kind { host: WITH_BASIC, ..as_user("not_comparable", &alice) },
+        kind("unavailable", "GET /gate-fails", &[("authorization", &alice)]),
+        kind("no_gate", "GET /only-the-gate-opens", &[]),
+    ];
+    assert!(kinds.iter().any(|kind| kind.start.ends_with(GATE_FAILS)));
+    assert!(kinds.iter().any(|kind| kind.start.ends_with(ONLY_GATE_OPENS)));
+    kinds.extend(wrong);
+    kinds
+}
+
+/// Sends so many requests of each client, and counts what is to be found.
+fn run(scene: &Scene, round: usize, pick: impl Fn(&mut Dice) -> Kind + Sync) -> BTreeMap<String, u64> {
+    let expected = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (expected, pick) = (&expected, &pick);
+            scope.spawn(move || {
+                let mut dice = Dice::new(client * 100 + round as u64);
+                let (shadow, plain) = (scene.place.envoy.port(), scene.plain.port());
+                let (mut shadow, mut plain) = (Connection::open(shadow), Connection::open(plain));
+                for number in 0..REQUESTS[round] {
+                    let kind = pick(&mut dice);
+                    send(&kind, &format!("{round}-{client}-{number}"), &mut shadow, &mut plain);
+                    let provider = if kind.host == WITH_BASIC { "hs" } else { "demo" };
+                    *expected.lock().unwrap().entry(format!("{provider} {}", kind.finding)).or_insert(0) += 1;
+                    if number % 100 == 0 {
+                        scene.place.app.take();
+                        scene.app.take();
+                    }
+                }
+            });
+        }
+    });
+    expected.into_inner().unwrap()
+}
+
+#[test]
+fn twenty_thousand_requests_are_counted_as_planted_and_not_a_byte_differs() {
+    let scene = scene(|options| options);
+    let kinds = kinds(&scene);
+    let any = |dice: &mut Dice| {
+        let Kind { finding, start, host, headers, body } = &kinds[dice.below(kinds.len())];
+        Kind { finding, start, host, headers: headers.clone(), body }
+    };
+    let mut expected = run(&scene, 0, any);
+    // Everything that can be known is known by now. Then authentik fails, and the gate lives from its cache.
+    scene.place.authentik.fault(TOKEN, Fault::ServerError405);
+    let newcomers: Vec<_> =
+        (0..200).map(|number| basic("newcomer", &format!("app-password-{number}"))).collect();
+    let newcomer = scene.gate.identity(&scene.place.authentik, "alice");
+    newcomers.iter().for_each(|authorization| scene.gate.lets_in(authorization, &newcomer));
+    let failing = run(&scene, 1, |dice| {
+        if dice.below(2) == 0 {
+            as_user("unavailable", &newcomers[dice.below(newcomers.len())])
+        } else {
+            any(dice)
+        }
+    });
+    for (name, count) in failing {
+        *expected.entry(name).or_insert(0) += count;
+    }
+    let total: u64 = expected.values().sum();
+    assert_eq!(total, 20_000);
+    eventually("every request is counted", || counted(&scene.place).values().sum::<u64>() >= total);
+    assert_eq!(counted(&scene.place), expected);
+    let findings: BTreeSet<_> = expected.keys().filter_map(|name| name.split(' ').next_back()).collect();
+    assert_eq!(findings.len(), 8, "each result was planted: {findings:?}");
+    lines_are_few_and_name_what_differs(&scene.place.envoy.log());
+}
+
+/// At most ten lines a minute and worker, each with the reference number, the reason and the names of the headers.
+fn lines_are_few_and_name_what_differs(log: &str) {
+    let mut per_minute: BTreeMap<&str, u32> = BTreeMap::new();
+    let lines: Vec<_> =
+        log.lines().filter(|line| line.contains(" shadow=") && line.contains("[info]")).collect();
+    assert!(!lines.is_empty(), "{log}");
+    for line in lines {
+        let minute = line.get(1..17).expect("the time");
+        *per_minute.entry(minute).or_default() += 1;
+        let headers = line.split("headers=").nth(1).and_then(|rest| rest.split(' ').next());
+        let expected = if line.contains("shadow=other_identity") { "x-authentik-groups" } else { "-" };
+        assert_eq!(headers, Some(expected), "{line}");
+        let id = line.split(" id=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let is_ours = ["0-", "1-"].iter().any(|round| id.starts_with(round)) && id.split('-').count() == 3;
+        assert!(is_ours && line.contains(" provider=demo "), "{line}");
+        let reason = match line.split("shadow=").nth(1).and_then(|rest| rest.split(' ').next()) {
+            Some("would_deny") => "reason=refused",
+            Some("would_allow" | "other_identity") => "reason=ok",
+            other => panic!("{other:?}: {line}"),
+        };
+        assert!(line.contains(reason), "{line}");
+        assert!(!line.contains("admins"), "no value: {line}");
+    }
+    assert!(per_minute.values().all(|count| *count <= 20), "two workers: {per_minute:?}");
+}
