@@ -15,6 +15,7 @@ mod key_sets;
 mod log_lines;
 mod seal;
 mod secrets;
+mod shadow;
 mod shared_keys;
 mod single_flight;
 mod splitting;
