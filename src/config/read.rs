@@ -122,7 +122,7 @@ fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String>
     let setting = &table::OWNED_HEADERS;
     let mut owned = Vec::new();
     for name in root.texts(setting).unwrap_or_default() {
-        check_ownable(root, setting.name, name);
+        shadow::check_ownable(root, setting.name, name);
         owned.push(header::normalise(name));
     }
     if let Some(seal) = seal
@@ -131,14 +131,6 @@ fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String>
         owned.push(seal.header.clone());
     }
     owned
-}
-
-/// A header that can be taken from clients.
-#[inline(never)]
-pub(super) fn check_ownable(object: &Object<'_>, setting: &'static str, name: &str) {
-    if !header::may_be_owned(name) {
-        object.fault(setting, &format!("{name:?} is not a name that can be taken from clients"));
-    }
 }
 
 fn read_cors_origins(root: &mut Object<'_>) -> Vec<String> {

@@ -4,8 +4,8 @@
 //! Must not: know what is compared ([`crate::authn::shadow`] does).
 
 use super::json::Object;
-use super::read;
 use super::table::shadow as table;
+use crate::base::header;
 
 /// In shadow mode no decision is applied, so nothing is sealed.
 pub(crate) const SEAL_WARNING: &str =
@@ -22,7 +22,15 @@ impl Shadow {
     /// Reads the setting.
     pub(crate) fn read(mut object: Object<'_>) -> Self {
         let name = object.text(&table::GATE_HEADER);
-        read::check_ownable(&object, table::GATE_HEADER.name, name);
+        check_ownable(&object, table::GATE_HEADER.name, name);
         Self { gate_header: name.to_ascii_lowercase() }
+    }
+}
+
+/// A header that can be taken from clients.
+#[inline(never)]
+pub(super) fn check_ownable(object: &Object<'_>, setting: &'static str, name: &str) {
+    if !header::may_be_owned(name) {
+        object.fault(setting, &format!("{name:?} is not a name that can be taken from clients"));
     }
 }

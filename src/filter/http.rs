@@ -15,6 +15,7 @@ use super::stream::{Phase, Stream};
 use super::worker::Worker;
 use crate::authn::edits;
 use crate::authn::reply::{self, Decision};
+use crate::authn::shadow::Gate;
 use crate::authn::{RequestId, Step};
 use crate::config::Config;
 
@@ -32,7 +33,14 @@ impl HttpFilter {
 
     /// In shadow mode a request goes on at once, as it is, or is answered.
     fn observe(&self) {
-        match shadow::passing(&self.worker, self.id) {
+        let answer = match host::request_headers() {
+            Ok(block) => self.worker.observe(self.id, Gate::Allowed, block),
+            Err(error) => {
+                log::error!("no request headers: {error}");
+                Some(reply::broken_reply())
+            }
+        };
+        match answer {
             Some(reply) => self.stream.answer(&reply, self.worker.telemetry().as_deref()),
             None => self.stream.phase.set(Phase::Forwarded),
         }
@@ -124,10 +132,16 @@ impl HttpContext for HttpFilter {
 
     /// Also called for a request that an earlier filter answered, and then as the only callback of its context.
     fn on_log(&mut self) {
-        if self.worker.is_shadow() && self.stream.phase.get() == Phase::Undecided {
-            // It does not wait: its judgement may outlive it.
-            self.stream.phase.set(Phase::Answered);
-            shadow::answered_before(&self.worker, self.id);
+        if !self.worker.is_shadow() || self.stream.phase.get() != Phase::Undecided {
+            return;
+        }
+        // It does not wait: its judgement may outlive it.
+        self.stream.phase.set(Phase::Answered);
+        let Some(gate) = shadow::gate_that_answered() else { return };
+        match host::request_headers() {
+            // Nothing can be answered any more.
+            Ok(block) => drop(self.worker.observe(self.id, gate, block)),
+            Err(error) => log::debug!("no headers of a request that the gate refused: {error}"),
         }
     }
 }

@@ -13,13 +13,14 @@ use std::rc::Rc;
 use super::host;
 use super::host::envoy::Envoy;
 use super::paused;
-use super::shadow::{self, Shadow};
+use super::shadow::Shadow;
 use super::stream::Stream;
 use super::telemetry::Telemetry;
 use crate::authn::authentik::call::{Answer, CallResult, Endpoint};
 use crate::authn::env::Env;
-use crate::authn::reply::{self, Decision};
+use crate::authn::reply::{self, Decision, Reply};
 use crate::authn::request::view::HeaderBlock;
+use crate::authn::shadow::{Comparison, Finding, Gate, Observed};
 use crate::authn::{Authenticator, RequestId, Step, TickInterval, Ticket};
 use crate::base::time::Timestamp;
 
@@ -92,21 +93,6 @@ impl Worker {
         self.telemetry.borrow().clone()
     }
 
-    /// Whether decisions are compared, and not applied.
-    pub(super) fn is_shadow(&self) -> bool {
-        self.is_shadow.get()
-    }
-
-    /// The judgements of shadow mode that wait.
-    pub(super) const fn shadow(&self) -> &Shadow {
-        &self.shadow
-    }
-
-    /// Sends what a request waits for, from a callback of a request.
-    pub(super) fn send_for_request(&self) {
-        host::as_root(self.root_id);
-    }
-
     /// Puts a request on the list and sends what it waits for. Its decision, when there is one at once: a call that
     /// Envoy does not take is answered on the spot. Decisions on other requests wait for the next tick: Envoy would take a
     /// reply to one of them for a reply to the request whose callback it is.
@@ -174,7 +160,7 @@ impl Worker {
         for _ in 0..MAX_DECISIONS {
             let Some(id) = self.with_core(|core, _| core.next_ready()).flatten() else { break };
             let Some(stream) = paused::get(id) else {
-                shadow::resume(self, id);
+                self.resume_observed(id);
                 continue;
             };
             if let Some(decision) = self.decision_on(id) {
@@ -191,14 +177,56 @@ impl Worker {
             log::debug!("the root context does not answer: {error}");
         }
     }
+}
 
-    /// Speaks for a request that may be gone. Whether it is still there; else for the root.
-    pub(super) fn speak_for(&self, id: RequestId) -> bool {
-        let is_there = host::set_effective_context(id).is_ok();
-        if !is_there {
+/// Shadow mode: a request goes on as it is, and its judgement may wait longer than it lives.
+impl Worker {
+    /// Whether decisions are compared, and not applied.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.is_shadow.get()
+    }
+
+    /// The answer to a request without a gate. `None`: it goes on, or its gate has answered it.
+    pub(super) fn observe(&self, id: RequestId, gate: Gate, block: HeaderBlock) -> Option<Reply> {
+        match self.with_core(|core, env| core.observe(env, id, gate, &block)) {
+            None => return Some(reply::broken_reply()),
+            Some(Observed::Refused(reply)) => return Some(reply),
+            Some(Observed::Compared(comparison)) => self.report(&comparison, true),
+            Some(Observed::Waiting) => {
+                host::as_root(self.root_id);
+                // A call that Envoy does not take is answered on the spot.
+                self.go_on_observing(id, gate, block, true);
+            }
+        }
+        None
+    }
+
+    /// A verdict is there, and no paused request waits for it. Only in a callback of the root context.
+    fn resume_observed(&self, id: RequestId) {
+        let Some((gate, block)) = self.shadow.take(id) else { return self.forget(id) };
+        // While the request lives, its access log gets the result too.
+        let is_alive = host::set_effective_context(id).is_ok();
+        if !is_alive {
             self.speak_for_root();
         }
-        is_there
+        self.go_on_observing(id, gate, block, is_alive);
+    }
+
+    #[inline(never)]
+    fn go_on_observing(&self, id: RequestId, gate: Gate, block: HeaderBlock, is_alive: bool) {
+        let observed = self.with_core(|core, env| core.resume_observed(env, id, gate, &block));
+        if let Some(Observed::Compared(comparison)) = &observed {
+            self.report(comparison, is_alive);
+        } else if !(matches!(observed, Some(Observed::Waiting)) && self.shadow.keep(id, gate, block)) {
+            self.forget(id);
+            self.report(&Comparison::unjudged(None, Finding::Unavailable), is_alive);
+        }
+    }
+
+    fn report(&self, comparison: &Comparison, is_alive: bool) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.observed(comparison, is_alive);
+        }
     }
 }
 

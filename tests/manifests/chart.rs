@@ -312,7 +312,7 @@ fn schema_has_the_settings_of_the_filter() {
     for (group, names) in &groups {
         assert_eq!(&keys(&format!("/properties/settings/properties/{group}")), names, "{group}");
     }
-    assert!(provider.len() > 15 && settings.len() > 8 && groups.len() == 5);
+    assert!(provider.len() > 15 && settings.len() > 8 && groups.len() == 6);
 }
 
 #[test]
