@@ -20,9 +20,8 @@ pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 pub use self::settings::{
     Authentik, BasicAuth, BearerVerification, Cache, Config, Jwks, Mode, Provider, ProviderId, Session,
-    SessionIssue, Throttle,
+    SessionIssue, Shadow, Throttle,
 };
-pub use self::shadow::Shadow;
 
 impl Config {
     /// Compiles a configuration as Envoy hands it over.

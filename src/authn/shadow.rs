@@ -152,6 +152,8 @@ pub enum Observed {
     Compared(Comparison),
     /// The same, later: the judgement waits for authentik.
     Waiting,
+    /// The provider is switched: the request is judged, and the decision counts.
+    Switched,
     /// No gate let the request through, or its headers cannot be read: it is answered, and not judged.
     Refused(Reply),
 }
@@ -164,6 +166,10 @@ pub(crate) fn entry(
     view: &RequestView<'_>,
     config: &Config,
 ) -> Option<Observed> {
+    let provider = request.map(|request| request.provider.id);
+    if provider.is_some_and(|id| config.shadow.as_ref().is_some_and(|shadow| shadow.switched.contains(&id))) {
+        return Some(Observed::Switched);
+    }
     let is_login_flow = outpost::is_outpost_path(view) || has_login_parameter(view);
     let finding = match gate {
         Gate::Failed => Finding::Unavailable,
@@ -178,7 +184,6 @@ pub(crate) fn entry(
         Gate::Allowed if is_login_flow || has_new_authorization(request, view) => Finding::NotComparable,
         Gate::Allowed => return None,
     };
-    let provider = request.map(|request| request.provider.id);
     Some(Observed::Compared(Comparison::unjudged(provider, finding)))
 }
 

@@ -12,7 +12,7 @@ use super::json::Object;
 use super::provider;
 use super::seal::Seal;
 use super::settings::{Authentik, Cache, Config, Jwks, Provider, Session, Throttle};
-use super::shadow::{self, Shadow};
+use super::shadow;
 use super::table::{self, authentik, cache, jwks, session, throttle};
 use crate::base::header::{self, IdentityHeader};
 use crate::base::mac;
@@ -52,7 +52,7 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.section(&table::JWKS));
     let throttle = read_throttle(root.section(&table::THROTTLE));
     let seal = root.optional_section(&table::SEAL).and_then(Seal::read).map(Rc::new);
-    let shadow = root.optional_section(&table::SHADOW).map(Shadow::read);
+    let shadow = root.optional_section(&table::SHADOW).map(|it| shadow::read(it, &providers));
     if seal.is_some() && shadow.is_some() {
         warnings.push(shadow::SEAL_WARNING.to_owned());
     }

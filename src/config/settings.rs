@@ -7,7 +7,6 @@ use regex_lite::Regex;
 
 use super::meta::MetaHeaders;
 use super::seal::Seal;
-use super::shadow::Shadow;
 use crate::base::header::IdentityHeader;
 use crate::base::secret::Secret;
 use crate::base::url::BaseUrl;
@@ -50,6 +49,15 @@ pub struct Config {
     pub public_digest: String,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Shadow mode.
+#[derive(Debug)]
+pub struct Shadow {
+    /// The header that the gate adds to each request that it allows, in lower case.
+    pub gate_header: String,
+    /// Providers for which the filter decides all the same.
+    pub switched: Vec<ProviderId>,
 }
 
 /// How authentik is reached.

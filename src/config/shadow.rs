@@ -3,28 +3,28 @@
 //! Owns: what makes a name wrong beyond its kind, and the warning about a seal.
 //! Must not: know what is compared ([`crate::authn::shadow`] does).
 
+use std::rc::Rc;
+
 use super::json::Object;
+use super::settings::{Provider, Shadow};
 use super::table::shadow as table;
 use crate::base::header;
 
-/// In shadow mode no decision is applied, so nothing is sealed.
-pub(crate) const SEAL_WARNING: &str =
-    "seal: is not sent in shadow mode: a policy that asks for the seal refuses every request";
+/// In shadow mode no decision is applied, so nothing is sealed. No fault: with `shadow` taken out, the rest is to stay as it is.
+pub(crate) const SEAL_WARNING: &str = "seal: is sent for shadow.switched alone: a policy that asks all requests for the seal refuses the others";
 
-/// Shadow mode.
-#[derive(Debug)]
-pub struct Shadow {
-    /// The header that the gate adds to each request that it allows, in lower case.
-    pub gate_header: String,
-}
-
-impl Shadow {
-    /// Reads the setting.
-    pub(crate) fn read(mut object: Object<'_>) -> Self {
-        let name = object.text(&table::GATE_HEADER);
-        check_ownable(&object, table::GATE_HEADER.name, name);
-        Self { gate_header: name.to_ascii_lowercase() }
+/// Reads the setting.
+pub(super) fn read(mut object: Object<'_>, providers: &[Rc<Provider>]) -> Shadow {
+    let name = object.text(&table::GATE_HEADER);
+    check_ownable(&object, table::GATE_HEADER.name, name);
+    let mut switched = Vec::new();
+    for (index, name) in object.texts(&table::SWITCHED).unwrap_or_default().into_iter().enumerate() {
+        match providers.iter().position(|provider| provider.name == name) {
+            Some(id) => switched.push(id),
+            None => object.fault_at(table::SWITCHED.name, index, "is the name of no provider"),
+        }
     }
+    Shadow { gate_header: name.to_ascii_lowercase(), switched }
 }
 
 /// A header that can be taken from clients.

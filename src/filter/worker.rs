@@ -44,6 +44,16 @@ struct Sent {
     at: u64,
 }
 
+/// What becomes of a request in shadow mode.
+pub(super) enum Passage {
+    /// It goes on as it is, or its gate has answered it.
+    Free,
+    /// It has passed no gate, and gets this answer.
+    Refused(Reply),
+    /// It is judged, as without shadow mode.
+    Judged,
+}
+
 /// What the requests of one worker share.
 pub(crate) struct Worker {
     root_id: u32,
@@ -186,11 +196,12 @@ impl Worker {
         self.is_shadow.get()
     }
 
-    /// The answer to a request without a gate. `None`: it goes on, or its gate has answered it.
-    pub(super) fn observe(&self, id: RequestId, gate: Gate, block: HeaderBlock) -> Option<Reply> {
+    /// What becomes of a request for now.
+    pub(super) fn observe(&self, id: RequestId, gate: Gate, block: HeaderBlock) -> Passage {
         match self.with_core(|core, env| core.observe(env, id, gate, &block)) {
-            None => return Some(reply::broken_reply()),
-            Some(Observed::Refused(reply)) => return Some(reply),
+            None => return Passage::Refused(reply::broken_reply()),
+            Some(Observed::Refused(reply)) => return Passage::Refused(reply),
+            Some(Observed::Switched) => return Passage::Judged,
             Some(Observed::Compared(comparison)) => self.report(&comparison, true),
             Some(Observed::Waiting) => {
                 host::as_root(self.root_id);
@@ -198,7 +209,7 @@ impl Worker {
                 self.go_on_observing(id, gate, block, true);
             }
         }
-        None
+        Passage::Free
     }
 
     /// A verdict is there, and no paused request waits for it. Only in a callback of the root context.
@@ -268,17 +279,19 @@ impl Worker {
             self.forget(id);
             return None;
         }
-        let block = match host::request_headers() {
-            Ok(block) => block,
-            Err(error) => {
-                log::error!("no request headers: {error}");
-                self.with_core(|core, _| core.forget(id));
-                return Some(reply::broken());
-            }
+        let Some(block) = request_headers() else {
+            self.with_core(|core, _| core.forget(id));
+            return Some(reply::broken());
         };
         let resumed = self.with_core(|core, env| core.resume(env, id, &block));
         resumed.map_or_else(|| Some(reply::broken()), Step::decided)
     }
+}
+
+/// The headers of the request that the filter speaks for. `None`: Envoy does not hand them over; the log says so.
+#[inline(never)]
+pub(super) fn request_headers() -> Option<HeaderBlock> {
+    host::request_headers().inspect_err(|error| log::error!("no request headers: {error}")).ok()
 }
 
 /// Once in the module, and not once for each caller of [`Worker::with_core`].

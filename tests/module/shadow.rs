@@ -6,8 +6,8 @@ use proxy_wasm_testkit::{CallAnswer, LogLevel, Outcome, Request, Vm, World};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    AUTHENTIK, Observed, basic, configuration, forwarded, get, granted, only_call, passed_as, refused,
-    replied, send, token, worker, world,
+    AUTHENTIK, Observed, basic, configuration, forwarded, get, granted, observed, only_call, passed_as,
+    refused, replied, send, token, worker, world,
 };
 
 const DETAILS: [&str; 2] = ["response", "code_details"];
@@ -257,4 +257,27 @@ fn no_value_of_a_header_is_in_a_log_line_or_a_metric() {
     }
     assert!(AUTHENTIK.calls().is_empty(), "answers are the test's");
     assert_eq!(send(&mut vm, from_gate(get("Bearer x"))), Observed::Passed("alice".to_owned()));
+}
+
+/// One application after the other: for a switched provider the filter decides, with no gate and with one.
+#[test]
+fn filter_decides_for_a_switched_provider() {
+    let world = world();
+    let mut configuration = shadow();
+    configuration["shadow"]["switched"] = json!(["hs"]);
+    let mut vm = worker(&world, &configuration);
+    let forged = from_gate(Request::get("/")).header("accept", "application/json");
+    assert_eq!(send(&mut vm, forged), Observed::Status(401));
+    let good = format!("Bearer {}", token("hs"));
+    let trailers = [("x-authentik-username", "forged"), ("x-checksum", "1")];
+    let request =
+        get(&good).replace("x-authentik-username", "forged").with_body("x").with_trailers(&trailers);
+    let stream = vm.send(request);
+    assert_eq!(observed(&vm, stream), passed_as("alice"));
+    assert_eq!(vm.trailers(stream).unwrap().iter().count(), 1);
+    assert_ne!(
+        vm.respond(stream, &[(":status", "200"), ("cache-control", "private")], "").get("set-cookie"),
+        None
+    );
+    assert_eq!(counted(&world), counts([]));
 }
