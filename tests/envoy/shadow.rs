@@ -5,12 +5,13 @@ mod gate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::thread;
+use std::{fs, thread};
 
 use fake_authentik::{ALICE, Authentik, Fault, TOKEN};
+use local_envoy::module::root;
 use local_envoy::{Envoy, EnvoyOptions};
 use loopback::App;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::gate::{GATE_FAILS, Gate, ONLY_GATE_OPENS, WITH_BASIC};
 use super::place::{Place, eventually, options, provider};
@@ -268,4 +269,69 @@ fn lines_are_few_and_name_what_differs(log: &str) {
         assert!(!line.contains("admins"), "no value: {line}");
     }
     assert!(per_minute.values().all(|count| *count <= 20), "two workers: {per_minute:?}");
+}
+
+/// What `authentik-proxy-wasm compare` and the tests of dashboard and rules read. `METRICS=write` records both again.
+const RECORDED_LOG: &str = "tests/data/shadow/access.log";
+const RECORDED_SCRAPE: &str = "tests/data/metrics/shadow.txt";
+
+#[test]
+fn access_log_names_the_result_of_each_request_that_is_known_by_then() {
+    let format = super::metrics::json_format();
+    let scene = scene(|options| {
+        options.manager("/access_log/0/typed_config/log_format", json!({"json_format": format}))
+    });
+    let kinds = kinds(&scene);
+    // After the first round the filter knows each credential.
+    let mut expected = BTreeMap::new();
+    for round in ["first", "second"] {
+        let (mut shadow, mut plain) =
+            (Connection::open(scene.place.envoy.port()), Connection::open(scene.plain.port()));
+        for (number, kind) in kinds.iter().enumerate() {
+            let id = format!("{round}-{number}");
+            send(kind, &id, &mut shadow, &mut plain);
+            expected.insert(id, kind.finding);
+        }
+        let total = expected.len() as u64;
+        eventually("every request is counted", || counted(&scene.place).values().sum::<u64>() == total);
+    }
+    let is_entry = |line: &&str| line.starts_with('{') && line.ends_with('}');
+    eventually("the access log has every request", || {
+        scene.place.envoy.log().lines().filter(is_entry).count() == expected.len()
+    });
+    let log = scene.place.envoy.log();
+    let lines: Vec<_> = log.lines().filter(is_entry).collect();
+    let mut unknown = 0;
+    for line in &lines {
+        let entry: Value = serde_json::from_str(line).expect("JSON");
+        let id = entry["id"].as_str().expect("a reference number");
+        match entry["shadow"].as_str() {
+            Some(finding) => assert_eq!(finding, expected[id], "{line}"),
+            None => {
+                assert!(id.starts_with("first-"), "{line}");
+                unknown += 1;
+            }
+        }
+        assert!(entry["user"].is_null(), "the gate's user is not ours to name: {line}");
+    }
+    assert!(unknown < kinds.len() / 2, "{unknown}");
+    let scrape = scene.place.envoy.admin("/stats/prometheus").expect("a scrape");
+    let metric: String = scrape
+        .lines()
+        .filter(|line| line.contains("authentik_proxy_shadow_total"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    if std::env::var_os("METRICS").is_some_and(|it| it == "write") {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::create_dir_all(root().join("tests/data/shadow")).unwrap();
+        fs::write(root().join(RECORDED_LOG), text).unwrap();
+        let head = "# Recorded by METRICS=write from Envoy in shadow mode: the metric of comparisons.\n";
+        fs::write(root().join(RECORDED_SCRAPE), format!("{head}{metric}")).unwrap();
+    }
+    let names = |text: &str| -> BTreeSet<String> {
+        let series = text.lines().filter(|line| line.starts_with("authentik_proxy_"));
+        series.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    let recorded = fs::read_to_string(root().join(RECORDED_SCRAPE)).expect("a recorded scrape");
+    assert_eq!(names(&metric), names(&recorded), "METRICS=write records the scrape again");
 }

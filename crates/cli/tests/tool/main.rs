@@ -1,6 +1,7 @@
 //! The tool as it is called.
 
 mod check;
+mod compare;
 mod explain;
 mod image;
 mod import;
@@ -99,7 +100,13 @@ impl Drop for Folder {
 
 #[test]
 fn help_has_examples_that_the_tool_knows() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["schema", "--help"], &["import", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["schema", "--help"],
+        &["import", "--help"],
+        &["compare", "--help"],
+    ] {
         let (code, output, _) = run(arguments);
         let examples = output.split("Example").nth(1).unwrap_or_else(|| panic!("{arguments:?}: {output}"));
         let commands: Vec<_> = examples
