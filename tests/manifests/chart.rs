@@ -419,6 +419,8 @@ fn helm_refuses_values_that_would_not_do() {
         (classic, "step=4", "/step"),
         (classic, "gitops=false", "a first installation has step prepare"),
         (eg, "gitops=false", "a first installation has step prepare"),
+        (classic, "settings.shadow.gate_header=x-authentik-uid", "settings.shadow: the chart's steps ask"),
+        (eg, "settings.shadow.switched={app}", "settings.shadow: the chart's steps ask"),
         (classic, "seal.values=null", "seal.values is required"),
         (eg, "seal.values=null", "seal.values is required"),
         (classic, "seal.values={*}", "seal/values/0"),
