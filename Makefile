@@ -49,7 +49,7 @@ wasm: toolchain ## Build the module
 
 # What is built to show the module is built beside it: linking the module takes one core.
 # SCENE=rotation needs key pairs, which take time to compile.
-run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Prometheus on loopback (AUTHENTIK=… for a real one, SCENE=outage|guessing|crowd|rotation)
+run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Prometheus on loopback (AUTHENTIK=… for a real one, SCENE=outage|guessing|crowd|rotation|shadow)
 	@trap wait EXIT; $(MAKE) --silent wasm & module=$$!; \
 	$(MAKE) --silent envoy; \
 	cargo build --quiet --locked --profile once --package demo $(if $(filter rotation,$(SCENE)),--features fake-authentik/asymmetric); \

@@ -1,19 +1,17 @@
 //! Shadow mode in the real Envoy, behind a stand-in for the outpost: every planted disagreement is counted once under its
 //! name, and no byte of a request or an answer differs from an Envoy without the filter.
 
-mod gate;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::{fs, thread};
 
+use fake_authentik::gate::{GATE_FAILS, Gate, ONLY_GATE_OPENS, WITH_BASIC};
 use fake_authentik::{ALICE, Authentik, Fault, TOKEN};
 use local_envoy::module::root;
 use local_envoy::{Envoy, EnvoyOptions};
 use loopback::App;
 use serde_json::{Value, json};
 
-use self::gate::{GATE_FAILS, Gate, ONLY_GATE_OPENS, WITH_BASIC};
 use super::place::{Place, eventually, options, provider};
 use super::wire::{Answer, Connection, basic, bearer};
 use crate::module::fixture::Dice;
@@ -27,6 +25,9 @@ const SESSION: &str = "authentik_proxy_2a97516c=session-of-the-gate";
 /// Headers that the filter would take away: an application gets them as before.
 const OWNED: [(&str, &str); 3] =
     [("x-authentik-extra", "as it was"), ("X_Authentik_Other", "as it was"), ("connection", "keep-alive")];
+
+/// What the gate sends beside its identity headers.
+const OF_THE_GATE: [&str; 4] = ["authorization", "x-tenant", "x-number", "x-flag"];
 
 /// One kind of request, and what is to be counted of it.
 struct Kind {
@@ -64,7 +65,7 @@ fn scene(change: impl Fn(EnvoyOptions) -> EnvoyOptions) -> Scene {
         provider("hs", WITH_BASIC, json!({"basic_auth_enabled": true, "name": "hs"})),
     ]);
     let with_filter = |options: EnvoyOptions| {
-        let mut options = gate.guard(options.unsealed());
+        let mut options = options.unsealed().behind(gate.cluster(), Gate::filter(&OF_THE_GATE));
         options.set_manager("preserve_external_request_id", json!(true));
         change(options.concurrency(2).configure("/providers", providers.clone()))
     };

@@ -122,3 +122,9 @@ fn rotation_is_played_to_its_end() {
     // 401 can be: a key that is new right after a fetch is not asked for before jwks.min_refresh_interval_seconds.
     plays("rotation", &[200], &[503, 0]);
 }
+
+#[test]
+fn shadow_is_played_to_its_end() {
+    // The gate's own answers: what the filter would have done changes none of them.
+    plays("shadow", &[200, 401], &[503, 0]);
+}

@@ -7,6 +7,7 @@ mod image;
 mod import;
 mod import_tls;
 mod live;
+mod moving_over;
 
 use std::fs;
 use std::path::{Path, PathBuf};

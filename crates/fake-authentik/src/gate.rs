@@ -9,22 +9,24 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
-use fake_authentik::Authentik;
-use local_envoy::EnvoyOptions;
 use loopback::Server;
 use serde_json::{Value, json};
 
+use crate::authentik::Authentik;
+
 const PREFIX: &str = "/outpost.goauthentik.io/auth/envoy";
-const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+/// Of the cluster and of the filter.
+const NAME: &str = "outpost";
 
 /// The path that the gate alone leaves open: a planted difference.
-pub(super) const ONLY_GATE_OPENS: &str = "/only-the-gate-opens";
+pub const ONLY_GATE_OPENS: &str = "/only-the-gate-opens";
 /// The path on which the gate fails.
-pub(super) const GATE_FAILS: &str = "/gate-fails";
+pub const GATE_FAILS: &str = "/gate-fails";
 /// The host of an application with Send-HTTP-Basic, where the gate replaces `authorization`.
-pub(super) const WITH_BASIC: &str = "basic.example.test";
+pub const WITH_BASIC: &str = "basic.example.test";
 
-type Headers = Vec<(String, String)>;
+/// Names and values.
+pub type Headers = Vec<(String, String)>;
 
 /// Whom the gate lets in.
 #[derive(Default)]
@@ -34,29 +36,34 @@ struct Table {
 }
 
 /// The running stand-in.
-pub(super) struct Gate {
+pub struct Gate {
     table: Arc<RwLock<Table>>,
     server: Server,
     base: String,
 }
 
 impl Gate {
-    pub(super) fn start(authentik: &Authentik) -> Self {
+    /// Starts it on any free port.
+    pub fn start(authentik: &Authentik) -> Self {
         let table = Arc::<RwLock<Table>>::default();
         let router = Router::new().fallback(judge).with_state(Arc::clone(&table));
-        Self { table, server: Server::start(router, 0).unwrap(), base: authentik.public_base() }
+        Self {
+            table,
+            server: Server::start(router, 0).expect("a free port on loopback"),
+            base: authentik.public_base(),
+        }
     }
 
     /// Who sends this `authorization` or this `cookie` is let in with these identity headers.
-    pub(super) fn lets_in(&self, key: &str, headers: &[(String, String)]) {
+    pub fn lets_in(&self, key: &str, headers: &[(String, String)]) {
         self.table.write().unwrap().users.insert(key.to_owned(), headers.to_vec());
     }
 
     /// What the outpost says of a user of the stand-in authentik, for the application `demo`.
-    pub(super) fn identity(&self, authentik: &Authentik, username: &str) -> Headers {
+    pub fn identity(&self, authentik: &Authentik, username: &str) -> Headers {
         let mut user = None;
         authentik.edit_user(username, |found| user = Some(found.clone()));
-        let user = user.unwrap();
+        let user = user.expect("the stand-in calls it");
         let mut headers: Headers = [
             ("username", username),
             ("groups", &user.groups.join("|")),
@@ -83,35 +90,34 @@ impl Gate {
         headers
     }
 
-    /// Puts the gate into Envoy, before the filter.
-    pub(super) fn guard(&self, mut options: EnvoyOptions) -> EnvoyOptions {
-        let port = self.server.port();
-        let cluster = json!({
-            "name": "outpost", "connect_timeout": "2s", "type": "STATIC",
-            "load_assignment": {"cluster_name": "outpost", "endpoints": [{"lb_endpoints": [{"endpoint": {"address":
-                {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}]}]},
-        });
-        let clusters = options.bootstrap.pointer_mut("/static_resources/clusters").unwrap();
-        clusters.as_array_mut().unwrap().push(cluster);
-        let upstream = json!([
-            {"exact": "set-cookie"}, {"prefix": "x-authentik-"}, {"exact": "authorization"},
-            {"exact": "x-tenant"}, {"exact": "x-number"}, {"exact": "x-flag"},
-        ]);
-        let filter = json!({
-            "name": "outpost",
+    /// The cluster that leads to the gate, as Envoy's configuration has it.
+    pub fn cluster(&self) -> Value {
+        json!({
+            "name": NAME, "connect_timeout": "2s", "type": "STATIC",
+            "load_assignment": {"cluster_name": NAME, "endpoints": [{"lb_endpoints": [{"endpoint": {"address":
+                {"socket_address": {"address": "127.0.0.1", "port_value": self.server.port()}}}}]}]},
+        })
+    }
+
+    /// The HTTP filter that asks the gate. These headers of the gate's go on too, beside its identity headers.
+    pub fn filter(further: &[&str]) -> Value {
+        let further = further.iter().map(|name| json!({"exact": name}));
+        let upstream: Vec<_> = [json!({"exact": "set-cookie"}), json!({"prefix": "x-authentik-"})]
+            .into_iter()
+            .chain(further)
+            .collect();
+        json!({
+            "name": NAME,
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
                 "http_service": {
-                    "server_uri": {"uri": "http://127.0.0.1", "cluster": "outpost", "timeout": "30s"},
+                    "server_uri": {"uri": "http://127.0.0.1", "cluster": NAME, "timeout": "30s"},
                     "path_prefix": PREFIX,
                     "authorization_request": {"allowed_headers": {"patterns": [{"exact": "cookie"}, {"exact": "accept"}]}},
                     "authorization_response": {"allowed_upstream_headers": {"patterns": upstream}},
                 },
             },
-        });
-        let manager = options.bootstrap.pointer_mut(MANAGER).unwrap();
-        manager["http_filters"].as_array_mut().unwrap().insert(0, filter);
-        options
+        })
     }
 }
 
