@@ -295,7 +295,10 @@ impl Authenticator {
         if let Some(known) = shadow::entry(gate, request, &view, &config) {
             return known;
         }
-        let step = self.authenticate(env, id, block);
+        let step = match request {
+            Some(request) => self.begin(request),
+            None => Step::Decided(reply::unknown_host(&view, &config)),
+        };
         shadow::observed(gate, &view, step, &config)
     }
 

@@ -5,8 +5,6 @@
 //! are intended ([`Difference`]).
 //! Must not: judge a request ([`super::Authenticator`] does, as always), change one, or keep a value of a header.
 
-use std::borrow::Cow;
-
 use crate::authn::edits::Forward;
 use crate::authn::fault::Fault;
 use crate::authn::identity::Identity;
@@ -190,7 +188,9 @@ pub(crate) fn entry(
 /// Its gate has left its mark, or needs not: the filter leaves the path open too.
 fn has_passed_gate(request: Option<Request<'_>>, view: &RequestView<'_>, config: &Config) -> bool {
     let Some(shadow) = &config.shadow else { return false };
-    let has_header = sent(view, &shadow.gate_header).0.is_some_and(|value| !value.is_empty());
+    let is_header =
+        |(name, value): &(&[u8], &[u8])| *name == shadow.gate_header.as_bytes() && !value.is_empty();
+    let has_header = view.collected().iter().any(is_header);
     has_header || request.is_some_and(|request| request.path() != Path::Protected)
 }
 
@@ -236,8 +236,8 @@ pub struct Comparison {
 /// What the log says of a comparison.
 #[derive(Debug)]
 pub struct ShadowLine {
-    /// For [`Finding::OtherIdentity`]: the names of the headers that differ, never their values.
-    pub differing: Vec<Cow<'static, str>>,
+    /// For [`Finding::OtherIdentity`]: the names of the headers that differ, with commas, never their values.
+    pub differing: String,
     /// The status of the filter's reply; 200 where the filter lets the request through.
     pub status: u16,
     /// Why the filter would have decided so.
@@ -254,7 +254,7 @@ impl Comparison {
     pub fn log_line(&self) -> Option<String> {
         let ShadowLine { differing, status, log } = self.line.as_ref()?;
         let line = log.render(*status, self.report.as_ref()?);
-        let headers = if differing.is_empty() { "-" } else { &differing.join(",") };
+        let headers = if differing.is_empty() { "-" } else { differing };
         Some(format!("shadow={} headers={headers} {line}", self.finding.as_str()))
     }
 }
@@ -271,12 +271,12 @@ fn compare(gate: Gate, view: &RequestView<'_>, decision: Decision, config: &Conf
     let report = *decision.report();
     let differing = match &decision {
         Decision::Forward(Forward { identity: Some(identity), .. }) => differing(view, identity),
-        Decision::Forward(_) | Decision::Reply(_) => Vec::new(),
+        Decision::Forward(_) | Decision::Reply(_) => String::new(),
     };
     let finding = finding(gate, report.reason, !differing.is_empty(), cookies::has_own(&view.cookies));
     let is_logged = finding.is_disagreement() || finding == Finding::Unavailable;
     let line = is_logged.then(|| {
-        let differing = if finding == Finding::OtherIdentity { differing } else { Vec::new() };
+        let differing = if finding == Finding::OtherIdentity { differing } else { String::new() };
         match decision {
             Decision::Reply(reply) => ShadowLine { differing, status: reply.status, log: reply.log },
             Decision::Forward(_) => ShadowLine { differing, status: 200, log: passed(view, report, config) },
@@ -315,32 +315,24 @@ const fn finding(gate: Gate, reason: Reason, has_differing: bool, has_cookie: bo
 
 /// The names of the identity headers that are not on the request as the filter would set them, without intended differences.
 /// `authorization` and the authority are no identity headers.
-fn differing(view: &RequestView<'_>, identity: &Identity) -> Vec<Cow<'static, str>> {
-    let mut differing = Vec::new();
+fn differing(view: &RequestView<'_>, identity: &Identity) -> String {
+    let mut differing = String::new();
+    let pairs = view.collected();
     for (name, value) in identity.identity_headers().iter().chain(identity.overriding_headers()) {
         let own = value.as_bytes();
-        let (gate, count) = sent(view, name);
+        let mut sent = pairs.iter().filter(|(sent, _)| *sent == name.as_bytes()).map(|(_, value)| *value);
+        let gate = sent.next();
         // A second one of the name is not what the filter would send.
-        let is_same = gate == Some(own) && count == 1;
+        let is_same = gate == Some(own) && sent.next().is_none();
         let is_compared = !matches!(&**name, "authorization" | ":authority");
         if is_compared && !is_same && Difference::of_header(name, gate, own).is_none() {
-            differing.push(name.clone());
+            if !differing.is_empty() {
+                differing.push(',');
+            }
+            differing.push_str(name);
         }
     }
     differing
-}
-
-/// The first header of this name, and how many there are.
-#[inline(never)]
-fn sent<'a>(view: &RequestView<'a>, name: &str) -> (Option<&'a [u8]>, usize) {
-    let (mut first, mut count) = (None, 0_usize);
-    for (sent, value) in view.pairs() {
-        if sent == name.as_bytes() {
-            first = first.or(Some(value));
-            count = count.saturating_add(1);
-        }
-    }
-    (first, count)
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ fn every_decision_beside_everything_that_a_gate_does_has_its_result() {
         {
             let comparison = compared(gate, &block, decision(own, &config, &block));
             assert_eq!(comparison.finding.as_str(), *expected, "{row}");
-            let names: &[&str] = if *expected == "other_identity" { &["x-authentik-groups"] } else { &[] };
+            let names = if *expected == "other_identity" { "x-authentik-groups" } else { "" };
             let differing = comparison.line.map(|line| line.differing).unwrap_or_default();
             assert_eq!(differing, names, "{row}");
             cells += 1;
@@ -188,7 +188,7 @@ fn intended_differences_are_no_disagreements() {
     ] {
         let block = as_block(&headers);
         let view = RequestView::read(&block, &[]).unwrap();
-        let (gate, _) = sent(&view, name);
+        let gate = view.pairs().find(|(sent, _)| *sent == name.as_bytes()).map(|(_, value)| value);
         assert_ne!(gate, Some(own.as_bytes()));
         assert_eq!(Difference::of_header(name, gate, own.as_bytes()), Some(why));
         let decision = decision(Own::Alice, &config, &block);
@@ -225,7 +225,7 @@ fn every_other_difference_is_named_and_no_value_is_shown() {
         let block = as_block(headers);
         let comparison = compared(Gate::Allowed, &block, decision(Own::Alice, &config, &block));
         let line = comparison.log_line();
-        (comparison.line.map(|line| line.differing.join(" ")).unwrap_or_default(), line)
+        (comparison.line.map(|line| line.differing).unwrap_or_default(), line)
     };
     for name in [
         "x-authentik-username",
