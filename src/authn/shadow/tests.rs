@@ -258,7 +258,8 @@ fn every_other_difference_is_named_and_no_value_is_shown() {
 fn request_that_passed_no_gate_is_refused() {
     let (plain, basic) = (json!({}), json!({"basic_auth_enabled": true}));
     let app = [(":method", "GET"), (":authority", "app.example.test")];
-    let cases: &[(&Value, Gate, &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a Value, Gate, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         (&plain, Gate::Allowed, &[(":path", "/"), ("x-authentik-uid", "7")], "judged"),
         (&plain, Gate::Allowed, &[(":path", "/"), ("x-authentik-uid", "")], "refused"),
         (&plain, Gate::Allowed, &[(":path", "/"), ("x-authentik-username", "alice")], "refused"),
