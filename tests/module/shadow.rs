@@ -187,7 +187,10 @@ fn refused_requests_mean_nothing_without_shadow_mode() {
 fn judgements_that_wait_are_bounded_in_number_and_bytes() {
     for (size, kept) in [(0, 1_024), (60_000, 34)] {
         let world = world();
-        let mut vm = worker(&world, &shadow());
+        let mut configuration = shadow();
+        // So that the queue of calls is no bound.
+        configuration["authentik"]["max_pending_calls"] = json!(2_000);
+        let mut vm = worker(&world, &configuration);
         for number in 0..1_100 {
             let request = from_gate(get(basic("alice", &format!("password-{number}"))));
             let stream = vm.send(request.header("x-large", "x".repeat(size)));
@@ -196,11 +199,7 @@ fn judgements_that_wait_are_bounded_in_number_and_bytes() {
             vm.disconnect(stream);
             vm.forget_finished();
         }
-        let unavailable = counted(&world).get("unavailable").copied().unwrap_or(0);
-        // Those for whom the queue of calls has no room are known at once.
-        let waiting = 1_100 - unavailable;
-        let most = kept.min(256 + 8);
-        assert!(waiting <= most && waiting > most - 10, "{size}: {waiting}");
+        assert_eq!(counted(&world), counts([("unavailable", 1_100 - kept)]), "{size}");
     }
 }
 
@@ -280,4 +279,20 @@ fn filter_decides_for_a_switched_provider() {
         None
     );
     assert_eq!(counted(&world), counts([]));
+}
+
+/// Of two requests that wait for one verdict, one is gone: its result is not written to the access log of the other.
+#[test]
+fn result_of_a_request_that_is_gone_is_in_nobody_s_access_log() {
+    let world = world();
+    let mut vm = worker(&world, &shadow());
+    let credential = basic("alice", "password");
+    let alive = vm.send(from_gate(get(&credential)));
+    let gone = vm.send(from_gate(get(&credential)).replace("x-authentik-groups", "others"));
+    vm.disconnect(gone);
+    let call = only_call(&vm);
+    vm.answer(call.id, granted(token("hs")));
+    assert_eq!(counted(&world), counts([("agree", 1), ("other_identity", 1)]));
+    assert_eq!(vm.filter_state(alive, "authentik_shadow").as_deref(), Some(&b"agree"[..]));
+    assert_eq!(vm.filter_state(gone, "authentik_shadow"), None);
 }
