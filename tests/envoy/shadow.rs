@@ -336,3 +336,64 @@ fn access_log_names_the_result_of_each_request_that_is_known_by_then() {
     let recorded = fs::read_to_string(root().join(RECORDED_SCRAPE)).expect("a recorded scrape");
     assert_eq!(names(&metric), names(&recorded), "METRICS=write records the scrape again");
 }
+
+/// `deploy/shadow/envoy`, step by step: `app.example.com` moves, `shop.example.com` stays.
+#[test]
+fn hosts_are_switched_as_the_manifests_have_it() {
+    let (authentik, app) = (Authentik::start(), App::start());
+    let gate = Gate::start(&authentik);
+    let alice = basic("alice", ALICE);
+    gate.lets_in(&alice, &gate.identity(&authentik, "alice"));
+    let start = |step: &str, change: fn(EnvoyOptions) -> EnvoyOptions| {
+        let text = fs::read_to_string(root().join(format!("deploy/shadow/envoy/{step}.yaml"))).unwrap();
+        let mut options = options(&authentik, &app);
+        options.bootstrap = serde_yaml_ng::from_str(&text).unwrap();
+        let filters = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+        let filters = options.bootstrap.pointer(filters).unwrap().as_array().unwrap();
+        let filter = filters.iter().find(|filter| filter["name"] == "authentik").unwrap();
+        let value = filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap();
+        options.configuration = serde_json::from_str(value).unwrap();
+        options.configuration["authentik"]["host"] = json!(authentik.public_base());
+        for (index, (name, slug)) in [("app", "demo"), ("shop", "hs")].into_iter().enumerate() {
+            let settings = &mut options.configuration["providers"][index];
+            settings["name"] = json!(name);
+            settings["assigned_application_slug"] = json!(slug);
+            settings["client_id"] = json!(format!("{slug}-client-id"));
+        }
+        options.set_cluster("authentik", &authentik.authority());
+        options.set_cluster("app", &app.authority());
+        options.set_cluster("outpost", &gate.authority());
+        Envoy::start(change(options))
+    };
+    let ask = |envoy: &Envoy, host: &str, headers: &[(&str, &str)]| {
+        let answer = Connection::open(envoy.port()).get_with(host, headers);
+        let shown =
+            (answer.status == 200).then(|| super::place::one(&answer.json(), "x-authentik-meta-outpost"));
+        assert!(!answer.body.contains("seal-of-the-tests"), "{answer:?}");
+        (answer.status, shown)
+    };
+    let (good, none) = ([("authorization", alice.as_str())], [("accept", "application/json")]);
+    let of_gate = (200, Some("authentik Embedded Outpost".to_owned()));
+    let of_filter = (200, Some("envoy".to_owned()));
+
+    let beside = start("1-beside", |options| options);
+    for host in ["app.example.com", "shop.example.com"] {
+        assert_eq!(ask(&beside, host, &good), of_gate);
+        assert_eq!(ask(&beside, host, &none), (401, None));
+    }
+    // Between the two steps there is no gate, and the filter still observes.
+    let between = start("2-one-host", |options| options.configure("/shadow/switched", json!([])));
+    assert_eq!(ask(&between, "app.example.com", &good), (503, None));
+    assert_eq!(ask(&between, "shop.example.com", &good), of_gate);
+
+    let one_host = start("2-one-host", |options| options);
+    assert_eq!(ask(&one_host, "app.example.com", &good), of_filter);
+    assert_eq!(ask(&one_host, "app.example.com", &none), (401, None));
+    let forged = [("x-authentik-username", "admin"), ("accept", "application/json")];
+    assert_eq!(ask(&one_host, "app.example.com", &forged), (401, None));
+    assert_eq!(ask(&one_host, "shop.example.com", &good), of_gate);
+    // Should the filter be missing, the seal closes the host that has no gate.
+    let missing = start("2-one-host", EnvoyOptions::without_filter);
+    assert_eq!(ask(&missing, "app.example.com", &good), (403, None));
+    assert_eq!(ask(&missing, "shop.example.com", &good), of_gate);
+}

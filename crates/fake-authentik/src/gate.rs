@@ -90,6 +90,11 @@ impl Gate {
         headers
     }
 
+    /// `127.0.0.1:port`.
+    pub fn authority(&self) -> String {
+        self.server.authority()
+    }
+
     /// The cluster that leads to the gate, as Envoy's configuration has it.
     pub fn cluster(&self) -> Value {
         json!({
