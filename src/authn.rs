@@ -299,7 +299,7 @@ impl Authenticator {
             Some(request) => self.begin(request),
             None => Step::Decided(reply::unknown_host(&view, &config)),
         };
-        shadow::observed(gate, &view, step, &config)
+        shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }
 
     /// [`Self::resume`] in shadow mode. `block`: what [`Self::observe`] got.
@@ -315,7 +315,8 @@ impl Authenticator {
             return Observed::Refused(reply::broken_reply());
         };
         let step = self.resume(env, id, block);
-        shadow::observed(gate, &view, step, &config)
+        let found = self.directory.find(view.authority);
+        shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.

@@ -296,7 +296,7 @@ impl fmt::Display for Fault {
                 .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
             Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
             Self::NoGate => formatter.write_str(
-                "shadow mode without a gate: the request has no shadow.gate_header, and skip_path_regex does not open its path",
+                "shadow mode without a gate: no shadow.gate_header, and skip_path_regex does not open the path",
             ),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
         }

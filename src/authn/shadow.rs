@@ -5,11 +5,14 @@
 //! are intended ([`Difference`]).
 //! Must not: judge a request ([`super::Authenticator`] does, as always), change one, or keep a value of a header.
 
+use std::rc::Rc;
+
 use crate::authn::edits::Forward;
 use crate::authn::fault::Fault;
 use crate::authn::identity::Identity;
 use crate::authn::policy::Path;
-use crate::authn::provider::Request;
+use crate::authn::provider::directory::Found;
+use crate::authn::provider::{Provider, Request};
 use crate::authn::reply::log_line::LogLine;
 use crate::authn::reply::{self, Decision, Reply, ReplyContext};
 use crate::authn::report::{self, Reason, Report};
@@ -164,8 +167,9 @@ pub(crate) fn entry(
     view: &RequestView<'_>,
     config: &Config,
 ) -> Option<Observed> {
-    let provider = request.map(|request| request.provider.id);
-    if provider.is_some_and(|id| config.shadow.as_ref().is_some_and(|shadow| shadow.switched.contains(&id))) {
+    let is_named = |request: &Request<'_>, name: &String| *name == request.provider.settings.name;
+    let switched = config.shadow.iter().flat_map(|shadow| &shadow.switched);
+    if request.is_some_and(|request| switched.into_iter().any(|name| is_named(&request, name))) {
         return Some(Observed::Switched);
     }
     let is_login_flow = outpost::is_outpost_path(view) || has_login_parameter(view);
@@ -182,6 +186,7 @@ pub(crate) fn entry(
         Gate::Allowed if is_login_flow || has_new_authorization(request, view) => Finding::NotComparable,
         Gate::Allowed => return None,
     };
+    let provider = request.map(|request| request.provider.id);
     Some(Observed::Compared(Comparison::unjudged(provider, finding)))
 }
 
@@ -259,15 +264,20 @@ impl Comparison {
     }
 }
 
-/// Compares the decision on a request with what the gate did.
-pub(crate) fn observed(gate: Gate, view: &RequestView<'_>, step: Step, config: &Config) -> Observed {
+/// The name of a request's provider; empty: there is none.
+pub(crate) fn name_of(found: Option<&Found<Rc<Provider>>>) -> &str {
+    found.map_or("", |found| &found.provider.settings.name)
+}
+
+/// Compares the decision on a request with what the gate did. `provider`: the name of its provider, for the log.
+pub(crate) fn observed(gate: Gate, view: &RequestView<'_>, step: Step, provider: &str) -> Observed {
     match step {
         Step::Waiting => Observed::Waiting,
-        Step::Decided(decision) => Observed::Compared(compare(gate, view, decision, config)),
+        Step::Decided(decision) => Observed::Compared(compare(gate, view, decision, provider)),
     }
 }
 
-fn compare(gate: Gate, view: &RequestView<'_>, decision: Decision, config: &Config) -> Comparison {
+fn compare(gate: Gate, view: &RequestView<'_>, decision: Decision, provider: &str) -> Comparison {
     let report = *decision.report();
     let differing = match &decision {
         Decision::Forward(Forward { identity: Some(identity), .. }) => differing(view, identity),
@@ -279,18 +289,17 @@ fn compare(gate: Gate, view: &RequestView<'_>, decision: Decision, config: &Conf
         let differing = if finding == Finding::OtherIdentity { differing } else { String::new() };
         match decision {
             Decision::Reply(reply) => ShadowLine { differing, status: reply.status, log: reply.log },
-            Decision::Forward(_) => ShadowLine { differing, status: 200, log: passed(view, report, config) },
+            Decision::Forward(_) => ShadowLine { differing, status: 200, log: passed(view, provider) },
         }
     });
     Comparison { provider: report.provider, finding, report: Some(report), line }
 }
 
 /// A request that the filter lets through.
-fn passed(view: &RequestView<'_>, report: Report, config: &Config) -> LogLine {
-    let provider = report.provider.and_then(|id| config.providers.get(id));
+fn passed(view: &RequestView<'_>, provider: &str) -> LogLine {
     LogLine {
         level: log::Level::Info,
-        provider: provider.map_or_else(String::new, |provider| provider.name.clone()),
+        provider: provider.to_owned(),
         id: view.request_id().to_owned(),
         message: "the filter lets the request through".to_owned(),
     }

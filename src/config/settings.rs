@@ -56,8 +56,8 @@ pub struct Config {
 pub struct Shadow {
     /// The header that the gate adds to each request that it allows, in lower case.
     pub gate_header: String,
-    /// Providers for which the filter decides all the same.
-    pub switched: Vec<ProviderId>,
+    /// Names of providers for which the filter decides all the same.
+    pub switched: Vec<String>,
 }
 
 /// How authentik is reached.

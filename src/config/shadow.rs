@@ -11,7 +11,8 @@ use super::table::shadow as table;
 use crate::base::header;
 
 /// In shadow mode no decision is applied, so nothing is sealed. No fault: with `shadow` taken out, the rest is to stay as it is.
-pub(crate) const SEAL_WARNING: &str = "seal: is sent for shadow.switched alone: a policy that asks all requests for the seal refuses the others";
+pub(crate) const SEAL_WARNING: &str =
+    "seal: is sent for shadow.switched alone: a policy that asks for it everywhere refuses the others";
 
 /// Reads the setting.
 pub(super) fn read(mut object: Object<'_>, providers: &[Rc<Provider>]) -> Shadow {
@@ -19,10 +20,10 @@ pub(super) fn read(mut object: Object<'_>, providers: &[Rc<Provider>]) -> Shadow
     check_ownable(&object, table::GATE_HEADER.name, name);
     let mut switched = Vec::new();
     for (index, name) in object.texts(&table::SWITCHED).unwrap_or_default().into_iter().enumerate() {
-        match providers.iter().position(|provider| provider.name == name) {
-            Some(id) => switched.push(id),
-            None => object.fault_at(table::SWITCHED.name, index, "is the name of no provider"),
+        if !providers.iter().any(|provider| provider.name == name) {
+            object.fault_at(table::SWITCHED.name, index, "is the name of no provider");
         }
+        switched.push(name.to_owned());
     }
     Shadow { gate_header: name.to_ascii_lowercase(), switched }
 }

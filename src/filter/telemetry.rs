@@ -113,7 +113,7 @@ impl Telemetry {
             self.last.set(Some((decided, metric)));
             metrics::add(metric, 1);
         }
-        self.name(report);
+        self.name_decision(report);
         if reason == Reason::ShadowWithoutGate
             && let Some(metric) = self.shadow_series(provider, Finding::NoGate)
         {
@@ -123,7 +123,7 @@ impl Telemetry {
     }
 
     /// Names a decision for the access log.
-    fn name(&self, report: &Report) {
+    fn name_decision(&self, report: &Report) {
         let Report { provider, reason, source, .. } = *report;
         host::set_property(REASON_PROPERTY, reason.as_str());
         host::set_property(SOURCE_PROPERTY, source.as_str());
@@ -172,7 +172,7 @@ impl Telemetry {
         if is_alive {
             host::set_property(SHADOW_PROPERTY, finding.as_str());
             if let Some(report) = report {
-                self.name(report);
+                self.name_decision(report);
             }
         }
         let Some(ShadowLine { log: cause, .. }) = line else { return };

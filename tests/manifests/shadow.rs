@@ -76,7 +76,7 @@ fn first_step_shadows_everything_and_second_step_switches_one_host() {
     for platform in ["istio", "envoy-gateway", "envoy"] {
         let [beside, one_host] = files(platform);
         let environment = |_: &str| Some("a-value-of-the-environment-0123456789".to_owned());
-        for (file, switched) in [(&beside, &[][..]), (&one_host, &[0])] {
+        for (file, switched) in [(&beside, &[][..]), (&one_host, &["app"])] {
             let configuration = configuration(file).to_string();
             let config = Config::parse(configuration.as_bytes(), &environment).unwrap();
             assert_eq!(config.shadow.as_ref().unwrap().switched, switched, "{}", file.display());

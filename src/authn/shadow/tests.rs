@@ -1,7 +1,5 @@
 //! The comparison as a table, and each intended difference.
 
-use std::rc::Rc;
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,7 +8,6 @@ use crate::authn::env::Env;
 use crate::authn::fault::Rejection;
 use crate::authn::identity::tests::identity;
 use crate::authn::policy;
-use crate::authn::provider::Provider;
 use crate::authn::provider::directory::Directory;
 use crate::authn::request::credential::Malformed;
 use crate::authn::request::view::HeaderBlock;
@@ -127,7 +124,7 @@ fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
 }
 
 fn compared(gate: Gate, block: &HeaderBlock, decision: Decision) -> Comparison {
-    compare(gate, &RequestView::read(block, &[]).unwrap(), decision, &config(&json!({})))
+    compare(gate, &RequestView::read(block, &[]).unwrap(), decision, "demo")
 }
 
 #[test]
@@ -338,7 +335,7 @@ fn without_provider_only_the_gate_header_opens() {
 #[test]
 fn switched_provider_is_judged_whatever_a_gate_did() {
     let mut config = config(&json!({}));
-    config.shadow.as_mut().unwrap().switched = vec![0];
+    config.shadow.as_mut().unwrap().switched = vec!["demo".to_owned()];
     for (gate, header) in
         [(Gate::Allowed, "x-authentik-uid"), (Gate::Allowed, "x-other"), (Gate::Refused, "x-other")]
     {

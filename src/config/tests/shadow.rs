@@ -35,7 +35,7 @@ fn providers_are_switched_by_their_names() {
     other["external_host"] = json!("https://other.example.com");
     configuration["providers"] = json!([provider(), other]);
     configuration["shadow"] = json!({"switched": ["The other"]});
-    assert_eq!(parse(&configuration).unwrap().shadow.unwrap().switched, [1]);
+    assert_eq!(parse(&configuration).unwrap().shadow.unwrap().switched, ["The other"]);
     configuration["shadow"] = json!({"switched": ["demo", "the other"]});
     assert_eq!(faults(&configuration), ["shadow.switched[1]: is the name of no provider"]);
 }
