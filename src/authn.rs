@@ -277,13 +277,12 @@ impl Authenticator {
         step.map(|decision| respond::take_session_back(request, decision))
     }
 
-    /// Shadow mode: judges a request as [`Self::authenticate`] does, and compares the decision with what the gate did. A
+    /// Shadow mode: [`Self::authenticate`], or [`Self::resume`] for a request that waits, compared with what the gate did. A
     /// request that passed no gate is answered, and not judged.
     pub fn observe(
         &mut self,
-        env: &Env<'_>,
-        id: RequestId,
-        gate: shadow::Gate,
+        (env, id): (&Env<'_>, RequestId),
+        (gate, is_waiting): (shadow::Gate, bool),
         block: &HeaderBlock,
     ) -> Observed {
         let config = Rc::clone(&self.config);
@@ -292,30 +291,14 @@ impl Authenticator {
         };
         let found = self.directory.find(view.authority);
         let request = found.as_ref().map(|found| Request::new(env, id, &config, found, &view));
-        if let Some(known) = shadow::entry(gate, request, &view, &config) {
+        let step = if is_waiting {
+            self.resume(env, id, block)
+        } else if let Some(known) = shadow::entry(gate, request, &view, &config) {
             return known;
-        }
-        let step = match request {
-            Some(request) => self.begin(request),
-            None => Step::Decided(reply::unknown_host(&view, &config)),
+        } else {
+            let unknown = || Step::Decided(reply::unknown_host(&view, &config));
+            request.map_or_else(unknown, |request| self.begin(request))
         };
-        shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
-    }
-
-    /// [`Self::resume`] in shadow mode. `block`: what [`Self::observe`] got.
-    pub fn resume_observed(
-        &mut self,
-        env: &Env<'_>,
-        id: RequestId,
-        gate: shadow::Gate,
-        block: &HeaderBlock,
-    ) -> Observed {
-        let config = Rc::clone(&self.config);
-        let Ok(view) = RequestView::read(block, &config.owned_headers) else {
-            return Observed::Refused(reply::broken_reply());
-        };
-        let step = self.resume(env, id, block);
-        let found = self.directory.find(view.authority);
         shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }
 

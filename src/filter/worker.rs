@@ -198,7 +198,7 @@ impl Worker {
 
     /// What becomes of a request for now.
     pub(super) fn observe(&self, id: RequestId, gate: Gate, block: HeaderBlock) -> Passage {
-        match self.with_core(|core, env| core.observe(env, id, gate, &block)) {
+        match self.with_core(|core, env| core.observe((env, id), (gate, false), &block)) {
             None => return Passage::Refused(reply::broken_reply()),
             Some(Observed::Refused(reply)) => return Passage::Refused(reply),
             Some(Observed::Switched) => return Passage::Judged,
@@ -225,7 +225,7 @@ impl Worker {
 
     #[inline(never)]
     fn go_on_observing(&self, id: RequestId, gate: Gate, block: HeaderBlock, is_alive: bool) {
-        let observed = self.with_core(|core, env| core.resume_observed(env, id, gate, &block));
+        let observed = self.with_core(|core, env| core.observe((env, id), (gate, true), &block));
         if let Some(Observed::Compared(comparison)) = &observed {
             self.report(comparison, is_alive);
         } else if !(matches!(observed, Some(Observed::Waiting)) && self.shadow.keep(id, gate, block)) {
