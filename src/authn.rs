@@ -28,6 +28,7 @@ pub mod jwt;
 pub mod login;
 pub mod policy;
 pub mod provider;
+pub(crate) mod provider_list;
 pub mod reply;
 pub mod report;
 pub mod request;
@@ -47,6 +48,7 @@ use crate::authn::fault::Fault;
 use crate::authn::login::flow::Answered;
 use crate::authn::policy::{Action, Path, Presented};
 use crate::authn::provider::directory::Directory;
+use crate::authn::provider::roster::Roster;
 use crate::authn::provider::{Provider, Request};
 use crate::authn::reply::ReplyContext;
 use crate::authn::report::Load;
@@ -60,7 +62,7 @@ use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
 use crate::base::time::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, ProviderId};
 
 pub use crate::authn::env::RequestId;
 pub use crate::authn::step::{Step, TickInterval};
@@ -69,22 +71,25 @@ pub use crate::authn::verification::Ticket;
 /// Everything that one worker knows under one configuration.
 pub struct Authenticator {
     config: Rc<Config>,
+    roster: Roster,
     directory: Directory<Rc<Provider>>,
     verification: Verification<Waiter>,
     sessions: Sessions,
+    /// Whether the providers have changed since somebody asked for their names.
+    has_new_names: bool,
 }
 
 impl Authenticator {
     /// Starts with empty caches and without keys. `None` only if HMAC refused a key, which it never does.
     pub fn new(config: Config) -> Option<Self> {
         let config = Rc::new(config);
-        let entries = config.providers.iter().enumerate();
-        let providers: Vec<_> =
-            entries.map(|(id, settings)| Provider::new(&config, id, settings)).collect::<Option<_>>()?;
+        let roster = Roster::new(&config)?;
         Some(Self {
-            directory: Directory::new(&config.providers, &providers),
-            verification: Verification::new(&config, &providers),
+            directory: roster.directory(),
+            verification: Verification::new(&config, roster.all().cloned().collect()),
             sessions: Sessions::new(&config),
+            has_new_names: true,
+            roster,
             config,
         })
     }
@@ -100,9 +105,16 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
         };
+        if self.verification.list_fault().is_some() {
+            self.verification.look_for_list(env);
+            self.take_list();
+        }
         match self.directory.find(view.authority) {
             Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
-            None => Step::Decided(reply::unknown_host(&view, &config)),
+            None => Step::Decided(match self.verification.list_fault() {
+                Some(fault) => reply::fail(&ReplyContext::without_provider(&view, &config), fault),
+                None => reply::unknown_host(&view, &config),
+            }),
         }
     }
 
@@ -224,11 +236,34 @@ impl Authenticator {
     /// [`Self::next_ready`] names. An answer that nobody waits for any more changes nothing.
     pub fn answered(&mut self, env: &Env<'_>, ticket: Ticket, answer: &Answer) {
         self.verification.answered(env, ticket, answer);
+        self.take_list();
     }
 
     /// The clock has moved. `jitter_percent` (0 to 10) spreads the fetches of workers and replicas.
     pub fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
         self.verification.tick(env, jitter_percent);
+        self.take_list();
+    }
+
+    /// Takes a new list of providers over, if there is one.
+    fn take_list(&mut self) {
+        if let Some(news) = self.verification.take_list() {
+            let entries = self.config.read_entries(&news.entries);
+            let changes = self.roster.replace(&entries);
+            if news.is_first_hand {
+                changes.log(&entries);
+            }
+            self.directory = changes.directory;
+            let all = self.roster.all().cloned().collect();
+            self.verification.replace_providers(all, changes.begun, news.version);
+            self.has_new_names = true;
+        }
+    }
+
+    /// The names of all providers, once after each change.
+    pub fn take_names(&mut self) -> Option<Vec<(ProviderId, String)>> {
+        let names = self.roster.all().map(|provider| (provider.id, provider.settings.name.clone()));
+        core::mem::take(&mut self.has_new_names).then(|| names.collect())
     }
 
     /// How much is going on.
@@ -269,8 +304,9 @@ impl Authenticator {
             return Step::Decided(reply::broken());
         };
         let found = self.directory.find(view.authority);
+        // Its provider has other settings now, or is no more.
         let Some(found) = found.filter(|found| Rc::ptr_eq(&found.provider, &provider)) else {
-            return Step::Decided(reply::broken());
+            return self.authenticate(env, id, block);
         };
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
         let step = self.conclude(request, purpose, judgement);

@@ -5,6 +5,8 @@
 //! Must not: do I/O (the environment is a look-up that is handed in), answer a fault with a default.
 
 mod digest;
+mod entries;
+mod faults;
 mod json;
 mod meta;
 mod provider;
@@ -14,13 +16,15 @@ mod settings;
 mod shadow;
 pub mod table;
 
+pub use self::entries::{Entries, Entry, LeftOut};
+use self::faults::Faults;
 pub use self::json::Environment;
-use self::json::{Faults, Object};
+use self::json::Object;
 pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 pub use self::settings::{
-    Authentik, BasicAuth, BearerVerification, Cache, Config, Jwks, Mode, Provider, ProviderId, Session,
-    SessionIssue, Shadow, Throttle,
+    Authentik, BasicAuth, BearerVerification, BeyondApi, Cache, Config, Jwks, Mode, Outpost, Place, Provider,
+    ProviderId, Session, SessionIssue, Shadow, Throttle,
 };
 
 impl Config {

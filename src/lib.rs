@@ -17,7 +17,8 @@
 //!     ├─ sessions      which session a request has, which cookie a response brings
 //!     ├─ verification  a credential -> a verdict: single flight, calls out, rate limit
 //!     │    └─ cache        verdicts in this worker and between workers
-//!     ├─ provider      one entry of `providers`: its keys, found by host
+//!     ├─ provider_list the providers of an outpost, as authentik's API lists them
+//!     ├─ provider      one provider: its keys, found by host
 //!     │    └─ session      the sealed cookie
 //!     ├─ authentik     its endpoints: build the call, read the answer
 //!     ├─ report        what a decision is called in metrics and logs

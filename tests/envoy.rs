@@ -23,6 +23,7 @@ mod http2;
 mod introspection;
 mod metrics;
 mod outage;
+mod outpost;
 mod panics;
 mod place;
 mod rate_limit;

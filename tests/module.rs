@@ -13,6 +13,7 @@ mod doctor;
 pub(crate) mod fixture;
 mod key_sets;
 mod log_lines;
+mod outpost;
 mod seal;
 mod secrets;
 mod shadow;

@@ -32,10 +32,21 @@ fn table(heading: &str) -> String {
         .join("\n")
 }
 
+const OBJECTS: [&str; 2] = ["provider_defaults", "provider_overrides"];
+
 /// What the README calls the settings, and the settings. Of an object that has settings of its own it lists those alone.
 fn settings() -> Vec<(String, Description)> {
-    let is_listed = |row: &Row| row.fields.is_empty() && !matches!(row.describe().kind, Kind::Unused);
-    let listed = all().into_iter().filter(|(_, row)| is_listed(row));
+    let has_fields = |row: &Row| row.fields().next().is_some();
+    // These have fields of `providers[]`, and a row of their own.
+    let is_below =
+        |path: &str, object: &str| path.strip_prefix(object).is_some_and(|rest| rest.starts_with('.'));
+    let is_repeated = |path: &str| OBJECTS.iter().any(|object| is_below(path, object));
+    let is_listed = |path: &str, row: &Row| {
+        (OBJECTS.contains(&path) || !has_fields(row))
+            && !is_repeated(path)
+            && !matches!(row.describe().kind, Kind::Unused)
+    };
+    let listed = all().into_iter().filter(|(path, row)| is_listed(path, row));
     let name = |path: String| path.strip_prefix("providers[]").map_or(path.clone(), str::to_owned);
     listed.map(|(path, row)| (name(path), row.describe())).collect()
 }
@@ -136,6 +147,18 @@ fn every_setting_is_in_the_recorded_settings_of_this_version() {
     for (setting, _) in settings {
         let pointer = pointer(&setting).replace('.', "/");
         assert!(recorded.pointer(&pointer).is_some(), "{setting} is not at {pointer}");
+    }
+}
+
+#[test]
+fn every_configuration_of_the_page_on_outposts_is_good() {
+    let page = include_str!("../docs/outpost.md");
+    let configurations: Vec<_> =
+        page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(configurations.len(), 2);
+    for configuration in configurations {
+        let faults = Config::parse(configuration.as_bytes(), &|_| Some("a-token".to_owned())).err();
+        assert_eq!(faults, None, "{configuration}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod discovery;
+pub mod outposts;
 
 use std::rc::Rc;
 
@@ -291,7 +292,8 @@ mod tests {
     fn refusals_of_authentik_have_distinct_reasons() {
         let exchange = |error: &str| {
             let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}").into_bytes();
-            let answer = Answer::Response { status: 400, retry_after: None, body: Secret::new(body) };
+            let answer =
+                Answer::Response { status: 400, retry_after: None, date: None, body: Secret::new(body) };
             read_exchange(&answer, Grant::Password)
         };
         assert!(matches!(exchange("invalid_grant"), Ok(Exchanged::Refused)), "the client's fault");

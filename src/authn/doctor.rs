@@ -1,4 +1,4 @@
-//! The doctor: what authentik publishes about a provider, compared with what the configuration says of it.
+//! The doctor: what authentik publishes about a provider, compared with what the configuration says of it, and the clocks.
 //!
 //! Owns: what counts as a difference, and the words that say what to set. `check --live` of the native tool uses the same
 //! comparison. Must not: fetch anything, log anything, or change a decision.
@@ -7,16 +7,21 @@ use core::fmt;
 
 use crate::authn::authentik::discovery::Discovery;
 use crate::authn::jwt::jwk::KeySet;
+use crate::base::time::Timestamp;
 use crate::config::{Config, Provider, ProviderId};
 
 /// Longest text of authentik's that a finding repeats, in bytes before control characters are escaped.
 const MAX_QUOTED_BYTES: usize = 200;
 
+/// `Date` has whole seconds and is written before the answer is on its way: authentik's clock seems to be behind by up to
+/// so many seconds when it is right.
+const WAY_SECONDS: u64 = 2;
+
 /// One way in which authentik differs from the configuration. Its text says what to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     kind: Kind,
-    /// What authentik says, quoted and cut.
+    /// What authentik says, quoted and cut; of its clock, how far it is off.
     published: String,
 }
 
@@ -36,6 +41,10 @@ enum Kind {
     UnusableKey,
     /// The key set has no key for what the provider signs with.
     OtherKeys,
+    /// authentik's clock is ahead.
+    ClockAhead,
+    /// authentik's clock is behind.
+    ClockBehind,
 }
 
 /// Compares what authentik publishes about a provider with its settings. Empty: they agree.
@@ -48,6 +57,18 @@ pub fn compare(config: &Config, provider: &Provider, discovery: &Discovery, keys
         findings.push(Finding::new(kind, &discovery.algorithms));
     }
     findings
+}
+
+/// Compares authentik's clock with this machine's. `None`: they differ by `clock_skew_seconds` at most.
+pub fn clock(config: &Config, date: Timestamp, now: Timestamp) -> Option<Finding> {
+    let (ahead, behind) = (date.since(now), now.since(date).saturating_sub(WAY_SECONDS));
+    let (kind, seconds, word) = if ahead > behind {
+        (Kind::ClockAhead, ahead, "ahead of")
+    } else {
+        (Kind::ClockBehind, behind, "behind")
+    };
+    let published = format!("{seconds} seconds {word} this machine's");
+    (seconds > config.clock_skew_seconds).then_some(Finding { kind, published })
 }
 
 fn issuer(config: &Config, provider: &Provider, published: &str) -> Option<Kind> {
@@ -95,6 +116,7 @@ impl Finding {
             Kind::GlobalIssuer | Kind::OwnIssuer => "issuer_mode",
             Kind::SigningKey => "oidc_configuration.id_token_signing_alg_values_supported",
             Kind::UnusableKey | Kind::OtherKeys => "assigned_application_slug",
+            Kind::ClockAhead | Kind::ClockBehind => return "clock_skew_seconds".to_owned(),
         };
         format!("providers[{provider}].{field}")
     }
@@ -132,6 +154,16 @@ impl fmt::Display for Finding {
                 "signs with",
                 "but its key set has no key for that; set a signing key for RS256, ES256, ES384 or ES512 in the \
                  provider at authentik, or none",
+            ),
+            Kind::ClockAhead => (
+                "has a clock",
+                "so new tokens count as issued in the future and are rejected; set both clocks by NTP \
+                 (clock_skew_seconds allows less)",
+            ),
+            Kind::ClockBehind => (
+                "has a clock",
+                "so tokens expire early or at once; set both clocks by NTP (clock_skew_seconds allows less, and has no \
+                 effect on exp)",
             ),
         };
         write!(formatter, "authentik {verb} {}, {rest}", self.published)

@@ -2,6 +2,8 @@
 //!
 //! Owns: [`Host`], [`Env`] and [`RequestId`]. Must not: wait, or decide anything.
 
+pub(crate) mod lease;
+
 use crate::base::time::Timestamp;
 
 /// The host's name for a request; never used twice at one time.

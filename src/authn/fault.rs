@@ -2,9 +2,12 @@
 //!
 //! Owns: the reasons for the log. Must not: reach the client.
 
+pub mod list;
+
 use core::fmt;
 use std::rc::Rc;
 
+use crate::authn::fault::list::ListFault;
 use crate::authn::identity::Incomplete;
 use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Malformed;
@@ -178,6 +181,8 @@ pub enum Fault {
     NoGate,
     /// The host handed over something that is not in its format.
     Host,
+    /// The outpost's list of providers cannot be had.
+    List(ListFault),
 }
 
 impl Fault {
@@ -207,7 +212,8 @@ impl Fault {
             | Self::UnencodableCall
             | Self::UnencodableSession
             | Self::NoGate
-            | Self::Host => false,
+            | Self::Host
+            | Self::List(_) => false,
         }
     }
 }
@@ -299,6 +305,7 @@ impl fmt::Display for Fault {
                 "shadow mode without a gate: no shadow.gate_header, and skip_path_regex does not open the path",
             ),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
+            Self::List(fault) => fault.fmt(formatter),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One entry of `providers` at work, and a request that belongs to it.
+//! A provider at work, and a request that belongs to it.
 //!
 //! Owns: [`Provider`], found once by host and then handed on, so that nothing looks an entry up by its index; and
 //! [`Request`], what one step may look at. Must not: decide anything.
@@ -6,6 +6,7 @@
 pub mod directory;
 pub mod fingerprint;
 pub(crate) mod key_ring;
+pub(crate) mod roster;
 pub(crate) mod shared_keys;
 
 use core::cell::RefCell;
@@ -27,7 +28,7 @@ use crate::authn::session::cookies::Cookie;
 use crate::base::url::HostAndPort;
 use crate::config::{self, Config, ProviderId};
 
-/// An entry of `providers`, with the keys that are derived from its secrets.
+/// A provider, with the keys that are derived from its secrets.
 pub(crate) struct Provider {
     pub(crate) id: ProviderId,
     pub(crate) settings: Rc<config::Provider>,
@@ -49,8 +50,14 @@ pub(crate) struct SessionKeys {
 }
 
 impl Provider {
-    /// `None` only if HMAC refused a key, which it never does.
-    pub(crate) fn new(config: &Config, id: ProviderId, settings: &Rc<config::Provider>) -> Option<Rc<Self>> {
+    /// `entry` tells it from all others under this configuration, in every worker. `None` only if HMAC refused a key, which it
+    /// never does.
+    pub(crate) fn new(
+        config: &Config,
+        id: ProviderId,
+        settings: &Rc<config::Provider>,
+        entry: &[u8],
+    ) -> Option<Rc<Self>> {
         let assumed = settings.has_no_signing_key.then_some(KeySet::ClientSecret);
         let sessions = match config.session.issue {
             Some(_) => Some(SessionKeys {
@@ -63,7 +70,7 @@ impl Provider {
         Some(Rc::new(Self {
             id,
             settings: Rc::clone(settings),
-            keys: ProviderKeys::derive(config, id, settings)?,
+            keys: ProviderKeys::derive(config, settings, entry)?,
             key_ring: RefCell::new(KeyRing::new(assumed)),
             sessions,
             unowned_names: UnownedNames::default(),

@@ -202,7 +202,8 @@ pub(crate) fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::NoSignatureCheck
         | Fault::NoRandomness
         | Fault::NoGate
-        | Fault::Host => RETRY_SECONDS,
+        | Fault::Host
+        | Fault::List(_) => RETRY_SECONDS,
     };
     let reason = if fault == Fault::NoGate { Reason::ShadowWithoutGate } else { Reason::Unavailable };
     let notice = page::Notice::RetryAfter(retry);

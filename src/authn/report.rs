@@ -39,6 +39,8 @@ pub struct Load {
     pub cache_entries: usize,
     /// How old each key set is that was fetched, in seconds.
     pub keys_age: Vec<(ProviderId, u64)>,
+    /// How old the outpost's list of providers is, in seconds.
+    pub config_age: Option<u64>,
 }
 
 /// What became of a request.

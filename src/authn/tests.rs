@@ -2,6 +2,7 @@
 
 mod checkup;
 mod key_sets;
+mod outpost;
 
 use serde_json::json;
 
@@ -137,6 +138,7 @@ fn a_lost_answer_is_given_up_and_a_late_one_changes_nothing() {
     let refused = Answer::Response {
         status: 400,
         retry_after: None,
+        date: None,
         body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
     };
     authenticator.answered(&env(9), lost, &refused);
@@ -161,6 +163,7 @@ fn log_names_the_reason_of_each_rejection() {
         let refused = Answer::Response {
             status: 400,
             retry_after: None,
+            date: None,
             body: Secret::new(br#"{"error":"invalid_grant"}"#.to_vec()),
         };
         let mut calls = authenticator.take_calls(env.now).into_iter();

@@ -2,9 +2,10 @@
 //!
 //! Owns: [`Verification`], which takes each pending verification from step to step: its call, its keys, its place in the
 //! rate limit. The steps themselves are [`pending`]'s, who waits is [`single_flight`]'s, how many calls are out is
-//! [`limit`]'s.
+//! [`limit`]'s, what the clock brings is [`background`]'s.
 //! Must not: decide what becomes of a request, or know why it asks.
 
+mod background;
 pub(crate) mod checkup;
 pub(crate) mod key_fetch;
 mod keys;
@@ -15,14 +16,13 @@ pub(crate) mod single_flight;
 
 use std::rc::Rc;
 
-use crate::authn::authentik;
 use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::{Provider, Request};
-use crate::authn::report::Load;
+use crate::authn::provider_list::ProviderList;
 use crate::authn::request::credential::Credential;
 use crate::authn::request::trace::TraceContext;
 use crate::authn::session::content::Session;
@@ -46,6 +46,8 @@ const LOST_AFTER_SECONDS: u64 = 2;
 enum Subject {
     Keys(Rc<Provider>),
     Discovery(Rc<Provider>),
+    /// The outpost's list of providers.
+    List,
     Credential(Name),
 }
 
@@ -59,6 +61,8 @@ pub(crate) struct Verification<W> {
     calls: CallQueue<Subject>,
     rate_limit: RateLimit,
     checkup: Checkup,
+    /// `None`: the configuration names no outpost.
+    list: Option<ProviderList>,
 }
 
 /// What is known of a credential right now.
@@ -71,15 +75,16 @@ pub(crate) enum Known<W> {
 
 impl<W> Verification<W> {
     /// Starts with empty caches.
-    pub(crate) fn new(config: &Rc<Config>, providers: &[Rc<Provider>]) -> Self {
+    pub(crate) fn new(config: &Rc<Config>, providers: Vec<Rc<Provider>>) -> Self {
         let authentik = &config.authentik;
         Self {
-            providers: providers.to_vec(),
+            checkup: Checkup::new(config, &providers),
+            list: ProviderList::new(config),
+            providers,
             verdicts: Verdicts::new(config),
             waiting: SingleFlight::new(),
             calls: CallQueue::new(authentik.max_concurrent_calls, authentik.max_pending_calls),
             rate_limit: RateLimit::new(&config.throttle),
-            checkup: Checkup::new(config),
             config: Rc::clone(config),
         }
     }
@@ -197,8 +202,8 @@ impl<W> Verification<W> {
                         self.rate_limit.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
                     }
                 }
-                Subject::Credential(_) | Subject::Keys(_) | Subject::Discovery(_) => {
-                    calls.push((Ticket(number), call))
+                Subject::Credential(_) | Subject::Keys(_) | Subject::Discovery(_) | Subject::List => {
+                    calls.push((Ticket(number), call));
                 }
             }
         }
@@ -223,6 +228,10 @@ impl<W> Verification<W> {
                 let next = self.checkup.answered(&self.config, env, &provider, answer);
                 self.fetch_discovery(next);
             }
+            Subject::List => {
+                let next = self.list.as_mut().and_then(|list| list.answered(env, answer));
+                self.read_list(env, next);
+            }
             Subject::Credential(name) => {
                 if self.waiting.get(&name).is_some_and(|verification| verification.call == Some(number))
                     && let Some((verification, waiters)) = self.waiting.take(&name)
@@ -235,56 +244,13 @@ impl<W> Verification<W> {
         }
     }
 
-    /// The clock has moved: keys are fetched before anyone misses them, and taken from the worker that fetched them; what
-    /// waits for an answer that is lost waits no longer. `jitter_percent` (0 to 10) spreads the fetches of workers and
-    /// replicas.
-    pub(crate) fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
-        self.give_up_lost_calls(env);
-        for provider in self.providers.clone() {
-            let waits = self.awaiting_keys_of(&provider).map(|waiting| env.now.since(waiting.since));
-            let longest_wait = waits.max();
-            let tick = key_fetch::tick(&provider, &self.config, env, longest_wait, jitter_percent);
-            if tick.is_to_fetch {
-                self.send_keys_call(env, &provider);
-            }
-            if tick.is_to_resume {
-                self.resume_awaiting_keys(env, &provider);
-            }
-        }
-        let next = self.checkup.tick(env, &self.providers);
-        self.fetch_discovery(next);
-    }
-
-    /// Fetches a provider's discovery when nothing else is to be sent.
-    #[inline(never)]
-    fn fetch_discovery(&mut self, provider: Option<Rc<Provider>>) {
-        if let Some(provider) = provider {
-            let call = authentik::discovery_call(&self.config, &provider.settings);
-            self.calls.push_to_background(Subject::Discovery(provider), call);
-        }
-    }
-
-    /// How much is going on.
-    pub(crate) fn load(&self, now: Timestamp) -> Load {
-        let (call_limit, pending_calls) = self.calls.load();
-        let age = |provider: &Rc<Provider>| {
-            provider.key_ring.borrow().fetched_at().map(|fetched| (provider.id, now.since(fetched)))
-        };
-        Load {
-            waiting_requests: self.waiting.len(),
-            pending_calls,
-            call_limit,
-            cache_entries: self.verdicts.len(),
-            keys_age: self.providers.iter().filter_map(age).collect(),
-        }
-    }
-
     /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
     pub(crate) fn wants_ticks(&self) -> bool {
-        self.waiting.all().any(|verification| {
-            let provider = verification.miss.provider();
-            verification.awaits_keys_of(provider) && key_fetch::activity(provider) != Activity::Fetching
-        })
+        self.list.as_ref().is_some_and(ProviderList::is_expected)
+            || self.waiting.all().any(|verification| {
+                let provider = verification.miss.provider();
+                verification.awaits_keys_of(provider) && key_fetch::activity(provider) != Activity::Fetching
+            })
     }
 
     fn give_up_lost_calls(&mut self, env: &Env<'_>) {

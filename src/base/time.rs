@@ -1,5 +1,24 @@
 //! Seconds since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
 
+/// The months and their days, without 29 February.
+const MONTHS: [([u8; 3], u64); 12] = [
+    (*b"Jan", 31),
+    (*b"Feb", 28),
+    (*b"Mar", 31),
+    (*b"Apr", 30),
+    (*b"May", 31),
+    (*b"Jun", 30),
+    (*b"Jul", 31),
+    (*b"Aug", 31),
+    (*b"Sep", 30),
+    (*b"Oct", 31),
+    (*b"Nov", 30),
+    (*b"Dec", 31),
+];
+
+/// The days of the week, from 1 January 1970 on.
+const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
+
 /// A moment, in whole seconds since the Unix epoch (JWT's `NumericDate`, RFC 7519 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(u64);
@@ -8,6 +27,35 @@ impl Timestamp {
     /// From seconds since the epoch.
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds)
+    }
+
+    /// From an IMF-fixdate, the form in which HTTP sends a date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    ///
+    /// `None`: it is not one, its day of the week is another, or it is before 1970.
+    pub fn from_http_date(text: &[u8]) -> Option<Self> {
+        #[rustfmt::skip]
+        let &[w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ',
+              h1, h2, b':', n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T'] = text else { return None };
+        let (day, year) = (number(&[d1, d2])?, number(&[y1, y2, y3, y4])?);
+        let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
+        let month = [m1, m2, m3];
+        let mut days = day.checked_sub(1)?;
+        for year in 1970..year {
+            days = days.saturating_add(365).saturating_add(leap_day(year));
+        }
+        for (name, length) in MONTHS {
+            let length = if name == *b"Feb" { leap_day(year).saturating_add(length) } else { length };
+            if name == month {
+                let is_date = year >= 1970 && day <= length && hour < 24 && minute < 60 && second <= 60;
+                let weekday = WEEKDAYS.get(usize::try_from(days % 7).ok()?)?;
+                let minutes =
+                    days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
+                let seconds = minutes.saturating_mul(60).saturating_add(second);
+                return (is_date && *weekday == [w1, w2, w3]).then_some(Self(seconds));
+            }
+            days = days.saturating_add(length);
+        }
+        None
     }
 
     /// Seconds since the epoch.
@@ -24,5 +72,83 @@ impl Timestamp {
     /// Seconds from `earlier` to this moment; 0 when it is later.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        Some(number.saturating_mul(10).saturating_add(digit.into()))
+    })
+}
+
+/// How many days of its own a year has on 29 February.
+fn leap_day(year: u64) -> u64 {
+    u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<u64> {
+        Timestamp::from_http_date(text.as_bytes()).map(Timestamp::seconds)
+    }
+
+    /// The seconds are those of GNU date.
+    #[test]
+    fn http_date_is_read() {
+        for (text, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Tue, 29 Feb 2000 23:59:59 GMT", 951_868_799),
+            ("Wed, 01 Mar 2000 00:00:00 GMT", 951_868_800),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+            ("Thu, 29 Feb 2024 12:00:00 GMT", 1_709_208_000),
+            ("Mon, 30 Nov 2026 23:08:24 GMT", 1_796_080_104),
+            ("Mon, 01 Mar 2100 00:00:00 GMT", 4_107_542_400),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
+        ] {
+            assert_eq!(read(text), Some(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_http_date() {
+        for text in [
+            "",
+            "GMT",
+            "0",
+            "784111777",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 gmt",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 +00",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            " Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun,  6 Nov 1994 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT ",
+            "Sun, 06 Nov 1994 08-49-37 GMT",
+            "Sun, 06 Nov 1994 08:49:3\u{e9}GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:60:00 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sat, 00 Nov 1994 08:49:37 GMT",
+            "Thu, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 00:00:00 GMT",
+            "Mon, 29 Feb 2100 00:00:00 GMT",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Thu, 31 Dec 1969 23:59:59 GMT",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+            "Sun, 06 Nov 0000 08:49:37 GMT",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 }

@@ -5,32 +5,17 @@
 //! A configuration is read once, and a copy of a reader for each setting takes bytes of the module: `inline(never)`.
 //! Must not: know what any field means, or put a value that may be secret into a fault.
 
-use std::cell::RefCell;
-
 use serde_json::{Map, Value};
 
+use super::faults::Faults;
 use super::table::kinds::{
-    Anything, Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Sections, Text, Texts, Unused, Words,
+    Anything, Boolean, Integer, NamedSections, Need, OneSecret, Rule, Secrets, Section, Sections, Text,
+    Texts, Unused, Words,
 };
 use crate::base::secret::Secret;
 
 /// Looks a variable of the VM's environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// All that is wrong with a configuration, in the order it was found.
-#[derive(Default)]
-pub(crate) struct Faults(RefCell<Vec<String>>);
-
-impl Faults {
-    #[inline(never)]
-    pub(crate) fn add(&self, path: &str, what: &str) {
-        self.0.borrow_mut().push(format!("{path}: {what}"));
-    }
-
-    pub(crate) fn into_list(self) -> Vec<String> {
-        self.0.into_inner()
-    }
-}
 
 /// One JSON object that is being read.
 pub(crate) struct Object<'a> {
@@ -45,6 +30,13 @@ pub(crate) struct Object<'a> {
 impl<'a> Object<'a> {
     pub(crate) fn root(value: &'a Value, faults: &'a Faults, environment: Environment<'a>) -> Self {
         Self::at(String::new(), Some(value), faults, environment)
+    }
+
+    /// An object that comes from elsewhere: fields that are not read are no fault, and no variable is looked up for it.
+    pub(crate) fn foreign(value: &'a Value, faults: &'a Faults) -> Self {
+        let mut object = Self::at(String::new(), Some(value), faults, &|_| None);
+        object.is_foreign = true;
+        object
     }
 
     #[inline(never)]
@@ -85,6 +77,12 @@ impl<'a> Object<'a> {
         self.fields?.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether the field is there.
+    #[inline(never)]
+    pub(crate) fn has(&mut self, name: &'static str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// A field that is accepted and not used.
     #[inline(never)]
     pub(crate) fn accept(&mut self, setting: &'static Unused) {
@@ -109,21 +107,24 @@ impl<'a> Object<'a> {
         Some(self.section(setting))
     }
 
-    /// Reads each object of a list. Returns how many there are.
+    /// Reads each object of a list: one at least, if one `is_needed`. Returns how many there are.
     pub(crate) fn for_each_section(
         &mut self,
         setting: &'static Sections,
+        is_needed: bool,
         mut read: impl FnMut(Object<'a>),
     ) -> usize {
         let Some(value) = self.get(setting.name) else {
-            self.fault(setting.name, "is required");
+            if is_needed {
+                self.fault(setting.name, "is required");
+            }
             return 0;
         };
         let Some(items) = value.as_array() else {
             self.fault(setting.name, "must be a list of objects");
             return 0;
         };
-        if items.is_empty() {
+        if items.is_empty() && is_needed {
             self.fault(setting.name, "must name at least one");
         }
         for (index, item) in items.iter().enumerate() {
@@ -131,6 +132,23 @@ impl<'a> Object<'a> {
             read(Object::at(path, Some(item), self.faults, self.environment));
         }
         items.len()
+    }
+
+    /// Reads each object of an object, with its name.
+    pub(crate) fn for_each_named(
+        &mut self,
+        setting: &'static NamedSections,
+        mut read: impl FnMut(&str, Object<'a>),
+    ) {
+        let Some(value) = self.get(setting.name) else { return };
+        let Some(fields) = value.as_object() else {
+            self.fault(setting.name, "must be an object");
+            return;
+        };
+        let path = self.path_of(setting.name);
+        for (name, value) in fields {
+            read(name, Object::at(format!("{path}.{name}"), Some(value), self.faults, self.environment));
+        }
     }
 
     /// A string that keeps its rule as far as control characters go; the caller holds it to the rest. `default` when it is
@@ -243,6 +261,11 @@ impl<'a> Object<'a> {
                 Secret::default()
             }
         }
+    }
+
+    /// The same where it may be absent.
+    pub(crate) fn optional_secret(&mut self, setting: &'static OneSecret) -> Option<Secret<String>> {
+        self.has(setting.name).then(|| self.secret(setting))
     }
 
     /// One secret or a list of them; empty when the field is absent. The caller holds them to number, length and rule.

@@ -3,7 +3,6 @@
 //! Owns: what becomes of its settings, what makes a value or a combination wrong beyond its kind, and what makes two entries
 //! one too many. Must not: have a name, range or default of a setting; [`super::table::provider`] has them.
 
-use core::fmt;
 use std::rc::Rc;
 
 use regex_lite::Regex;
@@ -11,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::json::Object;
 use super::meta::MetaHeaders;
-use super::settings::{Authentik, BasicAuth, Mode, Provider, Session};
+use super::settings::{Authentik, BasicAuth, BeyondApi, Mode, Place, Provider, Session};
 use super::table::kinds::{Secrets, Text};
-use super::table::{PROVIDERS, oidc, provider as table};
+use super::table::{PROVIDERS, beyond_api, oidc, provider as table};
 use crate::base::secret::Secret;
 use crate::base::url::{self, BaseUrl};
 
@@ -29,13 +28,55 @@ pub(super) fn read_base_url(object: &mut Object<'_>, setting: &'static Text) -> 
     }
 }
 
+/// What every entry is read with.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) authentik: Option<&'a Authentik>,
+    pub(super) outpost_name: &'a str,
+    pub(super) session: &'a Session,
+}
+
+impl BeyondApi {
+    /// What the object says, and for the rest `otherwise`.
+    pub(super) fn read(object: &mut Object<'_>, otherwise: Self) -> Self {
+        let mut read = otherwise;
+        if object.has(beyond_api::SENDS_EMPTY_PASSWORD.name) {
+            read.send_empty_password = object.word(&beyond_api::SENDS_EMPTY_PASSWORD);
+        }
+        if object.has(beyond_api::BEARER_VERIFICATION.name) {
+            read.bearer_verification = object.word(&beyond_api::BEARER_VERIFICATION);
+        }
+        if object.has(beyond_api::REVALIDATE_SECONDS.name) {
+            read.revalidate_seconds = object.integer(&beyond_api::REVALIDATE_SECONDS).into();
+        }
+        if object.has(beyond_api::FEDERATED_BEARER.name) {
+            read.federated_bearer = object.boolean(&beyond_api::FEDERATED_BEARER);
+        }
+        read
+    }
+}
+
+impl Default for BeyondApi {
+    fn default() -> Self {
+        Self {
+            send_empty_password: beyond_api::SENDS_EMPTY_PASSWORD.default,
+            bearer_verification: beyond_api::BEARER_VERIFICATION.default,
+            revalidate_seconds: beyond_api::REVALIDATE_SECONDS.default.into(),
+            federated_bearer: beyond_api::FEDERATED_BEARER.default,
+        }
+    }
+}
+
+/// `beyond`: what the entry has of the settings that authentik's API does not know; `None`: they are in the entry itself.
 pub(super) fn read(
     mut object: Object<'_>,
-    authentik: Option<&Authentik>,
-    outpost_name: &str,
-    session: &Session,
+    Context { authentik, outpost_name, session }: Context<'_>,
+    beyond: Option<BeyondApi>,
     warnings: &mut Vec<String>,
 ) -> Option<Rc<Provider>> {
+    let is_of_api = beyond.is_some();
+    let beyond = beyond.unwrap_or_else(|| BeyondApi::read(&mut object, BeyondApi::default()));
+    let BeyondApi { send_empty_password, bearer_verification, revalidate_seconds, federated_bearer } = beyond;
     // In an entry of authentik's API, and of no use here.
     object.accept(&table::PK);
     object.accept(&table::INTERNAL_HOST);
@@ -56,13 +97,11 @@ pub(super) fn read(
     let client_secret = object.secret(&table::CLIENT_SECRET);
     let cookie_secrets = read_cookie_secrets(&mut object, session);
     let intercept_header_auth = object.boolean(&table::INTERCEPT_HEADER_AUTH);
-    let basic_auth = read_basic_auth(&mut object);
+    let basic_auth = read_basic_auth(&mut object, send_empty_password);
     let skip_paths = read_skip_paths(&mut object, warnings);
-    let scope = object.texts(&table::SCOPES_TO_REQUEST).unwrap_or_default().join(" ");
+    let scopes = object.texts(&table::SCOPES_TO_REQUEST).unwrap_or_default();
+    let scope = if is_of_api { in_one_order(scopes).join(" ") } else { scopes.join(" ") };
     let access_token_validity_seconds = object.integer(&table::ACCESS_TOKEN_VALIDITY).into();
-    let bearer_verification = object.word(&table::BEARER_VERIFICATION);
-    let revalidate_seconds = object.integer(&table::REVALIDATE_SECONDS).into();
-    let federated_bearer = object.boolean(&table::FEDERATED_BEARER);
     // Last: everything was read before this ends the reading.
     let ((external_host, issuer), meta_headers) = external_host.zip(issuer).zip(meta_headers)?;
     Some(Rc::new(Provider {
@@ -156,12 +195,22 @@ fn read_cookie_secrets(object: &mut Object<'_>, session: &Session) -> Vec<Secret
     secrets
 }
 
-fn read_basic_auth(object: &mut Object<'_>) -> Option<BasicAuth> {
+/// authentik lists the scopes of a provider in another order from answer to answer.
+fn in_one_order(scopes: Vec<&str>) -> Vec<String> {
+    // An ordered set of strings whose code the module has anyway.
+    let mut ordered = Map::new();
+    for scope in scopes {
+        ordered.insert(scope.to_owned(), Value::Null);
+    }
+    ordered.into_iter().map(|(scope, _)| scope).collect()
+}
+
+fn read_basic_auth(object: &mut Object<'_>, send_empty_password: bool) -> Option<BasicAuth> {
     let enabled = object.boolean(&table::BASIC_AUTH_ENABLED);
     let basic_auth = BasicAuth {
         user_attribute: object.owned_text(&table::BASIC_AUTH_USER_ATTRIBUTE),
         password_attribute: object.owned_text(&table::BASIC_AUTH_PASSWORD_ATTRIBUTE),
-        send_empty_password: object.word(&table::SENDS_EMPTY_PASSWORD),
+        send_empty_password,
     };
     enabled.then_some(basic_auth)
 }
@@ -190,13 +239,11 @@ pub(super) fn check_distinct(root: &Object<'_>, providers: &[Rc<Provider>]) {
     // A set of strings whose code the module has anyway.
     let mut seen = Map::new();
     for provider in providers {
-        let host = &provider.external_host.host;
-        let (setting, place): (_, &dyn fmt::Display) = match (provider.mode, &provider.cookie_domain) {
-            (Mode::ForwardDomain, Some(domain)) => (&table::COOKIE_DOMAIN, domain),
-            (Mode::ForwardDomain, None) => continue,
-            (Mode::Proxy | Mode::ForwardSingle, _) => (&table::EXTERNAL_HOST, host),
+        let (field, place) = match provider.place() {
+            Some(Place::Domain(domain)) => (table::COOKIE_DOMAIN.name, domain.to_owned()),
+            Some(Place::Host(host)) => (table::EXTERNAL_HOST.name, host.to_string()),
+            None => continue,
         };
-        let field = setting.name;
         if seen.insert(format!("{field} {place}"), Value::Null).is_some() {
             let what = format!("\"{}\" has the {field} of another provider", provider.name);
             root.fault(PROVIDERS.name, &what);

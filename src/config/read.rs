@@ -9,9 +9,9 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::json::Object;
-use super::provider;
+use super::provider::{self, Context};
 use super::seal::Seal;
-use super::settings::{Authentik, Cache, Config, Jwks, Provider, Session, Throttle};
+use super::settings::{Authentik, BeyondApi, Cache, Config, Jwks, Outpost, Provider, Session, Throttle};
 use super::shadow;
 use super::table::{self, authentik, cache, jwks, session, throttle};
 use crate::base::header::{self, IdentityHeader};
@@ -36,14 +36,18 @@ pub(super) fn json(raw: &[u8]) -> Result<Value, String> {
 
 /// `None` only where a fault was found.
 pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
-    let authentik = read_authentik(root.section(&table::AUTHENTIK));
+    let (authentik, outpost) = read_authentik(root.section(&table::AUTHENTIK));
+    let outpost = read_beyond_api(&mut root, outpost);
     let session = read_session(root.section(&table::SESSION));
     let mut warnings = Vec::new();
-    let outpost_name = root.owned_text(&table::OUTPOST_NAME);
+    let outpost_name = match outpost.as_ref().and_then(|outpost| outpost.name.as_ref()) {
+        Some(name) if !root.has(table::OUTPOST_NAME.name) => name.clone(),
+        Some(_) | None => root.owned_text(&table::OUTPOST_NAME),
+    };
+    let context = Context { authentik: authentik.as_ref(), outpost_name: &outpost_name, session: &session };
     let mut providers = Vec::new();
-    let count = root.for_each_section(&table::PROVIDERS, |entry| {
-        let provider = provider::read(entry, authentik.as_ref(), &outpost_name, &session, &mut warnings);
-        if let Some(provider) = provider {
+    let count = root.for_each_section(&table::PROVIDERS, outpost.is_none(), |entry| {
+        if let Some(provider) = provider::read(entry, context, None, &mut warnings) {
             providers.push(provider);
         }
     });
@@ -52,7 +56,9 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.section(&table::JWKS));
     let throttle = read_throttle(root.section(&table::THROTTLE));
     let seal = root.optional_section(&table::SEAL).and_then(Seal::read).map(Rc::new);
-    let shadow = root.optional_section(&table::SHADOW).map(|it| shadow::read(it, &providers));
+    let shadow = root
+        .optional_section(&table::SHADOW)
+        .map(|it| shadow::read(it, outpost.is_none().then_some(&*providers)));
     if seal.is_some() && shadow.is_some() {
         warnings.push(shadow::SEAL_WARNING.to_owned());
     }
@@ -61,13 +67,15 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let clock_skew_seconds = root.integer(&table::CLOCK_SKEW_SECONDS).into();
     let allow_cors_preflight = root.boolean(&table::ALLOW_CORS_PREFLIGHT);
     let allow_cors_origins = read_cors_origins(&mut root);
-    let digest = digest(raw, &providers, seal.as_deref()).filter(|_| providers.len() == count);
+    let digest = digest(raw, &providers, outpost.as_ref(), seal.as_deref());
+    let digest = digest.filter(|_| providers.len() == count);
     // Last: everything was read before this ends the reading.
     let (authentik, digest) = authentik.zip(digest)?;
     Some(Config {
         authentik,
         outpost_name,
         providers,
+        outpost,
         identity_headers,
         owned_headers,
         seal,
@@ -85,9 +93,57 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     })
 }
 
-fn read_authentik(mut object: Object<'_>) -> Option<Authentik> {
+fn read_authentik(mut object: Object<'_>) -> (Option<Authentik>, Option<Outpost>) {
+    let outpost = read_outpost(&mut object);
+    (read_endpoint(&mut object), outpost)
+}
+
+/// What there is of it in `authentik`.
+fn read_outpost(object: &mut Object<'_>) -> Option<Outpost> {
+    let name = object.owned_text(&authentik::OUTPOST);
+    let refresh_seconds = object.integer(&authentik::OUTPOST_REFRESH_SECONDS).into();
+    let token = object.optional_secret(&authentik::TOKEN);
+    match &token {
+        // It becomes a header's value (RFC 6750 §2.1).
+        Some(token) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            object.fault(authentik::TOKEN.name, "must consist of visible ASCII characters");
+        }
+        None if !name.is_empty() => {
+            object.fault(authentik::OUTPOST.name, "is of no use without authentik.token")
+        }
+        Some(_) | None => {}
+    }
+    let name = Some(name).filter(|name| !name.is_empty());
+    let (defaults, overrides) = (BeyondApi::default(), Vec::new());
+    Some(Outpost { token: token?, name, refresh_seconds, defaults, overrides })
+}
+
+/// What there is of it beside `authentik`.
+fn read_beyond_api(root: &mut Object<'_>, outpost: Option<Outpost>) -> Option<Outpost> {
+    let defaults = root.optional_section(&table::PROVIDER_DEFAULTS);
+    let has_defaults = defaults.is_some();
+    let defaults =
+        defaults.map_or_else(BeyondApi::default, |mut it| BeyondApi::read(&mut it, BeyondApi::default()));
+    let mut overrides = Vec::new();
+    root.for_each_named(&table::PROVIDER_OVERRIDES, |slug, mut object| {
+        overrides.push((slug.to_owned(), BeyondApi::read(&mut object, defaults)));
+    });
+    if outpost.is_none() {
+        for (name, is_there) in [
+            (table::PROVIDER_DEFAULTS.name, has_defaults),
+            (table::PROVIDER_OVERRIDES.name, !overrides.is_empty()),
+        ] {
+            if is_there {
+                root.fault(name, "is of no use without authentik.token");
+            }
+        }
+    }
+    Some(Outpost { defaults, overrides, ..outpost? })
+}
+
+fn read_endpoint(object: &mut Object<'_>) -> Option<Authentik> {
     let cluster = object.owned_text(&authentik::CLUSTER);
-    let base = provider::read_base_url(&mut object, &authentik::HOST);
+    let base = provider::read_base_url(object, &authentik::HOST);
     let timeout = Duration::from_secs(object.integer(&authentik::TIMEOUT_SECONDS).into());
     let max_response_bytes = to_usize(object.integer(&authentik::MAX_RESPONSE_BYTES));
     let max_concurrent_calls = to_usize(object.integer(&authentik::MAX_CONCURRENT_CALLS));
@@ -189,7 +245,12 @@ fn read_throttle(mut object: Object<'_>) -> Throttle {
 
 /// HMAC over the raw text, keyed by the secrets: the environment is part of the configuration, and a digest
 /// without a key would let a weak secret be guessed from the names of the shared slots.
-fn digest(raw: &[u8], providers: &[Rc<Provider>], seal: Option<&Seal>) -> Option<[u8; 32]> {
+fn digest(
+    raw: &[u8],
+    providers: &[Rc<Provider>],
+    outpost: Option<&Outpost>,
+    seal: Option<&Seal>,
+) -> Option<[u8; 32]> {
     fn add(key: &mut Vec<u8>, secret: &[u8]) {
         key.extend_from_slice(&secret.len().to_be_bytes());
         key.extend_from_slice(secret);
@@ -200,6 +261,9 @@ fn digest(raw: &[u8], providers: &[Rc<Provider>], seal: Option<&Seal>) -> Option
         for secret in &provider.cookie_secrets {
             add(&mut key, secret.expose().as_bytes());
         }
+    }
+    if let Some(outpost) = outpost {
+        add(&mut key, outpost.token.expose().as_bytes());
     }
     for value in seal.into_iter().flat_map(Seal::values) {
         add(&mut key, value);

@@ -9,7 +9,7 @@ use super::meta::MetaHeaders;
 use super::seal::Seal;
 use crate::base::header::IdentityHeader;
 use crate::base::secret::Secret;
-use crate::base::url::BaseUrl;
+use crate::base::url::{BaseUrl, HostAndPort};
 
 /// A whole, checked configuration.
 #[derive(Debug)]
@@ -18,8 +18,11 @@ pub struct Config {
     pub authentik: Authentik,
     /// Value of `x-authentik-meta-outpost`.
     pub outpost_name: String,
-    /// At least one; which one a request belongs to is [`crate::authn::provider::directory::Directory`]'s business.
+    /// At least one, unless there is an `outpost`; which one a request belongs to is
+    /// [`crate::authn::provider::directory::Directory`]'s business.
     pub providers: Vec<Rc<Provider>>,
+    /// The outpost whose providers there are too.
+    pub outpost: Option<Outpost>,
     /// The identity headers to send, out of authentik's twelve.
     pub identity_headers: Vec<IdentityHeader>,
     /// Further names that only the filter may set: lower case, `_` read as `-`. Has the seal's name if that is not an
@@ -79,7 +82,36 @@ pub struct Authentik {
     pub max_wait_seconds: u64,
 }
 
-/// Index of a provider in [`Config::providers`].
+/// An outpost of authentik, whose providers the filter takes from authentik's API.
+#[derive(Debug)]
+pub struct Outpost {
+    /// An API token that may read it.
+    pub token: Secret<String>,
+    /// Its name. `None`: every provider that the token sees.
+    pub name: Option<String>,
+    /// How often its providers are read.
+    pub refresh_seconds: u64,
+    /// What its providers have beyond the API.
+    pub defaults: BeyondApi,
+    /// The same for single ones, by slug.
+    pub overrides: Vec<(String, BeyondApi)>,
+}
+
+/// What a provider has beyond authentik's API.
+#[derive(Debug, Clone, Copy)]
+pub struct BeyondApi {
+    /// See [`BasicAuth::send_empty_password`].
+    pub send_empty_password: bool,
+    /// See [`Provider::bearer_verification`].
+    pub bearer_verification: BearerVerification,
+    /// See [`Provider::revalidate_seconds`].
+    pub revalidate_seconds: u64,
+    /// See [`Provider::federated_bearer`].
+    pub federated_bearer: bool,
+}
+
+/// A number that a provider has in one worker: its index in [`Config::providers`], or a later one, which no other provider had
+/// before it.
 pub type ProviderId = usize;
 
 /// One of authentik's proxy providers.
@@ -124,6 +156,25 @@ pub struct Provider {
     pub federated_bearer: bool,
     /// What its users have in common.
     pub meta_headers: MetaHeaders,
+}
+
+impl Provider {
+    /// What it answers for. `None`: nothing.
+    pub fn place(&self) -> Option<Place<'_>> {
+        match (self.mode, &self.cookie_domain) {
+            (Mode::ForwardDomain, domain) => domain.as_deref().map(Place::Domain),
+            (Mode::Proxy | Mode::ForwardSingle, _) => Some(Place::Host(&self.external_host.host)),
+        }
+    }
+}
+
+/// What a provider answers for. No two providers have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// One host.
+    Host(&'a HostAndPort),
+    /// The hosts below a domain.
+    Domain(&'a str),
 }
 
 /// authentik's provider modes.

@@ -14,13 +14,13 @@ use crate::base::header;
 pub(crate) const SEAL_WARNING: &str =
     "seal: is sent for shadow.switched alone: a policy that asks for it everywhere refuses the others";
 
-/// Reads the setting.
-pub(super) fn read(mut object: Object<'_>, providers: &[Rc<Provider>]) -> Shadow {
+/// Reads the setting. `providers`: `None` where authentik has them.
+pub(super) fn read(mut object: Object<'_>, providers: Option<&[Rc<Provider>]>) -> Shadow {
     let name = object.text(&table::GATE_HEADER);
     check_ownable(&object, table::GATE_HEADER.name, name);
     let mut switched = Vec::new();
     for (index, name) in object.texts(&table::SWITCHED).unwrap_or_default().into_iter().enumerate() {
-        if !providers.iter().any(|provider| provider.name == name) {
+        if providers.is_some_and(|all| !all.iter().any(|provider| provider.name == name)) {
             object.fault_at(table::SWITCHED.name, index, "is the name of no provider");
         }
         switched.push(name.to_owned());

@@ -6,6 +6,7 @@
 //! Must not: read a configuration. What makes a combination of settings wrong, the parser says.
 
 pub mod authentik;
+pub mod beyond_api;
 pub mod cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod describe;
@@ -19,12 +20,12 @@ pub mod session;
 pub mod shadow;
 pub mod throttle;
 
-use self::kinds::{Boolean, Integer, Rule, Section, Sections, Text, Texts};
+use self::kinds::{Boolean, Integer, NamedSections, Need, Rule, Section, Sections, Text, Texts};
 use self::list::settings;
 
 settings! {
     /// How the filter reaches authentik.
-    AUTHENTIK: Section = Section::required("authentik"), fields: authentik::ROWS;
+    AUTHENTIK: Section = Section::required("authentik"), fields: [authentik::ROWS];
 
     /// The name of the outpost: the value of `x-authentik-meta-outpost`.
     OUTPOST_NAME: Text = Text::or("outpost_name", Rule::Plain, "envoy"),
@@ -32,8 +33,17 @@ settings! {
         example: "\"edge\"";
 
     /// authentik's proxy providers: entries of `GET /api/v3/outposts/proxy/`, or written by hand. A single provider answers for
-    /// every host.
-    PROVIDERS: Sections = Sections { name: "providers" }, fields: provider::ROWS;
+    /// every host, unless `authentik.token` is set. With `authentik.token` these count before authentik's entries with the same
+    /// slug or host.
+    PROVIDERS: Sections = Sections { name: "providers", need: Need::WithoutToken },
+        fields: [provider::ROWS, beyond_api::ROWS];
+
+    /// Settings of the providers that come from authentik's API, which does not have these.
+    PROVIDER_DEFAULTS: Section = Section::optional("provider_defaults"), fields: [beyond_api::ROWS];
+
+    /// The same for single providers, by the slug of their application. They count before `provider_defaults`.
+    PROVIDER_OVERRIDES: NamedSections = NamedSections { name: "provider_overrides" }, fields: [beyond_api::ROWS],
+        example: "{\"wiki\": {\"bearer_verification\": \"introspection\"}}";
 
     /// Short names of the identity headers that are sent; all twelve by default. The others are stripped from requests all the
     /// same.
@@ -48,13 +58,13 @@ settings! {
 
     /// A secret header by which a policy behind the filter knows the requests that the filter forwarded. There is no seal by
     /// default.
-    SEAL: Section = Section::optional("seal"), fields: seal::ROWS,
+    SEAL: Section = Section::optional("seal"), fields: [seal::ROWS],
         change: "Always in production: Envoy forwards every request while the filter is missing.",
         example: "{\"values\": [{\"env\": \"AUTHENTIK_SEAL\"}]}";
 
     /// Shadow mode: the filter stands behind another gate, compares its own decision with what the gate did, and changes
     /// nothing. Off by default.
-    SHADOW: Section = Section::optional("shadow"), fields: shadow::ROWS,
+    SHADOW: Section = Section::optional("shadow"), fields: [shadow::ROWS],
         change: "Before the filter replaces an outpost behind `ext_authz`.",
         example: "{\"gate_header\": \"x-authentik-username\"}";
 
@@ -72,14 +82,14 @@ settings! {
         example: "[\"https://app.example.com\"]";
 
     /// How long verdicts are remembered, and how many.
-    CACHE: Section = Section::optional("cache"), fields: cache::ROWS;
+    CACHE: Section = Section::optional("cache"), fields: [cache::ROWS];
 
     /// How often signing keys are fetched.
-    JWKS: Section = Section::optional("jwks"), fields: jwks::ROWS;
+    JWKS: Section = Section::optional("jwks"), fields: [jwks::ROWS];
 
     /// Session cookies and the login flow.
-    SESSION: Section = Section::optional("session"), fields: session::ROWS;
+    SESSION: Section = Section::optional("session"), fields: [session::ROWS];
 
     /// The rate limit of refused credentials.
-    THROTTLE: Section = Section::optional("throttle"), fields: throttle::ROWS;
+    THROTTLE: Section = Section::optional("throttle"), fields: [throttle::ROWS];
 }

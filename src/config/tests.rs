@@ -1,5 +1,6 @@
 //! The configuration's truth table: what is accepted, what every fault is called, and that all come at once.
 
+mod entries;
 mod faults;
 mod seal;
 mod shadow;

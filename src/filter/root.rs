@@ -14,8 +14,9 @@ use super::paused;
 use super::worker::Worker;
 use crate::authn::Authenticator;
 use crate::authn::authentik;
-use crate::authn::authentik::call::Answer;
+use crate::authn::authentik::call::{Answer, Endpoint};
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use crate::config::Config;
 
 /// The SDK's root context.
@@ -37,7 +38,7 @@ impl Context for Root {
         body_size: usize,
         _num_trailers: usize,
     ) {
-        self.worker.answered(token, |limit| read_answer(num_headers, body_size, limit));
+        self.worker.answered(token, |endpoint, limit| read_answer(endpoint, num_headers, body_size, limit));
     }
 }
 
@@ -55,7 +56,10 @@ impl RootContext for Root {
         for warning in &config.warnings {
             log::warn!("configuration: {warning}");
         }
-        let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let mut names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        if config.outpost.is_some() {
+            names.push("the providers of the outpost");
+        }
         let what = format!("protecting with authentik at {}: {}", config.authentik.base, names.join(", "));
         log::info!("version={} digest={} message={what:?}", env!("CARGO_PKG_VERSION"), config.public_digest);
         let core = Authenticator::new(config);
@@ -82,7 +86,7 @@ impl RootContext for Root {
     }
 }
 
-fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
+fn read_answer(endpoint: Endpoint, num_headers: usize, body_size: usize, limit: usize) -> Answer {
     // Without headers the maps are absent: the connection broke, or the body was beyond what Envoy buffers.
     if num_headers == 0 {
         return Answer::Reset;
@@ -100,7 +104,11 @@ fn read_answer(num_headers: usize, body_size: usize, limit: usize) -> Answer {
     let body = if body_size == 0 { Some(Secret::default()) } else { host::call_response_body(body_size) };
     match body {
         Some(body) if is_made_by_envoy(status) => authentik::unreachable(status, body.expose()),
-        Some(body) => Answer::Response { status, retry_after: number("retry-after"), body },
+        Some(body) => {
+            let date = || Timestamp::from_http_date(&host::call_response_header("date")?);
+            let date = if endpoint == Endpoint::Discovery { date() } else { None };
+            Answer::Response { status, retry_after: number("retry-after"), date, body }
+        }
         None => Answer::Reset,
     }
 }

@@ -3,9 +3,12 @@
 //! Owns: their names. The stat's name carries the labels in Istio's form, `label=.=value;.;`; `stats_tags` of Envoy's bootstrap
 //! make Prometheus labels of it (envoy.yaml has them). Must not: decide anything, or name what a client sent.
 
+mod names;
+
 use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use self::names::{Label, MAX_LABELS, Names};
 use super::host;
 use super::host::metrics::{self, Kind, Metric};
 use crate::authn::authentik::call::{CallResult, Endpoint};
@@ -14,9 +17,6 @@ use crate::authn::report::{Load, Reason, Report};
 use crate::authn::shadow::{Comparison, Finding, ShadowLine};
 use crate::authn::verdict::Source;
 use crate::config::{Config, ProviderId};
-
-/// Most providers that have a label of their own: each has some twenty series. The others share one.
-const MAX_LABELS: usize = 200;
 
 /// A cause is warned of once in this time, in milliseconds.
 const WARNING_INTERVAL: u64 = 60_000;
@@ -38,17 +38,17 @@ type Decided = (Option<ProviderId>, Reason, Source);
 /// A metric with its labels.
 #[derive(PartialEq, Eq, Hash)]
 enum Series {
-    Requests(Decided),
+    Requests(Option<Label>, Reason, Source),
     Calls(Endpoint, CallResult),
     Durations(Endpoint),
-    KeysAge(ProviderId),
-    Shadow(Option<ProviderId>, Finding),
+    KeysAge(Label),
+    ConfigAge,
+    Shadow(Option<Label>, Finding),
 }
 
 /// The metrics of one worker under one configuration.
 pub(crate) struct Telemetry {
-    /// Of each provider, its name.
-    providers: Vec<String>,
+    names: RefCell<Names>,
     /// The last that was counted: mostly the next is one of it too.
     last: Cell<Option<(Decided, Metric)>>,
     /// Each is defined when it is first wanted.
@@ -62,13 +62,14 @@ pub(crate) struct Telemetry {
     warned: RefCell<Vec<(String, u64)>>,
     /// The minute in which comparisons were last logged, since 1970, and how many.
     compared: Cell<(u64, u32)>,
+    is_shadow: bool,
 }
 
 impl Telemetry {
     pub(super) fn new(config: &Config) -> Self {
         let info = labels([("version", env!("CARGO_PKG_VERSION")), ("digest", &config.public_digest)]);
-        let telemetry = Self {
-            providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
+        Self {
+            names: RefCell::default(),
             last: Cell::default(),
             series: RefCell::default(),
             waiting_requests: Gauge::new("authentik_proxy_waiting_requests".to_owned()),
@@ -78,17 +79,15 @@ impl Telemetry {
             config_info: Gauge::new(format!("{info}authentik_proxy_config_info")),
             warned: RefCell::default(),
             compared: Cell::default(),
-        };
-        telemetry.begin();
-        if config.shadow.is_some() {
-            telemetry.begin_shadow();
+            is_shadow: config.shadow.is_some(),
         }
-        telemetry
     }
 
-    /// The series that every provider has sooner or later begin with zero, so that a rate has their first event too.
-    fn begin(&self) {
-        for id in (0..self.providers.len()).take(MAX_LABELS) {
+    /// These are the providers from now on. The series that each has sooner or later begin with zero, so that a rate has their
+    /// first event too.
+    pub(super) fn name(&self, providers: Vec<(ProviderId, String)>) {
+        let Ok(begun) = self.names.try_borrow_mut().map(|mut names| names.replace(providers)) else { return };
+        for label in begun {
             for (reason, source) in [
                 (Reason::Ok, Source::Cache),
                 (Reason::NoCredential, Source::None),
@@ -96,7 +95,10 @@ impl Telemetry {
                 (Reason::Refused, Source::Exchange),
                 (Reason::Unavailable, Source::None),
             ] {
-                self.request_series((Some(id), reason, source));
+                self.request_series(Some(label), reason, source);
+            }
+            for finding in Finding::ALL.into_iter().filter(|_| self.is_shadow) {
+                self.shadow_series(Some(label), finding);
             }
         }
     }
@@ -107,17 +109,19 @@ impl Telemetry {
         let decided = (provider, reason, source);
         let metric = match self.last.get() {
             Some((last, metric)) if last == decided => Some(metric),
-            Some(_) | None => self.request_series(decided),
+            Some(_) | None => {
+                let label =
+                    provider.map(|id| self.names.try_borrow().map_or(MAX_LABELS, |names| names.label(id)));
+                self.request_series(label, reason, source)
+            }
         };
         if let Some(metric) = metric {
             self.last.set(Some((decided, metric)));
             metrics::add(metric, 1);
         }
         self.name_decision(report);
-        if reason == Reason::ShadowWithoutGate
-            && let Some(metric) = self.shadow_series(provider, Finding::NoGate)
-        {
-            metrics::add(metric, 1);
+        if reason == Reason::ShadowWithoutGate {
+            self.count_shadow(provider, Finding::NoGate);
             host::set_property(SHADOW_PROPERTY, Finding::NoGate.as_str());
         }
     }
@@ -127,17 +131,18 @@ impl Telemetry {
         let Report { provider, reason, source, .. } = *report;
         host::set_property(REASON_PROPERTY, reason.as_str());
         host::set_property(SOURCE_PROPERTY, source.as_str());
-        if let Some(name) = provider.and_then(|id| self.providers.get(id)) {
+        if let Some(id) = provider
+            && let Ok(names) = self.names.try_borrow()
+            && let Some(name) = names.name(id)
+        {
             host::set_property(PROVIDER_PROPERTY, name);
         }
     }
 
-    fn request_series(&self, (provider, reason, source): Decided) -> Option<Metric> {
-        // Those without a label of their own share their series.
-        let provider = provider.map(|id| id.min(MAX_LABELS));
-        self.metric(Series::Requests((provider, reason, source)), Kind::Counter, || {
+    fn request_series(&self, label: Option<Label>, reason: Reason, source: Source) -> Option<Metric> {
+        self.metric(Series::Requests(label, reason, source), Kind::Counter, || {
             let labels = labels([
-                ("provider", &self.label(provider)),
+                ("provider", &self.label(label)),
                 ("outcome", reason.outcome().as_str()),
                 ("reason", reason.as_str()),
                 ("source", source.as_str()),
@@ -146,29 +151,25 @@ impl Telemetry {
         })
     }
 
-    fn begin_shadow(&self) {
-        for id in (0..self.providers.len()).take(MAX_LABELS) {
-            for finding in Finding::ALL {
-                self.shadow_series(Some(id), finding);
-            }
-        }
-    }
-
-    fn shadow_series(&self, provider: Option<ProviderId>, finding: Finding) -> Option<Metric> {
-        let provider = provider.map(|id| id.min(MAX_LABELS));
-        self.metric(Series::Shadow(provider, finding), Kind::Counter, || {
-            let labels = labels([("provider", &self.label(provider)), ("result", finding.as_str())]);
+    fn shadow_series(&self, label: Option<Label>, finding: Finding) -> Option<Metric> {
+        self.metric(Series::Shadow(label, finding), Kind::Counter, || {
+            let labels = labels([("provider", &self.label(label)), ("result", finding.as_str())]);
             format!("{labels}authentik_proxy_shadow_total")
         })
+    }
+
+    fn count_shadow(&self, provider: Option<ProviderId>, finding: Finding) {
+        let label = provider.map(|id| self.names.try_borrow().map_or(MAX_LABELS, |names| names.label(id)));
+        if let Some(metric) = self.shadow_series(label, finding) {
+            metrics::add(metric, 1);
+        }
     }
 
     /// In shadow mode: the result for a request. Counted once; named for its access log while the request `is_alive`; in
     /// the log if it is a disagreement, or if an operator must act.
     pub(super) fn observed(&self, comparison: &Comparison, is_alive: bool) {
         let Comparison { provider, finding, report, line } = comparison;
-        if let Some(metric) = self.shadow_series(*provider, *finding) {
-            metrics::add(metric, 1);
-        }
+        self.count_shadow(*provider, *finding);
         if is_alive {
             host::set_property(SHADOW_PROPERTY, finding.as_str());
             if let Some(report) = report {
@@ -236,13 +237,26 @@ impl Telemetry {
         self.pending_calls.set(load.pending_calls);
         self.call_limit.set(load.call_limit);
         self.cache_entries.set(load.cache_entries);
-        for (id, age) in load.keys_age.iter().filter(|(id, _)| *id < MAX_LABELS) {
-            let metric = self.metric(Series::KeysAge(*id), Kind::Gauge, || {
-                format!("{}authentik_proxy_keys_age_seconds", labels([("provider", &self.label(Some(*id)))]))
+        for (id, age) in &load.keys_age {
+            let label = self.names.try_borrow().map_or(MAX_LABELS, |names| names.label(*id));
+            if label >= MAX_LABELS {
+                continue;
+            }
+            let metric = self.metric(Series::KeysAge(label), Kind::Gauge, || {
+                format!(
+                    "{}authentik_proxy_keys_age_seconds",
+                    labels([("provider", &self.label(Some(label)))])
+                )
             });
             if let Some(metric) = metric {
                 metrics::record(metric, *age);
             }
+        }
+        if let Some(age) = load.config_age
+            && let Some(metric) = self
+                .metric(Series::ConfigAge, Kind::Gauge, || "authentik_proxy_config_age_seconds".to_owned())
+        {
+            metrics::record(metric, age);
         }
     }
 
@@ -251,17 +265,9 @@ impl Telemetry {
         *metrics.entry(series).or_insert_with(|| metrics::define(kind, &name()))
     }
 
-    /// The provider's name, as far as it can be in a stat's name.
-    fn label(&self, provider: Option<ProviderId>) -> String {
-        match provider {
-            None => "none".to_owned(),
-            Some(MAX_LABELS..) => "other".to_owned(),
-            Some(id) => {
-                let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-                let name = self.providers.get(id).map_or("", String::as_str);
-                name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).take(64).collect()
-            }
-        }
+    /// What the label says.
+    fn label(&self, label: Option<Label>) -> String {
+        self.names.try_borrow().map_or_else(|_| String::new(), |names| names.text(label).to_owned())
     }
 }
 

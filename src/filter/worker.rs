@@ -88,6 +88,8 @@ impl Worker {
         *self.telemetry.borrow_mut() = telemetry;
         self.is_shadow.set(core.as_ref().is_some_and(|core| core.config().shadow.is_some()));
         *self.authenticator.borrow_mut() = core;
+        // For the names of the providers.
+        self.with_core(|_, _| ());
         host::tick_every(self.tick_interval.get());
     }
 
@@ -95,7 +97,20 @@ impl Worker {
     pub(crate) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
         let now = now()?;
         let mut core = self.authenticator.try_borrow_mut().ok()?;
-        Some(run(core.as_mut()?, &Env { now, host: &Envoy }))
+        let core = core.as_mut()?;
+        let result = run(core, &Env { now, host: &Envoy });
+        self.tell_names(core);
+        Some(result)
+    }
+
+    /// New names of providers reach the metrics.
+    #[inline(never)]
+    fn tell_names(&self, core: &mut Authenticator) {
+        if let Some(names) = core.take_names()
+            && let Some(telemetry) = self.telemetry()
+        {
+            telemetry.name(names);
+        }
     }
 
     /// What an operator sees. `None`: not configured.
@@ -243,11 +258,11 @@ impl Worker {
 
 impl Worker {
     /// An answer to a call of ours has come. `answer` reads it, up to so many bytes.
-    pub(super) fn answered(&self, token: u32, answer: impl FnOnce(usize) -> Answer) {
+    pub(super) fn answered(&self, token: u32, answer: impl FnOnce(Endpoint, usize) -> Answer) {
         let Some(Sent { ticket, endpoint, at }) = self.calls.borrow_mut().remove(&token) else { return };
         let limit = self.with_core(|core, _| core.config().authentik.max_response_bytes).unwrap_or_default();
         let milliseconds = host::milliseconds().unwrap_or(0).saturating_sub(at);
-        self.settle(ticket, endpoint, Some(milliseconds), &answer(limit));
+        self.settle(ticket, endpoint, Some(milliseconds), &answer(endpoint, limit));
         self.go_on();
     }
 

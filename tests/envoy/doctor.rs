@@ -3,7 +3,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use fake_authentik::Authentik;
+use fake_authentik::{Authentik, Fault};
+use serde_json::json;
 
 use super::place::Place;
 
@@ -32,6 +33,32 @@ fn proxy_that_authentik_does_not_trust_is_named_once_for_all_workers() {
     assert_eq!(log.matches(says).count(), 1, "{log}");
     assert_eq!(place.calls_to(DISCOVERY), 1);
     place.turns_away(place.get("/"), 302);
+}
+
+/// The stand-in's answer with another time; in all else it is authentik's.
+#[test]
+fn clock_of_authentik_that_is_ahead_is_named_once_for_all_workers() {
+    let authentik = Authentik::start();
+    let document = json!({
+        "issuer": format!("{}/application/o/demo/", authentik.public_base()),
+        "id_token_signing_alg_values_supported": ["HS256"],
+    });
+    let headers = [("content-type", "application/json"), ("date", "Fri, 31 Dec 9999 23:59:59 GMT")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    authentik.fault(DISCOVERY, Fault::Status(200, headers, document.to_string()));
+    let place = Place::around(authentik, |options| options.concurrency(3));
+    place.await_log(&[
+        "[warning]",
+        "authentik has a clock ",
+        " seconds ahead of this machine's, so new tokens",
+    ]);
+    let_all_workers_tick();
+    let log = place.envoy.log();
+    assert_eq!(
+        (log.matches("has a clock").count(), log.matches("authentik agrees").count()),
+        (1, 0),
+        "{log}"
+    );
 }
 
 #[test]

@@ -289,8 +289,12 @@ fn schema_has_the_settings_of_the_filter() {
     for (path, row) in all() {
         match path.split_once('.') {
             // An object comes with its first setting.
-            None if row.fields.is_empty() => _ = settings.insert(path),
+            None if row.fields().next().is_none() => _ = settings.insert(path),
             None => {}
+            // Those of the providers, once more.
+            Some(("provider_defaults" | "provider_overrides", _)) => {
+                settings.insert(path.split('.').next().unwrap().to_owned());
+            }
             Some(_) if matches!(row.describe().kind, Kind::Unused) => {}
             Some(("providers[]", field)) => _ = provider.insert(field.split('.').next().unwrap().to_owned()),
             Some((group, field)) => _ = groups.entry(group.to_owned()).or_default().insert(field.to_owned()),

@@ -28,13 +28,22 @@ fn document(issuer: &str, algorithm: &str) -> CallAnswer {
     CallAnswer::json(200, document.to_string())
 }
 
+/// The right document, with this `date`.
+fn dated(slug: &str, date: &str) -> CallAnswer {
+    let mut answer = right(slug, "HS256");
+    if let CallAnswer::Response { headers, .. } = &mut answer {
+        headers.push((b"date".to_vec(), date.as_bytes().to_vec()));
+    }
+    answer
+}
+
 fn right(slug: &str, algorithm: &str) -> CallAnswer {
     document(&format!("{BASE}/application/o/{slug}/"), algorithm)
 }
 
 /// What the doctor has said: level and text.
 fn said(world: &World) -> Vec<(LogLevel, String)> {
-    let words = ["authentik agrees", "authentik issues", "authentik signs"];
+    let words = ["authentik agrees", "authentik issues", "authentik signs", "authentik has a clock"];
     let is_its = |text: &str| words.iter().any(|word| text.contains(word));
     world.log().into_iter().filter(|line| is_its(&line.text)).map(|line| (line.level, line.text)).collect()
 }
@@ -122,6 +131,65 @@ fn agreement_is_one_info_line_for_all_workers_and_providers() {
     let second = discoveries(&vm).remove(0);
     vm.answer(second.id, right("rs", "RS256"));
     assert_eq!(said(&world).len(), 1);
+}
+
+/// 6 November 1994 on this proxy's clock, and what the log says of an authentik that has this `date`.
+fn said_in_1994(date: &str) -> Vec<(LogLevel, String)> {
+    let world = world();
+    world.set_now(seconds(784_111_777 - DELAY));
+    let mut vm = worker(&world, &configuration("hs"));
+    let call = discovery(&world, &mut vm);
+    vm.answer(call.id, dated("hs", date));
+    said(&world)
+}
+
+#[test]
+fn clock_of_authentik_that_differs_is_a_warning() {
+    for (date, words) in [
+        (
+            "Sun, 06 Nov 1994 08:51:37 GMT",
+            "authentik has a clock 120 seconds ahead of this machine's, so new tokens count as issued in the future",
+        ),
+        (
+            "Sun, 06 Nov 1994 08:47:35 GMT",
+            "authentik has a clock 120 seconds behind this machine's, so tokens expire early",
+        ),
+    ] {
+        let said = said_in_1994(date);
+        assert!(matches!(&said[..], [(LogLevel::Warn, text)] if text.contains(words)), "{date}: {said:?}");
+    }
+    for date in [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:50:37 GMT",
+        "Sun, 06 Nov 1994 08:48:37 GMT",
+        // None that can be read.
+        "",
+        "Sunday, 06-Nov-94 08:40:37 GMT",
+        "Sun Nov  6 08:40:37 1994",
+        "Sun, 06 Nov 1994 08:40:37 CET",
+        "\u{e9}",
+    ] {
+        let said = said_in_1994(date);
+        assert!(matches!(&said[..], [(LogLevel::Info, text)] if text.contains(AGREES)), "{date}: {said:?}");
+    }
+}
+
+/// All providers have one authentik, and one clock.
+#[test]
+fn clock_is_told_once_for_all_providers() {
+    let world = world();
+    let mut two = configuration("hs");
+    two["providers"].as_array_mut().unwrap().push(provider("rs"));
+    let mut vm = worker(&world, &two);
+    let call = discovery(&world, &mut vm);
+    vm.answer(call.id, dated("hs", "Sun, 06 Nov 1994 08:49:37 GMT"));
+    let call = discoveries(&vm).remove(0);
+    assert_eq!(path_of(&call), "/application/o/rs/.well-known/openid-configuration");
+    vm.answer(call.id, dated("rs", "Sun, 06 Nov 1994 08:49:38 GMT"));
+    let said = said(&world);
+    let [(LogLevel::Warn, clock), (LogLevel::Warn, other)] = &said[..] else { panic!("{said:?}") };
+    assert!(clock.contains("authentik has a clock "), "{clock}");
+    assert!(other.contains("rs: authentik signs with \"HS256\"") && !other.contains("clock"), "{other}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn assert_absent(secrets: &[String], place: &str, text: &[u8]) {
 }
 
 /// Replies of all requests, and everything that the world has recorded.
-fn assert_kept(secrets: &[String], world: &World, outcomes: &[Outcome]) {
+pub(super) fn assert_kept(secrets: &[String], world: &World, outcomes: &[Outcome]) {
     assert!(!world.log().is_empty());
     for line in world.log() {
         assert_absent(secrets, "the log", line.text.as_bytes());

@@ -42,7 +42,8 @@ impl Authentik {
 
     /// The answers of this round.
     fn round(&mut self, now: u64) -> Vec<(Ticket, Answer)> {
-        let failure = || Answer::Response { status: 405, retry_after: None, body: Secret::default() };
+        let failure =
+            || Answer::Response { status: 405, retry_after: None, date: None, body: Secret::default() };
         if self.has.len() > self.bears {
             return self.has.drain(..).map(|(ticket, _, _)| (ticket, failure())).collect();
         }
@@ -64,7 +65,12 @@ fn granted(call: &Call) -> Answer {
         let form: BTreeMap<_, _> = form_urlencoded::parse(call.body.expose()).into_owned().collect();
         json!({"access_token": token(&json!({"preferred_username": form["username"]})), "token_type": "Bearer"})
     };
-    Answer::Response { status: 200, retry_after: None, body: Secret::new(body.to_string().into_bytes()) }
+    Answer::Response {
+        status: 200,
+        retry_after: None,
+        date: None,
+        body: Secret::new(body.to_string().into_bytes()),
+    }
 }
 
 fn block(user: usize) -> HeaderBlock {

@@ -169,7 +169,7 @@ fn path_of(call: &Call) -> String {
 }
 
 fn response(status: u16, body: &str) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::new(body.as_bytes().to_vec()) }
+    Answer::Response { status, retry_after: None, date: None, body: Secret::new(body.as_bytes().to_vec()) }
 }
 
 /// What the shell does with a [`Forward`], on a list.

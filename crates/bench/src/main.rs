@@ -127,7 +127,7 @@ fn by_site(variants: &[Variant]) -> BTreeMap<Site, Vec<usize>> {
 /// Nothing is measured that does not do its work: each variant answers as it must, and a bad credential gets `401`.
 fn check(world: &World, variants: &[Variant]) {
     for (site, indices) in by_site(variants) {
-        let envoy = Envoy::start(world.options(site));
+        let envoy = world.serve(site, world.options(site));
         let mut client = Client::open(envoy.port(), 1);
         for variant in indices.iter().map(|index| &variants[*index]) {
             let lines = world.lines(variant.asks);
@@ -197,7 +197,7 @@ fn count_site(
     let callgrind = Callgrind::new();
     let mut options = world.options(site);
     options.launcher = callgrind.launcher();
-    let envoy = Envoy::start(options);
+    let envoy = world.serve(site, options);
     let count = |index: &usize| {
         let lines = world.lines(variants[*index].asks);
         let mut client = Client::open(envoy.port(), site.workers());
@@ -214,7 +214,7 @@ fn time(world: &World, variants: &[Variant], plan: &Plan, results: &mut Results)
     let start = |site: Site| {
         let mut options = world.options(site);
         options.launcher = ["taskset", "-c", "0"].map(str::to_owned).into();
-        (site, Envoy::start(options))
+        (site, world.serve(site, options))
     };
     let is_timed = |variant: &Variant| !variant.is_growth || !plan.has_callgrind;
     let envoys: BTreeMap<_, _> = by_site(variants)

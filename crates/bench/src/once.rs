@@ -50,7 +50,7 @@ pub(crate) fn measure(world: &World) -> Once {
 
 fn memory(world: &World, site: Site) -> [u64; 2] {
     let lines = world.lines(Asks::Distinct(CREDENTIALS));
-    let envoy = Envoy::start(world.options(site));
+    let envoy = world.serve(site, world.options(site));
     // Each worker must have started, and have the keys.
     let mut first = Client::open(envoy.port(), WORKERS);
     first.ask_all(lines.iter().cycle().take(WORKERS as usize), 200);

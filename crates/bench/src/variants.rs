@@ -54,6 +54,8 @@ pub(crate) struct Filter {
     pub(crate) has_six_headers: bool,
     pub(crate) local_entries: u32,
     pub(crate) providers: usize,
+    /// They come from authentik's API.
+    pub(crate) are_listed: bool,
     pub(crate) workers: u32,
     /// In shadow mode, behind `ext_authz` that brings the twelve headers.
     pub(crate) is_shadow: bool,
@@ -67,6 +69,7 @@ impl Filter {
             has_six_headers: false,
             local_entries: 1024,
             providers: 1,
+            are_listed: false,
             workers: 1,
             is_shadow: false,
         }
@@ -238,6 +241,11 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
         ("10,000 credentials", Site::Filter(growing), Asks::Distinct(10_000)),
         ("50 groups", Site::Filter(growing), Asks::Groups(50)),
         ("100 providers", Site::Filter(Filter { providers: 100, ..hs }), Asks::Distinct(1)),
+        (
+            "100 providers from authentik",
+            Site::Filter(Filter { providers: 100, are_listed: true, ..hs }),
+            Asks::Distinct(1),
+        ),
         ("2 workers", Site::Filter(Filter { workers: 2, ..hs }), Asks::Distinct(1)),
     ];
     let variant = |is_growth| {

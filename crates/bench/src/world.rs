@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use fake_authentik::{Authentik, TokenSpec};
+use fake_authentik::{Authentik, OUTPOST_TOKEN, TokenSpec};
 use local_envoy::{Envoy, EnvoyOptions, Folder};
 use loopback::App;
 use rsa::pkcs8::EncodePublicKey as _;
@@ -57,6 +59,7 @@ pub(crate) struct World {
     lines: Mutex<BTreeMap<Asks, Vec<String>>>,
     identity_headers: OnceLock<Vec<(String, String)>>,
     yes: OnceLock<Envoy>,
+    listed: OnceLock<()>,
 }
 
 impl World {
@@ -79,6 +82,7 @@ impl World {
             lines: Mutex::default(),
             identity_headers: OnceLock::new(),
             yes: OnceLock::new(),
+            listed: OnceLock::new(),
         }
     }
 
@@ -113,6 +117,19 @@ impl World {
         options
     }
 
+    /// Starts Envoy with this in it, and waits until it has its providers.
+    pub(crate) fn serve(&self, site: Site, options: EnvoyOptions) -> Envoy {
+        let envoy = Envoy::start(options);
+        if matches!(site, Site::Filter(Filter { are_listed: true, .. })) {
+            let is_there = |_: &usize| {
+                sleep(Duration::from_millis(100));
+                Client::open(envoy.port(), 1).ask("accept: application/json") == 401
+            };
+            assert!((0..600).find(is_there).is_some(), "the list is never read: {}", envoy.log());
+        }
+        envoy
+    }
+
     fn configure(&self, options: &mut EnvoyOptions, filter: Filter) {
         if let Some(module) = &self.module {
             module.clone_into(&mut options.module);
@@ -133,12 +150,36 @@ impl World {
         configuration["authentik"]["host"] = json!(self.authentik.public_base());
         // Under valgrind everything takes fifty times as long.
         configuration["authentik"]["timeout_seconds"] = json!(60);
-        configuration["providers"] = (1..=filter.providers).map(provider).collect();
+        let providers: Vec<_> = (1..=filter.providers).map(provider).collect();
+        if filter.are_listed {
+            self.listed.get_or_init(|| self.list(&providers));
+            configuration["providers"] = Value::Null;
+            configuration["authentik"]["token"] = json!(OUTPOST_TOKEN);
+        } else {
+            configuration["providers"] = Value::Array(providers);
+        }
         configuration["cache"] =
             json!({"ttl_seconds": LIFETIME_SECONDS, "local_entries": filter.local_entries});
         configuration["session"] = json!({"enabled": filter.has_sessions});
         if filter.has_six_headers {
             configuration["identity_headers"] = json!(SIX);
+        }
+    }
+
+    /// authentik's outpost has these providers and no other.
+    fn list(&self, providers: &[Value]) {
+        self.authentik.edit_outpost("demo-outpost", |outpost| outpost.providers.clear());
+        for settings in providers {
+            // Few, and for as long as the benchmark runs.
+            let slug: &'static str = settings["name"].as_str().expect("a name").to_owned().leak();
+            self.authentik.add_proxy_provider(slug, settings["external_host"].as_str().expect("a URL"));
+            self.authentik.edit_proxy(slug, |proxy| {
+                for name in ["assigned_application_slug", "client_id", "client_secret"] {
+                    proxy.replaced.insert(name.to_owned(), settings[name].clone());
+                }
+                proxy.replaced.insert("oidc_configuration".to_owned(), json!({}));
+            });
+            self.authentik.edit_outpost("demo-outpost", |outpost| outpost.providers.push(slug));
         }
     }
 

@@ -1,11 +1,10 @@
 //! `check --live`: each provider of a good configuration against what authentik publishes.
 //!
-//! Owns: the calls, which are the core's own, the comparison of the clocks, and the place of each finding. The comparison of
-//! issuer and keys is the core's. Must not: send a secret; follow a redirect; repeat what an answer says beyond what the core
-//! has cleaned.
+//! Owns: the calls, which are the core's own, and the place of each finding. The comparison is the core's. Must not: send a
+//! secret; follow a redirect; repeat what an answer says beyond what the core has cleaned.
 
 use std::io::Read as _;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use authentik_proxy_wasm::authn::authentik::call::{Answer, Call};
 use authentik_proxy_wasm::authn::authentik::{self, discovery};
@@ -13,6 +12,7 @@ use authentik_proxy_wasm::authn::doctor;
 use authentik_proxy_wasm::authn::fault::Fault;
 use authentik_proxy_wasm::authn::jwt::jwk::KeySet;
 use authentik_proxy_wasm::base::secret::Secret;
+use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::{Config, Provider};
 use reqwest::Url;
 use reqwest::blocking::Client;
@@ -21,19 +21,6 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use crate::document::Node;
 use crate::fault::{Faults, Good};
 use crate::{configuration, http, output};
-
-/// An answer, and how far authentik's clock is from this machine's, where it says its time.
-struct Got {
-    answer: Answer,
-    clock: Option<Clock>,
-}
-
-/// How far authentik's clock is from this machine's, in whole seconds; what the answer's way may explain does not count.
-#[derive(Clone, Copy)]
-enum Clock {
-    Ahead(u64),
-    Behind(u64),
-}
 
 /// Adds what differs to the faults. authentik is asked at `address`, else at its `authentik.host`.
 ///
@@ -111,19 +98,21 @@ impl Live<'_> {
                 }
             }
         }
-        found.extend(clock.and_then(|clock| self.clock(clock)));
+        found.extend(clock.map(|finding| format!("{}: {finding}", finding.path(0))));
         found
     }
 
     fn examine(
         &self,
         provider: &Provider,
-        clock: &mut Option<Clock>,
+        clock: &mut Option<doctor::Finding>,
     ) -> Result<(KeySet, Vec<doctor::Finding>), Problem> {
         let mut ask = |call: &Call| {
-            let got = self.ask(call)?;
-            *clock = clock.or(got.clock);
-            Ok(got.answer)
+            let answer = self.ask(call)?;
+            if let (None, Answer::Response { date: Some(date), .. }) = (&clock, &answer) {
+                *clock = doctor::clock(self.config, *date, now());
+            }
+            Ok(answer)
         };
         let keys_call = authentik::keys_call(self.config, provider);
         let answer = ask(&keys_call)?;
@@ -135,7 +124,7 @@ impl Live<'_> {
         Ok((keys, findings))
     }
 
-    fn ask(&self, call: &Call) -> Result<Got, Problem> {
+    fn ask(&self, call: &Call) -> Result<Answer, Problem> {
         let url = self.url(call);
         let no_answer = |what: &str| {
             let what = format!("{url} cannot be reached: {what}; set authentik.host, or --authentik-url");
@@ -152,7 +141,6 @@ impl Live<'_> {
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| no_answer("no such header"))?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let before = SystemTime::now();
         let request = self.client.get(&url).headers(headers).timeout(call.timeout);
         let response = request.send().map_err(|error| {
             if error.is_timeout() {
@@ -162,17 +150,16 @@ impl Live<'_> {
                 no_answer(&http::cause(&error))
             }
         })?;
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let clock = date.and_then(|date| offset(before, date, SystemTime::now()));
+        let date = response.headers().get(DATE);
+        let date = date.and_then(|date| Timestamp::from_http_date(date.as_bytes()));
         let status = response.status().as_u16();
         let limit = u64::try_from(call.max_response_bytes).unwrap_or(u64::MAX);
         let mut body = Vec::new();
-        let answer = match response.take(limit.saturating_add(1)).read_to_end(&mut body) {
+        Ok(match response.take(limit.saturating_add(1)).read_to_end(&mut body) {
             Err(_) => Answer::Reset,
             Ok(_) if body.len() > call.max_response_bytes => Answer::TooLarge,
-            Ok(_) => Answer::Response { status, retry_after: None, body: Secret::new(body) },
-        };
-        Ok(Got { answer, clock })
+            Ok(_) => Answer::Response { status, retry_after: None, date, body: Secret::new(body) },
+        })
     }
 
     fn url(&self, call: &Call) -> String {
@@ -200,20 +187,6 @@ impl Live<'_> {
         };
         Problem::Answer(what)
     }
-
-    fn clock(&self, clock: Clock) -> Option<String> {
-        let (seconds, word, then) = match clock {
-            Clock::Ahead(seconds) => (seconds, "ahead of", "new tokens count as issued in the future"),
-            Clock::Behind(seconds) => (seconds, "behind", "tokens end early"),
-        };
-        let allowed = self.config.clock_skew_seconds;
-        (seconds > allowed).then(|| {
-            format!(
-                "clock_skew_seconds: authentik's clock is {seconds} seconds {word} this machine's, so {then}; set \
-                 the clocks by NTP ({allowed} seconds are allowed)"
-            )
-        })
-    }
 }
 
 /// Why a provider could not be examined.
@@ -226,14 +199,9 @@ enum Problem {
     NoAnswer(String),
 }
 
-/// `Date` (RFC 9110 §6.6.1) has whole seconds, and was written between the two moments.
-fn offset(before: SystemTime, date: &str, after: SystemTime) -> Option<Clock> {
-    let date = httpdate::parse_http_date(date).ok()?;
-    if let Ok(ahead) = date.duration_since(after) {
-        return Some(Clock::Ahead(ahead.as_secs()));
-    }
-    let behind = before.duration_since(date).map(|behind| behind.as_secs().saturating_sub(1));
-    Some(Clock::Behind(behind.unwrap_or(0)))
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::from_seconds(since.map_or(0, |since| since.as_secs()))
 }
 
 fn signs_with(keys: &KeySet) -> &'static str {

@@ -25,27 +25,24 @@ const INTRODUCTION: &str = "\
 /// The whole page.
 pub(crate) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    section(&mut page, "The configuration", "", ROWS);
+    section(&mut page, "The configuration", "", &ROWS.iter().collect::<Vec<_>>());
     page
 }
 
 /// The settings of an object, then those of the objects in it.
-fn section(page: &mut String, title: &str, path: &str, rows: &[Row]) {
+fn section(page: &mut String, title: &str, path: &str, rows: &[&Row]) {
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## {title}\n");
     for row in rows {
         setting(page, path, row);
     }
-    for row in rows.iter().filter(|row| !row.fields.is_empty()) {
-        let path = format!("{path}{}", name(row));
-        section(page, &format!("Settings of `{path}`"), &format!("{path}."), row.fields);
+    for row in rows {
+        let fields: Vec<_> = row.fields().collect();
+        if !fields.is_empty() {
+            let path = format!("{path}{}{}", row.name(), row.describe().kind.suffix());
+            section(page, &format!("Settings of `{path}`"), &format!("{path}."), &fields);
+        }
     }
-}
-
-/// The name with which its fields go on.
-fn name(row: &Row) -> String {
-    let end = if matches!(row.describe().kind, Kind::Objects) { "[]" } else { "" };
-    format!("{}{end}", row.name())
 }
 
 fn setting(page: &mut String, path: &str, row: &Row) {
@@ -55,6 +52,7 @@ fn setting(page: &mut String, path: &str, row: &Row) {
         Need::Always => "yes",
         Need::WithSessions => "unless sessions are off",
         Need::InDomainMode => "in mode `forward_domain`",
+        Need::WithoutToken => "unless `authentik.token` is set",
         Need::Never => "no",
     };
     let _ = writeln!(page, "* Required: {required}");
@@ -73,7 +71,8 @@ fn value(kind: &Kind) -> String {
     match kind {
         Kind::Object { is_foreign: false } => "an object".to_owned(),
         Kind::Object { is_foreign: true } => "an object, which may have other fields too".to_owned(),
-        Kind::Objects => "a list of objects, at least one".to_owned(),
+        Kind::Objects => "a list of objects".to_owned(),
+        Kind::NamedObjects => "an object of objects, each under a name of your own".to_owned(),
         Kind::Anything => "any".to_owned(),
         Kind::Unused => "any; it is accepted and not used".to_owned(),
         Kind::Boolean => "`true` or `false`".to_owned(),
@@ -84,7 +83,8 @@ fn value(kind: &Kind) -> String {
             Some(words) => format!("a list of some of {}", quoted(&words)),
             None => format!("a list; each item is {}", text(*rule)),
         },
-        Kind::Secret => "a secret".to_owned(),
+        Kind::Secret(Rule::Visible) => "a secret of visible ASCII characters".to_owned(),
+        Kind::Secret(_) => "a secret".to_owned(),
         Kind::Secrets { rule, least_bytes, most } => {
             let most = if *most == usize::MAX { "secrets".to_owned() } else { format!("up to {most}") };
             let of = if *rule == Rule::Visible { " of visible ASCII" } else { "" };

@@ -7,16 +7,16 @@
 use authentik_proxy_wasm::config::Mode;
 use authentik_proxy_wasm::config::table::describe::{Description, Kind, Row};
 use authentik_proxy_wasm::config::table::kinds::{Need, Rule, Secrets};
-use authentik_proxy_wasm::config::table::{self, ROWS, provider, session};
+use authentik_proxy_wasm::config::table::{self, ROWS, authentik, provider, session};
 use serde_json::{Map, Value, json};
 
 /// Draft 2020-12.
 pub(crate) fn schema() -> Value {
-    let mut schema = object(ROWS, false);
+    let mut schema = object(ROWS.iter().collect(), false);
     let fields = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of authentik-proxy-wasm",
-        "allOf": [sessions_need_a_secret()],
+        "allOf": [sessions_need_a_secret(), providers_are_written_or_listed()],
         "$defs": {"secret": secret(1, None)},
     });
     merge(&mut schema, fields);
@@ -29,10 +29,10 @@ fn merge(schema: &mut Value, fields: Value) {
     }
 }
 
-fn object(rows: &[Row], is_foreign: bool) -> Value {
+fn object(rows: Vec<&Row>, is_foreign: bool) -> Value {
     let properties: Map<_, _> = rows.iter().map(|row| (row.name().to_owned(), property(row))).collect();
     let required: Vec<_> =
-        rows.iter().filter(|row| row.describe().need == Need::Always).map(Row::name).collect();
+        rows.iter().filter(|row| row.describe().need == Need::Always).map(|row| row.name()).collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": is_foreign})
 }
 
@@ -55,11 +55,14 @@ fn property(row: &Row) -> Value {
 
 fn value(row: &Row, need: Need, kind: &Kind) -> Value {
     match kind {
-        Kind::Object { is_foreign } => object(row.fields, *is_foreign),
+        Kind::Object { is_foreign } => object(row.fields().collect(), *is_foreign),
         Kind::Objects => {
-            let mut item = object(row.fields, false);
+            let mut item = object(row.fields().collect(), false);
             merge(&mut item, domain_mode_needs_a_domain());
-            json!({"type": "array", "minItems": 1, "items": item})
+            json!({"type": "array", "items": item})
+        }
+        Kind::NamedObjects => {
+            json!({"type": "object", "additionalProperties": object(row.fields().collect(), false)})
         }
         Kind::Anything | Kind::Unused => json!({}),
         Kind::Boolean => json!({"type": "boolean"}),
@@ -79,7 +82,8 @@ fn value(row: &Row, need: Need, kind: &Kind) -> Value {
             }
             list
         }
-        Kind::Secret => json!({"$ref": "#/$defs/secret"}),
+        Kind::Secret(rule) if rule.pattern().is_some() => secret(1, rule.pattern()),
+        Kind::Secret(_) => json!({"$ref": "#/$defs/secret"}),
         Kind::Secrets { rule, least_bytes, most } if need == Need::Always => {
             one_or_list(&secret(*least_bytes, rule.pattern()), 1, Some(*most))
         }
@@ -133,6 +137,25 @@ fn secret(least: usize, pattern: Option<&str>) -> Value {
         merge(&mut text, json!({"pattern": pattern}));
     }
     json!({"anyOf": [text, variable]})
+}
+
+/// With a token the providers may come from authentik's API; without it, what is said of those is of no use.
+fn providers_are_written_or_listed() -> Value {
+    let token = json!({"type": ["string", "object"]});
+    let has_token = json!({"properties": {table::AUTHENTIK.name: {
+        "properties": {authentik::TOKEN.name: token}, "required": [authentik::TOKEN.name],
+    }}, "required": [table::AUTHENTIK.name]});
+    let absent = json!({"type": "null"});
+    let without = json!({
+        "properties": {
+            table::PROVIDERS.name: {"type": "array", "minItems": 1},
+            table::PROVIDER_DEFAULTS.name: absent,
+            table::PROVIDER_OVERRIDES.name: {"anyOf": [absent, {"maxProperties": 0}]},
+            table::AUTHENTIK.name: {"properties": {authentik::OUTPOST.name: {"anyOf": [absent, {"maxLength": 0}]}}},
+        },
+        "required": [table::PROVIDERS.name],
+    });
+    json!({"if": has_token, "else": without})
 }
 
 fn sessions_need_a_secret() -> Value {

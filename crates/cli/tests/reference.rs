@@ -33,9 +33,10 @@ fn committed_page_is_the_one_that_the_tool_makes() {
 /// The paths of all properties, as the page writes them.
 fn properties(schema: &Value, path: &str) -> Vec<String> {
     let schema = schema.get("anyOf").map_or(schema, |choices| &choices[0]);
-    let (schema, path) = match schema.get("items") {
-        Some(items) => (items, format!("{path}[]")),
-        None => (schema, path.to_owned()),
+    let (schema, path) = match (schema.get("items"), &schema["additionalProperties"]) {
+        (Some(items), _) => (items, format!("{path}[]")),
+        (None, named @ Value::Object(_)) => (named, format!("{path}.*")),
+        (None, _) => (schema, path.to_owned()),
     };
     let below = |(name, property): (&String, &Value)| {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };

@@ -54,6 +54,10 @@ fn with(pointer: &str, value: Value) -> Value {
         };
     }
     *node = value;
+    // Without a token these are of no use.
+    if pointer.starts_with("/provider_") {
+        configuration["authentik"]["token"] = json!("a-token");
+    }
     configuration
 }
 
@@ -239,6 +243,10 @@ fn good_configurations_are_good_to_the_schema() {
 fn property<'a>(schema: &'a Value, path: &str) -> &'a Value {
     let mut node = schema;
     for step in path.split('.') {
+        if step == "*" {
+            node = &node["additionalProperties"];
+            continue;
+        }
         let name = step.trim_end_matches("[]");
         node = &node["properties"][name];
         node = node.get("anyOf").map_or(node, |choices| &choices[0]);

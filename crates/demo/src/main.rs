@@ -3,8 +3,10 @@
 //! stand-in, or a real one.
 //!
 //! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080), `ADMIN_PORT` (9901) and `PROMETHEUS_PORT` (9191)
-//! are ports, `ENVOY` is Envoy's binary. `SCENE` plays a [`scene`] for `SCENE_SECONDS` (120). `AUTHENTIK=https://host` (or `http://host:port`) takes a real authentik, with `AUTHENTIK_SLUG`,
-//! `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`, `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
+//! are ports, `ENVOY` is Envoy's binary. `SCENE` plays a [`scene`] for `SCENE_SECONDS` (120). `AUTHENTIK=https://host` (or
+//! `http://host:port`) takes a real authentik, with `AUTHENTIK_TOKEN` of an outpost that has a provider for Envoy's URL; or, for
+//! one provider that is written out, `AUTHENTIK_SLUG`, `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`,
+//! `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
 
 mod client;
 mod scene;
@@ -20,11 +22,11 @@ use std::thread;
 use std::time::Duration;
 
 use fake_authentik::gate::Gate;
-use fake_authentik::{ALICE, ALICE_LOGIN, Authentik};
+use fake_authentik::{ALICE, ALICE_LOGIN, Authentik, OUTPOST_TOKEN};
 use local_envoy::{Envoy, EnvoyOptions, binary, module};
 use local_prometheus::{Prometheus, Target};
 use loopback::App;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -142,11 +144,23 @@ fn take_stand_in(options: &mut EnvoyOptions, scene: Option<Scene>) -> Result<Aut
     options.set_cluster("authentik", &authentik.authority());
     options.configuration["authentik"]["host"] = json!(authentik.public_base());
     let external_host = options.configuration["providers"][0]["external_host"].as_str().expect("a URL");
-    authentik.set_external_host(scene.map_or("demo", Scene::slug), external_host);
+    let slug = scene.map_or("demo", Scene::slug);
+    authentik.set_external_host(slug, external_host);
     if let Some(scene) = scene {
-        scene.set(options, &authentik.client_secret(scene.slug()));
+        scene.set(options, &authentik.client_secret(slug));
+    }
+    // The outpost has this provider; another one is written out.
+    if slug == "demo" {
+        take_providers_from_authentik(options, OUTPOST_TOKEN.to_owned());
     }
     Ok(authentik)
+}
+
+/// The whole configuration of the providers is a token.
+fn take_providers_from_authentik(options: &mut EnvoyOptions, token: String) {
+    options.configuration["providers"] = Value::Null;
+    options.configuration["authentik"]["token"] = json!({"env": "AUTHENTIK_TOKEN"});
+    options.environment.insert("AUTHENTIK_TOKEN".to_owned(), token);
 }
 
 fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
@@ -164,6 +178,10 @@ fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
         options.speak_tls_to("authentik", name);
     }
     options.configuration["authentik"]["host"] = json!(url);
+    if let Some(token) = text("AUTHENTIK_TOKEN") {
+        take_providers_from_authentik(options, token);
+        return Ok(());
+    }
     let provider = &mut options.configuration["providers"][0];
     provider["assigned_application_slug"] = json!(required("AUTHENTIK_SLUG")?);
     provider["client_id"] = json!(required("AUTHENTIK_CLIENT_ID")?);
@@ -274,5 +292,5 @@ fn text(variable: &str) -> Option<String> {
 }
 
 fn required(variable: &str) -> Result<String, String> {
-    text(variable).ok_or_else(|| format!("with AUTHENTIK, {variable} must be set"))
+    text(variable).ok_or_else(|| format!("with AUTHENTIK, AUTHENTIK_TOKEN or {variable} must be set"))
 }

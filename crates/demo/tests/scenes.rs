@@ -103,21 +103,25 @@ fn plays(scene: &str, with: &[u16], without: &[u16]) {
 }
 
 #[test]
+#[ignore = "each takes 8 seconds by the clock: make scenes"]
 fn outage_is_played_to_its_end() {
     plays("outage", &[200, 503], &[401, 0]);
 }
 
 #[test]
+#[ignore = "each takes 8 seconds by the clock: make scenes"]
 fn guessing_is_played_to_its_end() {
     plays("guessing", &[200, 401, 429], &[503, 0]);
 }
 
 #[test]
+#[ignore = "each takes 8 seconds by the clock: make scenes"]
 fn crowd_is_played_to_its_end() {
     plays("crowd", &[200], &[401, 503, 0]);
 }
 
 #[test]
+#[ignore = "each takes 8 seconds by the clock: make scenes"]
 fn rotation_is_played_to_its_end() {
     // 401 can be: a key that is new right after a fetch is not asked for before jwks.min_refresh_interval_seconds.
     plays("rotation", &[200], &[503, 0]);

@@ -173,7 +173,8 @@ impl Story {
         self.past.push((ticket, call.clone()));
         let body = self.substituted(body);
         let body = Secret::new(body);
-        let response = |status| Answer::Response { status, retry_after: None, body: body.clone() };
+        let response =
+            |status| Answer::Response { status, retry_after: None, date: None, body: body.clone() };
         let answer = match kind {
             b'g' => response(200),
             b'b' => response(400),
@@ -186,6 +187,7 @@ impl Story {
             other => Answer::Response {
                 status: 100 + u16::from(other) * 2,
                 retry_after: Some(u64::from(other) << 56),
+                date: None,
                 body: body.clone(),
             },
         };

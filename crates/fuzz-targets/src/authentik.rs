@@ -149,7 +149,7 @@ pub(crate) fn field(call: &Call, name: &str) -> Option<String> {
 }
 
 pub(crate) fn respond(status: u16, body: &str) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::new(body.as_bytes().to_vec()) }
+    Answer::Response { status, retry_after: None, date: None, body: Secret::new(body.as_bytes().to_vec()) }
 }
 
 /// alice's app password is good, and so is what was issued for it; everything else is refused.

@@ -145,7 +145,7 @@ pub fn run(data: &[u8]) -> Seen {
 }
 
 fn keys_of(config: &Config) -> ProviderKeys {
-    ProviderKeys::derive(config, 0, &config.providers[0]).expect("HMAC takes any key")
+    ProviderKeys::derive(config, &config.providers[0], &0_usize.to_be_bytes()).expect("HMAC takes any key")
 }
 
 fn u64_at(content: &[u8], start: usize) -> u64 {

@@ -13,7 +13,8 @@ use super::Seen;
 use super::worker::{Request, Worker};
 
 /// What the corpus must come to see.
-pub const MUST_SEE: &[&str] = &["good", "faults", "not JSON", "several providers", "warnings", "seal"];
+pub const MUST_SEE: &[&str] =
+    &["good", "faults", "not JSON", "several providers", "warnings", "seal", "outpost"];
 
 const YEAR: u64 = 366 * 24 * 60 * 60;
 /// Runs the target on one input.
@@ -37,6 +38,9 @@ pub fn run(data: &[u8]) -> Seen {
     }
     if config.seal.is_some() {
         seen.insert("seal");
+    }
+    if config.outpost.is_some() {
+        seen.insert("outpost");
     }
     if !config.warnings.is_empty() {
         seen.insert("warnings");
@@ -82,7 +86,12 @@ fn has_its_limits(config: &Config) {
     assert!((1..=3600).contains(&config.jwks.min_refresh_interval_seconds));
     assert!((1..=YEAR).contains(&config.session.max_age_seconds));
     assert!(config.throttle.failures <= 100_000 && (1..=3600).contains(&config.throttle.window_seconds));
-    assert!(!config.providers.is_empty());
+    assert!(!config.providers.is_empty() || config.outpost.is_some());
+    if let Some(outpost) = &config.outpost {
+        assert!((1..=86_400).contains(&outpost.refresh_seconds));
+        let token = outpost.token.expose();
+        assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()), "no header's value");
+    }
     for name in &config.owned_headers {
         let never = ["host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"];
         assert!(!never.contains(&name.as_str()) && !name.starts_with(':') && !name.is_empty(), "{name}");

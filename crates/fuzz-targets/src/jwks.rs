@@ -81,6 +81,7 @@ pub fn run(data: &[u8]) -> Seen {
     let answer = authentik_proxy_wasm::authn::authentik::call::Answer::Response {
         status: 200,
         retry_after: None,
+        date: None,
         body: authentik_proxy_wasm::base::secret::Secret::new(data.to_vec()),
     };
     let mut try_token = |token: &str| {

@@ -4,7 +4,7 @@
 //! asks the code that is under test how it is meant, but for which provider a request belongs to.
 //! Must not: know of a target.
 
-use authentik_proxy_wasm::authn::authentik::call::Call;
+use authentik_proxy_wasm::authn::authentik::call::{Call, Endpoint};
 use authentik_proxy_wasm::authn::edits::Forward;
 use authentik_proxy_wasm::authn::identity::Identity;
 use authentik_proxy_wasm::authn::provider::directory::Directory;
@@ -66,8 +66,12 @@ const NEVER_SET: [&str; 12] = [
 
 pub(crate) fn of_decision(decision: &Decision, request: &Request, config: &Config, now: u64) {
     let authority = request.values(b":authority").last().copied().unwrap_or_default();
-    let found = Directory::new(&config.providers, &config.providers).find(authority);
-    let provider = found.as_ref().map(|found| &*found.provider);
+    let directory = match &config.providers[..] {
+        [only] => Directory::of_one(only),
+        all => Directory::new(all.iter().map(|provider| (&**provider, provider))),
+    };
+    let found = directory.find(authority);
+    let provider = found.as_ref().map(|found| &**found.provider);
     match decision {
         Decision::Forward(forward) => {
             let provider = provider.expect("no request of a host without a provider goes on");
@@ -451,8 +455,11 @@ pub(crate) fn of_call(call: &Call, config: &Config) {
                 let page = |end| path.strip_prefix("/application/o/").and_then(|rest| rest.strip_suffix(end));
                 let slug = page("/jwks/").or_else(|| page("/.well-known/openid-configuration"));
                 ["/application/o/token/", "/application/o/introspect/"].contains(&path)
+                    || (config.outpost.is_some() && path.starts_with("/api/v3/outposts/"))
                     || slug.is_some_and(|slug| config.providers.iter().any(|provider| provider.slug == slug))
             }
+            // The token goes to the API, and nowhere else.
+            "authorization" => call.endpoint == Endpoint::Outposts,
             _ => true,
         };
         assert!(is_right, "{name}: {value}");

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::authn::request::trace::TraceContext;
 use crate::base::header::HeaderValue;
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 
 /// One of authentik's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +22,8 @@ pub enum Endpoint {
     Jwks,
     /// What authentik publishes about a provider (OpenID Connect Discovery 1.0 §4).
     Discovery,
+    /// authentik's API: the outposts that a token sees, and their proxy providers.
+    Outposts,
 }
 
 impl Endpoint {
@@ -31,6 +34,7 @@ impl Endpoint {
             Self::Introspection => "introspection",
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
+            Self::Outposts => "outposts",
         }
     }
 }
@@ -69,6 +73,8 @@ pub enum Answer {
         status: u16,
         /// `retry-after` in seconds.
         retry_after: Option<u64>,
+        /// `date`: the moment on authentik's clock. Of a discovery document only.
+        date: Option<Timestamp>,
         /// The whole body. It may be a token, so it is wiped.
         body: Secret<Vec<u8>>,
     },

@@ -16,7 +16,7 @@ fn recorded(name: &str) -> (u16, String) {
 }
 
 fn answer((status, body): (u16, String)) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::new(body.into_bytes()) }
+    Answer::Response { status, retry_after: None, date: None, body: Secret::new(body.into_bytes()) }
 }
 
 fn discovered(name: &str) -> Discovery {
@@ -157,6 +157,39 @@ fn key_set_that_does_not_fit_is_found() {
 fn issuer_and_keys_are_two_findings() {
     let config = config("https://127.0.0.1:9010", "es", json!({}));
     assert_finds(&findings(&config, &discovered("es"), &keys("hs")), &[&["CIDRS"], &["no key for that"]]);
+}
+
+#[test]
+fn clocks_that_differ_by_more_than_the_allowed_skew_are_found() {
+    let now = Timestamp::from_seconds(1_800_000_000);
+    let clock = |config: &Config, seconds: i64| {
+        let date = Timestamp::from_seconds(now.seconds().checked_add_signed(seconds).unwrap());
+        let found = clock(config, date, now);
+        found.map(|finding| format!("{}: {finding}", finding.path(7)))
+    };
+    let plain = config(RECORDED_HOST, "demo", json!({}));
+    // Two seconds may be the answer's way and the rounding of `Date`: it can only seem too early by them.
+    for seconds in [-62, -61, -1, 0, 1, 59, 60] {
+        assert_eq!(clock(&plain, seconds), None, "{seconds}");
+    }
+    for (seconds, words) in [
+        (
+            61,
+            &["a clock 61 seconds ahead of this machine's", "issued in the future", "set both clocks by NTP"]
+                [..],
+        ),
+        (86_400, &["86400 seconds ahead of"]),
+        (-63, &["a clock 61 seconds behind this machine's", "tokens expire early", "set both clocks by NTP"]),
+        (-1_800_000_000, &["1799999998 seconds behind"]),
+    ] {
+        let found = clock(&plain, seconds).unwrap();
+        assert_finds(&[found], &[&[&["clock_skew_seconds: authentik has "], words].concat()]);
+    }
+    let mut exact = plain;
+    exact.clock_skew_seconds = 0;
+    for (seconds, is_found) in [(-3, true), (-2, false), (0, false), (1, true)] {
+        assert_eq!(clock(&exact, seconds).is_some(), is_found, "{seconds}");
+    }
 }
 
 /// It comes from whoever answers at authentik's address, and goes into the log.

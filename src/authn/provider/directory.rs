@@ -4,22 +4,21 @@
 //! request's authority.
 
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
 
 use crate::base::url::{HostAndPort, Scheme};
-use crate::config::{Mode, Provider};
+use crate::config::{Place, Provider};
 
-/// Hosts to providers, made once per configuration. `T` stands for a provider.
+/// Hosts to providers. `T` stands for a provider.
 #[derive(Debug)]
 pub struct Directory<T> {
-    /// Set when there is just one provider: it answers for every host.
+    /// Answers for every host.
     only: Option<T>,
     /// By host, without the default port of its scheme.
     single: HashMap<HostAndPort, Entry<T>>,
-    /// The names of those hosts.
+    /// The names of those hosts, and of those that have no provider.
     single_names: BTreeSet<String>,
-    /// By cookie domain, the longest first.
-    domains: Vec<(String, Entry<T>)>,
+    /// By cookie domain, the longest first. `None`: the domain has no provider.
+    domains: Vec<(String, Option<Entry<T>>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,28 +39,51 @@ pub struct Found<T> {
 }
 
 impl<T: Clone> Directory<T> {
-    /// Indexes the providers; `stands_for` says what is found in their place.
-    pub fn new(providers: &[Rc<Provider>], stands_for: &[T]) -> Self {
-        let mut single = HashMap::new();
-        let mut domains = Vec::new();
-        for (settings, provider) in providers.iter().zip(stands_for) {
-            let entry = Entry { scheme: settings.external_host.scheme, provider: provider.clone() };
-            match (settings.mode, &settings.cookie_domain) {
-                (Mode::ForwardDomain, Some(domain)) => {
-                    let is_longer = |(other, _): &(String, _)| other.len() >= domain.len();
-                    domains.insert(domains.partition_point(is_longer), (domain.clone(), entry));
-                }
-                (Mode::ForwardDomain, None) => {}
-                (Mode::Proxy | Mode::ForwardSingle, _) => {
-                    single.insert(settings.external_host.host.clone(), entry);
+    /// Indexes providers, each with what stands for it.
+    pub fn new<'a>(providers: impl Iterator<Item = (&'a Provider, T)>) -> Self {
+        let (single, single_names, domains) = Default::default();
+        let mut directory = Self { only: None, single, single_names, domains };
+        for (settings, provider) in providers {
+            directory.add(settings, Some(provider));
+        }
+        directory
+    }
+
+    /// One provider that answers for every host.
+    pub fn of_one(provider: T) -> Self {
+        Self { only: Some(provider), ..Self::new(core::iter::empty()) }
+    }
+
+    /// Says that a provider is not there: what it would answer for, no other one answers for in its place. Does nothing where
+    /// another one has the very same place.
+    pub fn block(&mut self, settings: &Provider) {
+        self.add(settings, None);
+    }
+
+    /// Says that not all providers are known: which one a host below a domain belongs to, nobody can say.
+    pub fn without_domains(mut self) -> Self {
+        self.domains.clear();
+        self
+    }
+
+    #[inline(never)]
+    fn add(&mut self, settings: &Provider, provider: Option<T>) {
+        let entry = provider.map(|provider| Entry { scheme: settings.external_host.scheme, provider });
+        match settings.place() {
+            Some(Place::Domain(domain)) => {
+                // A blocked one comes behind others of its length, so behind one of the same name.
+                let is_before = |(other, _): &(String, _)| other.len() >= domain.len();
+                let index = self.domains.partition_point(is_before);
+                self.domains.insert(index, (domain.to_owned(), entry));
+            }
+            Some(Place::Host(host)) => {
+                self.single_names.insert(host.name().to_owned());
+                if let Some(entry) = entry {
+                    self.single.insert(host.clone(), entry);
                 }
             }
+            None => {}
         }
-        // One by one: a set that is collected is sorted first, and the module would have to carry that.
-        let mut single_names = BTreeSet::new();
-        single.keys().for_each(|host: &HostAndPort| _ = single_names.insert(host.name().to_owned()));
-        let only = stands_for.first().filter(|_| stands_for.len() == 1).cloned();
-        Self { only, single, single_names, domains }
     }
 
     /// The provider of a request with this `:authority`: the only one, else the one whose `external_host` it is,
@@ -90,7 +112,7 @@ impl<T: Clone> Directory<T> {
         if self.single_names.contains(host.name()) {
             return None;
         }
-        self.domains.iter().find(|(domain, _)| host.is_within(domain)).map(|(_, entry)| entry)
+        self.domains.iter().find(|(domain, _)| host.is_within(domain))?.1.as_ref()
     }
 }
 
@@ -117,6 +139,11 @@ mod tests {
         Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap()
     }
 
+    /// Each provider's slug stands for it.
+    fn directory(config: &Config) -> Directory<String> {
+        Directory::new(config.providers.iter().map(|provider| (&**provider, provider.slug.clone())))
+    }
+
     #[test]
     fn a_name_of_a_single_provider_never_belongs_to_a_domain() {
         let config = config(&[
@@ -125,8 +152,7 @@ mod tests {
             ("corp", "https://auth.corp", "corp"),
             ("deep", "https://auth.deep.corp", "deep.corp"),
         ]);
-        let slugs: Vec<_> = config.providers.iter().map(|provider| provider.slug.clone()).collect();
-        let directory = Directory::new(&config.providers, &slugs);
+        let directory = directory(&config);
         let find = |authority: &str| {
             let found = directory.find(authority.as_bytes())?;
             Some((found.provider, found.authority.map(|host| host.to_string())))
@@ -164,9 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_provider_that_is_not_there_would_answer_for_has_no_provider() {
+        let absent = config(&[
+            ("secret", "https://secret.corp", ""),
+            ("deep", "https://auth.deep.corp", "deep.corp"),
+            ("rival", "https://wiki.corp", ""),
+        ]);
+        let there = config(&[("corp", "https://auth.corp", "corp"), ("wiki", "https://wiki.corp", "")]);
+        let mut directory = directory(&there);
+        let find = |directory: &Directory<String>, host: &str| {
+            directory.find(host.as_bytes()).map(|found| found.provider)
+        };
+        let places = ["secret.corp", "secret.corp:8443", "x.deep.corp", "wiki.corp", "x.corp"];
+        let found = |directory: &Directory<String>| places.map(|host| find(directory, host));
+        let [corp, wiki] = ["corp", "wiki"].map(|slug| Some(slug.to_owned()));
+        assert_eq!(found(&directory), [corp.clone(), corp.clone(), corp.clone(), wiki.clone(), corp.clone()]);
+        absent.providers.iter().for_each(|provider| directory.block(provider));
+        assert_eq!(found(&directory), [None, None, None, wiki.clone(), corp]);
+        assert_eq!(found(&directory.without_domains()), [None, None, None, wiki, None]);
+    }
+
+    #[test]
     fn the_only_provider_answers_for_every_host_as_it_is() {
-        let config = config(&[("demo", "https://demo.corp", "")]);
-        let directory = Directory::new(&config.providers, &[0]);
+        let directory = Directory::of_one(0);
         for authority in ["demo.corp", "DEMO.corp.:1", "other", "", "\u{7f}"] {
             let found = directory.find(authority.as_bytes());
             assert_eq!(found, Some(Found { provider: 0, authority: None }), "{authority}");

@@ -3,17 +3,16 @@
 //! Owns: the keys derived from a provider's secret, and the encoding that is digested (every part with its length, so
 //! that no two credentials share an encoding). Must not: keep a credential.
 
-use core::fmt::Write as _;
-
 use crate::authn::request::credential::Credential;
+use crate::base::hex;
 use crate::base::mac::{self, Mac};
-use crate::config::{Config, Provider, ProviderId};
+use crate::config::{Config, Provider};
 
 /// A keyed digest of a credential; useless without the provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// The keys of one entry of `providers` under one configuration. Another entry or another configuration has others, also
+/// The keys of one provider under one configuration. Another entry or another configuration has others, also
 /// with the same `client_id` and secret: a verdict belongs to an entry with all its settings, so nothing that one of them
 /// learned is anything to the other. Key sets are authentik's alone: every configuration with this provider reads them.
 pub struct ProviderKeys {
@@ -24,25 +23,22 @@ pub struct ProviderKeys {
 }
 
 impl ProviderKeys {
-    /// The keys of this provider. `None` only if HMAC refused a key, which it never does.
-    pub fn derive(config: &Config, id: ProviderId, provider: &Provider) -> Option<Self> {
+    /// The keys of this provider, which is this `entry` of the configuration or of authentik's list. `None` only if HMAC refused
+    /// a key, which it never does.
+    pub fn derive(config: &Config, provider: &Provider, entry: &[u8]) -> Option<Self> {
         let derive = |purpose: &[u8], bound_to: &[&[u8]]| {
             let mut mac = mac::keyed(provider.client_secret.expose().as_bytes())?;
             update(&mut mac, &[b"authentik-proxy-wasm 2", purpose, provider.client_id.as_bytes()]);
             update(&mut mac, bound_to);
             mac::keyed(&mac::finish(mac))
         };
-        let entry: [&[u8]; 2] = [&config.digest, &id.to_be_bytes()];
+        let entry: [&[u8]; 2] = [&config.digest, entry];
         let base = config.authentik.base.to_string();
         let authentik = [base.as_bytes(), config.authentik.cluster.as_bytes(), provider.slug.as_bytes()];
         let key_sets = derive(b"key set", &authentik)?;
-        let mut shared_name = String::new();
         let mut name = key_sets.clone();
         mac::update(&mut name, b"name");
-        for byte in mac::finish(name).iter().take(8) {
-            // Writing to a String cannot fail.
-            let _ = write!(shared_name, "{byte:02x}");
-        }
+        let shared_name = hex::of(mac::finish(name).first_chunk::<8>().map_or(&[], |bytes| bytes));
         Some(Self {
             fingerprints: derive(b"fingerprint", &entry)?,
             slots: derive(b"shared slot", &entry)?,

@@ -5,16 +5,15 @@
 
 use crate::authn::fault::Fault;
 use crate::authn::jwt::jwk::KeySet;
+use crate::base::backoff::Backoff;
 use crate::base::time::Timestamp;
 use crate::config::Jwks;
 
 /// How long keys stay in use after they were due to be refreshed and authentik did not answer.
 const GRACE_SECONDS: u64 = 3600;
 
-/// The pause after the first failed fetch; each further one doubles it.
+/// The shortest time between two fetches while there are no keys.
 const FIRST_PAUSE_SECONDS: u64 = 1;
-/// The longest pause, the random part included.
-const LONGEST_PAUSE_SECONDS: u64 = 60;
 /// A failing fetch is logged once in this time.
 const LOG_SECONDS: u64 = 60;
 
@@ -27,7 +26,7 @@ pub(crate) struct KeyRing {
     last_attempt: Option<Timestamp>,
     /// Why the last fetch failed; `None` after a success.
     last_fault: Option<Fault>,
-    failures: u32,
+    backoff: Backoff,
     /// After a failed fetch nothing is fetched before.
     paused_until: Option<Timestamp>,
     last_logged: Option<Timestamp>,
@@ -110,14 +109,9 @@ impl KeyRing {
         self.activity = activity;
     }
 
-    /// Seconds until the next try after a failed one: 1, 2, 4, … 60, and up to half as much again at random, so that
-    /// workers and replicas do not come back together.
+    /// Seconds until the next try after a failed one.
     pub(crate) fn next_pause(&mut self, random: u8) -> u64 {
-        let doubled = FIRST_PAUSE_SECONDS.checked_shl(self.failures.min(16)).unwrap_or(LONGEST_PAUSE_SECONDS);
-        self.failures = self.failures.saturating_add(1);
-        let pause = doubled.min(LONGEST_PAUSE_SECONDS);
-        let spread = pause.saturating_mul(u64::from(random)) / 512;
-        pause.saturating_add(spread).min(LONGEST_PAUSE_SECONDS)
+        self.backoff.next_pause(random)
     }
 
     /// A fetch has failed, here or at another worker; what is held stays.

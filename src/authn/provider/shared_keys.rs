@@ -1,39 +1,17 @@
 //! Key sets that all workers share: one fetches, the others take what it found from Envoy's shared data.
 //!
 //! Owns: two entries per provider. The *key set* is authentik's answer with the time it came, authenticated like every
-//! shared entry. The *lease* says until when nobody else fetches, and why; whoever moves it forward by compare-and-set is
-//! the one that fetches. Its holder extends it at every tick, so the lease of a worker that is gone ends soon.
-//! A lease that is forged can delay a fetch by at most [`MAX_LEASE_SECONDS`].
+//! shared entry. The *lease* ([`crate::authn::env::lease`]) says which worker fetches.
 //! Must not: fetch, or decide whether keys are wanted.
 
 use crate::authn::env::Host;
+use crate::authn::env::lease::Lease;
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::provider::fingerprint::ProviderKeys;
 use crate::base::mac;
 use crate::base::time::Timestamp;
 
-/// How long a lease lasts that is not extended: three ticks of a worker at rest.
-pub(crate) const LEASE_SECONDS: u64 = 3;
-
-/// No lease is longer; one that says so is not ours.
-const MAX_LEASE_SECONDS: u64 = 3700;
 const MAC_BYTES: usize = 32;
-
-/// What a lease is for.
-const FETCHING: u8 = 1;
-const FAILED: u8 = 2;
-const RESTING: u8 = 3;
-
-/// Who fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lease {
-    /// This worker.
-    Ours,
-    /// Another worker; or nobody, because one has fetched a moment ago.
-    Held,
-    /// Nobody until then: a fetch has failed.
-    Failed { until: Timestamp },
-}
 
 /// One provider's shared entries. All configurations with this provider share them: their names are of the provider, not
 /// of the configuration, so that a new configuration takes no further room.
@@ -68,60 +46,14 @@ impl SharedKeys<'_> {
         self.host.share(&self.name("keys"), &entry);
     }
 
-    /// Tries to become the worker that fetches; then nobody else does for `seconds`.
-    pub(crate) fn take_lease(&self, now: Timestamp, seconds: u64) -> Lease {
-        let name = self.name("lease");
-        let lease = match self.host.shared(&name) {
-            Some(lease) => lease,
-            // Compare-and-set creates a missing entry for everyone who tries: so it is created first, then moved.
-            None => {
-                self.host.share(&name, &entry(RESTING, Timestamp::from_seconds(0)));
-                match self.host.shared(&name) {
-                    Some(lease) => lease,
-                    // Shared data is not to be had: every worker is on its own.
-                    None => return Lease::Ours,
-                }
-            }
-        };
-        if let Some((kind, until)) =
-            lease.value.split_last().and_then(|(kind, until)| Some((*kind, until.first_chunk()?)))
-        {
-            let until = Timestamp::from_seconds(u64::from_be_bytes(*until));
-            if (1..=MAX_LEASE_SECONDS).contains(&until.since(now)) {
-                return if kind == FAILED { Lease::Failed { until } } else { Lease::Held };
-            }
-        }
-        if self.host.share_if(&name, &entry(FETCHING, now.plus(seconds)), lease.version) {
-            Lease::Ours
-        } else {
-            Lease::Held
-        }
-    }
-
-    /// This worker is still fetching.
-    pub(crate) fn extend_lease(&self, now: Timestamp, seconds: u64) {
-        self.host.share(&self.name("lease"), &entry(FETCHING, now.plus(seconds)));
-    }
-
-    /// This worker has fetched: for `seconds` nobody need do it again.
-    pub(crate) fn rest(&self, now: Timestamp, seconds: u64) {
-        self.host.share(&self.name("lease"), &entry(RESTING, now.plus(seconds)));
-    }
-
-    /// This worker's fetch has failed: nobody tries again before.
-    pub(crate) fn fail(&self, until: Timestamp) {
-        self.host.share(&self.name("lease"), &entry(FAILED, until));
+    /// Which worker fetches.
+    pub(crate) fn lease(&self) -> Lease<'_> {
+        Lease { name: self.name("lease"), host: self.host }
     }
 
     fn name(&self, what: &str) -> String {
         format!("authentik-proxy-wasm/2/{what}/{}", self.keys.shared_name())
     }
-}
-
-fn entry(kind: u8, until: Timestamp) -> Vec<u8> {
-    let mut entry = until.seconds().to_be_bytes().to_vec();
-    entry.push(kind);
-    entry
 }
 
 #[cfg(test)]
@@ -155,69 +87,5 @@ mod tests {
         assert_eq!(read(&shared), None, "not ours to the last bit");
         shared.publish(b"<html>", at(8));
         assert_eq!(read(&shared), None, "no key set");
-    }
-
-    #[test]
-    fn one_worker_at_a_time_has_the_lease() {
-        let (memory, (_, keys)) = (Memory::default(), slots(1, "demo"));
-        let (_, other_keys) = slots(1, "other");
-        let shared = of(&keys, &memory);
-        let take = |seconds| shared.take_lease(at(seconds), 6);
-        assert_eq!([take(0), take(0), take(5)], [Lease::Ours, Lease::Held, Lease::Held]);
-        assert_eq!(
-            of(&other_keys, &memory).take_lease(at(0), 6),
-            Lease::Ours,
-            "another provider has its own"
-        );
-        assert_eq!(take(6), Lease::Ours, "it ends by itself");
-        shared.extend_lease(at(7), 6);
-        assert_eq!([take(12), take(13)], [Lease::Held, Lease::Ours]);
-        shared.rest(at(14), 10);
-        assert_eq!([take(23), take(24)], [Lease::Held, Lease::Ours]);
-        shared.fail(at(40));
-        assert_eq!([take(39), take(40)], [Lease::Failed { until: at(40) }, Lease::Ours]);
-        assert_eq!(memory.names().len(), 2, "one lease each");
-    }
-
-    #[test]
-    fn overlong_lease_is_ignored() {
-        let (memory, (_, keys)) = (Memory::default(), slots(1, "demo"));
-        let shared = of(&keys, &memory);
-        shared.rest(at(0), MAX_LEASE_SECONDS);
-        assert_eq!(shared.take_lease(at(0), 6), Lease::Held);
-        shared.rest(at(0), MAX_LEASE_SECONDS + 1);
-        assert_eq!(shared.take_lease(at(0), 6), Lease::Ours);
-        for entry in [&b""[..], b"x", &[0xff; 8], &[0xff; 64]] {
-            memory.share(&shared.name("lease"), entry);
-            assert_eq!(shared.take_lease(at(0), 6), Lease::Ours, "{entry:?}");
-        }
-    }
-
-    #[test]
-    fn without_shared_data_every_worker_fetches_for_itself() {
-        struct Nothing;
-
-        impl Host for Nothing {
-            fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-                None
-            }
-            fn shared(&self, _: &str) -> Option<crate::authn::env::Shared> {
-                None
-            }
-            fn share(&self, _: &str, _: &[u8]) {}
-            fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-                false
-            }
-            fn random(&self, _: &mut [u8]) -> bool {
-                false
-            }
-            fn source_address(&self) -> Option<String> {
-                None
-            }
-        }
-
-        let (_, keys) = slots(1, "demo");
-        let shared = SharedKeys { keys: &keys, host: &Nothing };
-        assert_eq!([shared.take_lease(at(0), 6), shared.take_lease(at(0), 6)], [Lease::Ours, Lease::Ours]);
     }
 }

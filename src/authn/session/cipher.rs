@@ -1,21 +1,17 @@
 //! Sealed values: data that a browser carries for the filter and can neither read nor change.
 //!
-//! Owns: the keys derived from a provider's cookie secrets, the AEAD (XChaCha20-Poly1305, random nonces), and the
-//! associated data: purpose and provider, each with its length, so that no value opens in the place of another.
+//! Owns: the keys derived from a provider's cookie secrets, and the associated data: purpose and provider, each with its
+//! length, so that no value opens in the place of another.
 //! Must not: know what is inside.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{AeadInPlace as _, KeyInit as _};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 
 use crate::authn::env::Host;
 use crate::authn::request::credential::Credential;
+use crate::base::aead::{Aead, NONCE_BYTES};
 use crate::base::mac::{self, Mac};
 use crate::config::{Mode, Provider};
-
-const NONCE_BYTES: usize = 24;
-const TAG_BYTES: usize = 16;
 
 /// What a sealed value is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +27,7 @@ pub enum Purpose {
 /// A provider's keys for sealed values. Replicas with the same cookie secret have the same keys.
 pub struct SealingKeys {
     /// The first seals, all open.
-    ciphers: Vec<XChaCha20Poly1305>,
+    ciphers: Vec<Aead>,
     /// Has the provider's names in it.
     fingerprints: Mac,
     associated_data: AssociatedData,
@@ -53,7 +49,7 @@ impl SealingKeys {
             mac::update(&mut mac, purpose);
             Some(mac::finish(mac))
         };
-        let cipher = |secret: &str| Some(XChaCha20Poly1305::new(&derive(secret, b"seal")?.into()));
+        let cipher = |secret: &str| Some(Aead::new(derive(secret, b"seal")?));
         let first = provider.cookie_secrets.first()?;
         let ciphers =
             provider.cookie_secrets.iter().map(|secret| cipher(secret.expose())).collect::<Option<_>>()?;
@@ -79,35 +75,18 @@ impl SealingKeys {
 
     /// Seals a value, so that any replica can open it. `None`: the host has no randomness.
     pub fn seal(&self, purpose: Purpose, content: &[u8], host: &dyn Host) -> Option<String> {
-        let mut sealed = Vec::with_capacity(content.len().saturating_add(NONCE_BYTES + TAG_BYTES));
-        sealed.resize(NONCE_BYTES, 0);
-        if !host.random(&mut sealed) {
+        let mut nonce = [0; NONCE_BYTES];
+        if !host.random(&mut nonce) {
             return None;
         }
-        sealed.extend_from_slice(content);
-        let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
-        let (cipher, nonce) = (self.ciphers.first()?, XNonce::from(*nonce));
-        let tag = cipher.encrypt_in_place_detached(&nonce, self.associated_data(purpose), content).ok()?;
-        sealed.extend_from_slice(&tag);
+        let sealed = self.ciphers.first()?.seal(nonce, self.associated_data(purpose), content)?;
         Some(BASE64_URL_SAFE_NO_PAD.encode(&sealed))
     }
 
     /// Opens a sealed value. `None`: another key, purpose or provider, or changed bytes.
     pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
-        let (content, tag) = content.split_last_chunk_mut::<TAG_BYTES>()?;
-        let (nonce, tag, length) = (XNonce::from(*nonce), Tag::from(*tag), content.len());
-        let aad = self.associated_data(purpose);
-        // A cipher checks the tag before it changes the buffer, so the next one finds it unchanged.
-        let opens =
-            |cipher: &XChaCha20Poly1305| cipher.decrypt_in_place_detached(&nonce, aad, content, &tag).is_ok();
-        if !self.ciphers.iter().any(opens) {
-            return None;
-        }
-        sealed.drain(..NONCE_BYTES);
-        sealed.truncate(length);
-        Some(sealed)
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        Aead::open(&self.ciphers, self.associated_data(purpose), sealed)
     }
 
     /// The fingerprint of a credential as a session keeps it: the same on every replica and after every restart.

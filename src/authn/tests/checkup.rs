@@ -95,7 +95,12 @@ impl Worker<'_> {
 }
 
 fn json(body: &str) -> Answer {
-    Answer::Response { status: 200, retry_after: None, body: Secret::new(body.as_bytes().to_vec()) }
+    Answer::Response {
+        status: 200,
+        retry_after: None,
+        date: None,
+        body: Secret::new(body.as_bytes().to_vec()),
+    }
 }
 
 fn agreeing(slug: &str) -> Answer {

@@ -113,7 +113,7 @@ fn paths(worker: &mut Worker) -> Vec<String> {
 }
 
 fn no_keys() -> Answer {
-    Answer::Response { status: 200, retry_after: None, body: Secret::new(b"{}".to_vec()) }
+    Answer::Response { status: 200, retry_after: None, date: None, body: Secret::new(b"{}".to_vec()) }
 }
 
 /// A moment of all workers that share this memory.

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use crate::authn::authentik::call::Answer;
 use crate::authn::authentik::discovery;
 use crate::authn::doctor;
+use crate::authn::env::lease::LEASE_SECONDS;
 use crate::authn::env::{Env, Shared};
 use crate::authn::provider::Provider;
-use crate::authn::provider::shared_keys::LEASE_SECONDS;
 use crate::base::time::Timestamp;
 use crate::config::Config;
 
@@ -31,6 +31,8 @@ pub(crate) struct Checkup {
     /// Of the configuration. Follows no secret, so that a new secret is no reason to begin again.
     digest: String,
     begins: Option<Timestamp>,
+    /// Those that the next round is for.
+    due: Vec<Rc<Provider>>,
     state: State,
 }
 
@@ -50,23 +52,38 @@ struct Round {
     asked: Option<Rc<Provider>>,
     /// Whether every answer so far has come and agrees.
     is_well: bool,
+    /// Whether the log says already that the clocks differ: they are the same for every provider.
+    told_clock: bool,
 }
 
 impl Checkup {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, providers: &[Rc<Provider>]) -> Self {
         let digest = config.public_digest.clone();
         let slot = digest.get(..2).unwrap_or_default();
         let name = format!("authentik-proxy-wasm/2/doctor/{slot}");
-        Self { name, digest, begins: None, state: State::Idle }
+        Self { name, digest, begins: None, due: providers.to_vec(), state: State::Idle }
+    }
+
+    /// These have begun with a list of this version, and only `all` are left: one more round.
+    pub(crate) fn add(&mut self, begun: Vec<Rc<Provider>>, all: &[Rc<Provider>], version: String) {
+        if !begun.is_empty() {
+            if let State::Working(round) = core::mem::replace(&mut self.state, State::Idle) {
+                self.due.extend(round.left);
+            }
+            self.due.extend(begun);
+            self.digest = version;
+            self.begins = None;
+        }
+        self.due.retain(|provider| all.iter().any(|other| Rc::ptr_eq(other, provider)));
     }
 
     /// One tick. The provider whose discovery is to be fetched now.
-    pub(crate) fn tick(&mut self, env: &Env<'_>, providers: &[Rc<Provider>]) -> Option<Rc<Provider>> {
+    pub(crate) fn tick(&mut self, env: &Env<'_>) -> Option<Rc<Provider>> {
         let begins = *self.begins.get_or_insert_with(|| env.now.plus(DELAY_SECONDS));
         if env.now < begins {
             return None;
         }
-        self.hold(env, providers);
+        self.hold(env);
         self.next()
     }
 
@@ -79,32 +96,33 @@ impl Checkup {
         answer: &Answer,
     ) -> Option<Rc<Provider>> {
         // Another worker may have begun again meanwhile; then the lines are its to log.
-        self.hold(env, &[]);
+        self.hold(env);
         let State::Working(round) = &mut self.state else { return None };
         if round.asked.take().is_some_and(|asked| Rc::ptr_eq(&asked, provider)) {
             round.left.retain(|left| !Rc::ptr_eq(left, provider));
-            round.is_well &= agrees(config, env, provider, answer);
+            round.is_well &= round.agrees(config, env, provider, answer);
         }
         if round.left.is_empty() {
             if round.is_well {
                 log::info!("authentik agrees with the configuration of every provider: issuer and keys");
             }
             env.host.share(&self.name, &self.content(0, DONE));
-            self.state = State::Done;
+            self.done();
         }
         self.next()
     }
 
-    /// Takes the shared entry if nobody has it, and keeps it while this worker has. Begins with `providers`.
+    /// Takes the shared entry if nobody has it, and keeps it while this worker has. Begins with what is due.
     #[inline(never)]
-    fn hold(&mut self, env: &Env<'_>, providers: &[Rc<Provider>]) {
+    fn hold(&mut self, env: &Env<'_>) {
         let entry = match &self.state {
+            State::Idle if self.due.is_empty() => return,
             State::Done => return,
             State::Idle | State::Working(_) => self.entry(env),
         };
         // Shared data is not to be had: every worker is on its own.
         let Some(entry) = entry else {
-            self.begin([0; 8], providers);
+            self.begin([0; 8]);
             return;
         };
         let holder = match &self.state {
@@ -120,17 +138,22 @@ impl Checkup {
         let is_of = |holder| self.content(until, holder).get(8..) == Some(content);
         let is_held = (1..=LEASE_SECONDS).contains(&Timestamp::from_seconds(until).since(env.now));
         if is_of(DONE) {
-            self.state = State::Done;
+            self.done();
         } else if is_held && !is_of(holder) {
             self.state = State::Idle;
         } else {
             let until = env.now.plus(LEASE_SECONDS).seconds();
             if env.host.share_if(&self.name, &self.content(until, holder), entry.version) {
-                self.begin(holder, providers);
+                self.begin(holder);
             } else {
                 self.state = State::Idle;
             }
         }
+    }
+
+    fn done(&mut self) {
+        self.due.clear();
+        self.state = State::Done;
     }
 
     #[inline(never)]
@@ -139,10 +162,11 @@ impl Checkup {
     }
 
     #[inline(never)]
-    fn begin(&mut self, holder: [u8; 8], providers: &[Rc<Provider>]) {
-        if matches!(self.state, State::Idle) && !providers.is_empty() {
-            let left = providers.to_vec();
-            self.state = State::Working(Round { holder, left, asked: None, is_well: true });
+    fn begin(&mut self, holder: [u8; 8]) {
+        if matches!(self.state, State::Idle) && !self.due.is_empty() {
+            let left = self.due.clone();
+            self.state =
+                State::Working(Round { holder, left, asked: None, is_well: true, told_clock: false });
         }
     }
 
@@ -166,21 +190,33 @@ impl Checkup {
     }
 }
 
-/// Whether authentik agrees; the log says where it does not.
-fn agrees(config: &Config, env: &Env<'_>, provider: &Provider, answer: &Answer) -> bool {
-    let Ok(discovery) = discovery::read(answer) else { return false };
-    let key_ring = provider.key_ring.borrow();
-    let Some(keys) = key_ring.current(env.now, &config.jwks) else { return false };
-    let findings = doctor::compare(config, &provider.settings, &discovery, keys);
-    if findings.is_empty() {
-        return true;
+impl Round {
+    /// Whether authentik agrees; the log says where it does not.
+    fn agrees(&mut self, config: &Config, env: &Env<'_>, provider: &Provider, answer: &Answer) -> bool {
+        let Ok(discovery) = discovery::read(answer) else { return false };
+        let clocks_agree = self.clocks_agree(config, env, answer);
+        let key_ring = provider.key_ring.borrow();
+        let Some(keys) = key_ring.current(env.now, &config.jwks) else { return false };
+        let findings = doctor::compare(config, &provider.settings, &discovery, keys);
+        if findings.is_empty() {
+            return clocks_agree;
+        }
+        let mut text = String::new();
+        for finding in findings {
+            let separator = if text.is_empty() { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{separator}{finding}");
+        }
+        log::warn!("{}: {text}", provider.settings.name);
+        false
     }
-    let mut text = String::new();
-    for finding in findings {
-        let separator = if text.is_empty() { "" } else { "; " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{finding}");
+
+    fn clocks_agree(&mut self, config: &Config, env: &Env<'_>, answer: &Answer) -> bool {
+        let Answer::Response { date: Some(date), .. } = answer else { return true };
+        let Some(finding) = doctor::clock(config, *date, env.now) else { return true };
+        if !core::mem::replace(&mut self.told_clock, true) {
+            log::warn!("{finding}");
+        }
+        false
     }
-    log::warn!("{}: {text}", provider.settings.name);
-    false
 }

@@ -8,11 +8,12 @@
 use crate::authn::authentik;
 use crate::authn::authentik::call::Answer;
 use crate::authn::env::Env;
+use crate::authn::env::lease::{LEASE_SECONDS, Taken};
 use crate::authn::fault::Fault;
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::provider::Provider;
 use crate::authn::provider::key_ring::Activity;
-use crate::authn::provider::shared_keys::{LEASE_SECONDS, Lease, SharedKeys};
+use crate::authn::provider::shared_keys::SharedKeys;
 use crate::base::time::Timestamp;
 use crate::config::Config;
 
@@ -38,7 +39,7 @@ pub(crate) fn tick(
     match activity {
         Activity::Fetching => {
             // The others wait for as long as this worker lives, and no longer.
-            shared(provider, env).extend_lease(env.now, LEASE_SECONDS);
+            shared(provider, env).lease().extend(env.now, LEASE_SECONDS);
             Tick::default()
         }
         Activity::Following => follow(provider, config, env, longest_wait),
@@ -92,13 +93,13 @@ pub(crate) fn begin(provider: &Provider, env: &Env<'_>) -> bool {
     if activity(provider) == Activity::Fetching {
         return false;
     }
-    match shared(provider, env).take_lease(env.now, LEASE_SECONDS) {
-        Lease::Ours => {
+    match shared(provider, env).lease().take(env.now, LEASE_SECONDS) {
+        Taken::Ours => {
             provider.key_ring.borrow_mut().attempt(Activity::Fetching, env.now);
             return true;
         }
-        Lease::Held => provider.key_ring.borrow_mut().attempt(Activity::Following, env.now),
-        Lease::Failed { until } => {
+        Taken::Held => provider.key_ring.borrow_mut().attempt(Activity::Following, env.now),
+        Taken::Failed { until } => {
             take_overdue(provider, env);
             provider.key_ring.borrow_mut().pause(Fault::NoKeys, until);
         }
@@ -112,7 +113,7 @@ pub(crate) fn answered(provider: &Provider, config: &Config, env: &Env<'_>, answ
         Ok((keys, body)) => {
             let shared = shared(provider, env);
             shared.publish(body, env.now);
-            shared.rest(env.now, config.jwks.min_refresh_interval_seconds);
+            shared.lease().rest(env.now, config.jwks.min_refresh_interval_seconds);
             provider.key_ring.borrow_mut().replace(keys, env.now);
         }
         Err(fault) => failed(provider, config, env, fault),
@@ -127,7 +128,7 @@ fn failed(provider: &Provider, config: &Config, env: &Env<'_>, fault: Fault) {
     let mut key_ring = provider.key_ring.borrow_mut();
     let until = env.now.plus(key_ring.next_pause(random));
     key_ring.pause(fault.clone(), until);
-    shared(provider, env).fail(until);
+    shared(provider, env).lease().fail(until);
     if key_ring.is_to_be_logged(env.now) {
         let url = authentik::keys_url(config, &provider.settings);
         let (name, slug) = (&provider.settings.name, &provider.settings.slug);

@@ -1,6 +1,6 @@
 //! The settings of `authentik`: how the filter reaches it.
 
-use super::kinds::{Integer, Rule, Text};
+use super::kinds::{Integer, Need, OneSecret, Rule, Text};
 use super::list::settings;
 
 settings! {
@@ -33,4 +33,19 @@ settings! {
     /// Longest time that a call waits for a place, in seconds. Then the reply is `503`.
     MAX_WAIT_SECONDS: Integer = Integer::new("max_wait_seconds", 1..=300, 15),
         change: "Clients give up earlier, or they can wait for longer.";
+
+    /// The API token of an outpost. With it the filter takes its providers from authentik's API, as an outpost does.
+    TOKEN: OneSecret = OneSecret { name: "token", rule: Rule::Visible, need: Need::Never },
+        change: "authentik's list of providers must be the configuration.",
+        example: "{\"env\": \"AUTHENTIK_TOKEN\"}";
+
+    /// The name of the outpost whose providers count. Needed where the token sees several outposts, as an administrator's does.
+    OUTPOST: Text = Text::or("outpost", Rule::Plain, ""),
+        change: "The token is not the outpost's own.",
+        example: "\"edge\"";
+
+    /// How often the list is read, in seconds: once for each Envoy, and up to a tenth of the time later.
+    OUTPOST_REFRESH_SECONDS: Integer = Integer::new("outpost_refresh_seconds", 1..=86_400, 60),
+        change: "A change in authentik must count earlier, or many replicas must ask less often.",
+        example: "300";
 }

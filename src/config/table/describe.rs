@@ -8,7 +8,8 @@ use core::fmt;
 use serde_json::{Value, json};
 
 use super::kinds::{
-    Anything, Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Sections, Text, Texts, Unused, Words,
+    Anything, Boolean, Integer, NamedSections, Need, OneSecret, Rule, Secrets, Section, Sections, Text,
+    Texts, Unused, Words,
 };
 use crate::base::header::{self, IdentityHeader};
 
@@ -17,7 +18,7 @@ pub struct Row {
     setting: &'static dyn Setting,
     meaning: &'static str,
     /// Settings of the object, or of each object of the list. Empty for other kinds.
-    pub fields: &'static [Self],
+    fields: &'static [&'static [Self]],
     /// When to change it. May be empty.
     pub change: &'static str,
     /// A value in JSON that the parser accepts. May be empty.
@@ -35,7 +36,7 @@ impl Row {
         Self { setting, meaning, fields: &[], change: "", example: "" }
     }
 
-    pub(super) const fn with_fields(self, fields: &'static [Self]) -> Self {
+    pub(super) const fn with_fields(self, fields: &'static [&'static [Self]]) -> Self {
         Self { fields, ..self }
     }
 
@@ -50,6 +51,11 @@ impl Row {
     /// The name of the field.
     pub fn name(&self) -> &'static str {
         self.setting.describe().name
+    }
+
+    /// Settings of the object, or of each object of the list. None for other kinds.
+    pub fn fields(&self) -> impl Iterator<Item = &'static Self> + use<> {
+        self.fields.iter().copied().flatten()
     }
 
     /// What the parser knows of it.
@@ -85,8 +91,10 @@ pub enum Kind {
         /// Whether it may.
         is_foreign: bool,
     },
-    /// A list of such objects: at least one.
+    /// A list of such objects: at least one, where it must be there.
     Objects,
+    /// An object whose fields are such objects, under any names.
+    NamedObjects,
     /// Any value.
     Anything,
     /// Any value; it is not used.
@@ -106,8 +114,8 @@ pub enum Kind {
     Text(Rule),
     /// A list of strings.
     Texts(Rule),
-    /// A string, or the name of a variable of the environment.
-    Secret,
+    /// A string that keeps this rule, or the name of a variable of the environment.
+    Secret(Rule),
     /// One secret or a list.
     Secrets {
         /// What each must be.
@@ -163,7 +171,7 @@ impl Setting for Texts {
 
 impl Setting for OneSecret {
     fn describe(&self) -> Description {
-        Description { name: self.name, need: Need::Always, kind: Kind::Secret, default: None }
+        Description { name: self.name, need: self.need, kind: Kind::Secret(self.rule), default: None }
     }
 }
 
@@ -183,7 +191,13 @@ impl Setting for Section {
 
 impl Setting for Sections {
     fn describe(&self) -> Description {
-        Description { name: self.name, need: Need::Always, kind: Kind::Objects, default: None }
+        Description { name: self.name, need: self.need, kind: Kind::Objects, default: None }
+    }
+}
+
+impl Setting for NamedSections {
+    fn describe(&self) -> Description {
+        Description { name: self.name, need: Need::Never, kind: Kind::NamedObjects, default: None }
     }
 }
 
@@ -244,28 +258,53 @@ impl Rule {
     }
 }
 
-/// Every setting with its path, such as `providers[].client_id`; an object before its fields.
+impl Kind {
+    /// What stands between the path of such a setting and the name of one of its fields, but for the dot.
+    pub const fn suffix(&self) -> &'static str {
+        match self {
+            Self::Objects => "[]",
+            Self::NamedObjects => ".*",
+            Self::Object { .. }
+            | Self::Anything
+            | Self::Unused
+            | Self::Boolean
+            | Self::Integer { .. }
+            | Self::Words(_)
+            | Self::Text(_)
+            | Self::Texts(_)
+            | Self::Secret(_)
+            | Self::Secrets { .. } => "",
+        }
+    }
+}
+
+/// Every setting with its path, such as `providers[].client_id` or `provider_overrides.*.federated_bearer`; an object before
+/// its fields.
 pub fn all() -> Vec<(String, &'static Row)> {
-    fn below(rows: &'static [Row], path: &str, all: &mut Vec<(String, &'static Row)>) {
+    fn below(rows: impl Iterator<Item = &'static Row>, path: &str, all: &mut Vec<(String, &'static Row)>) {
         for row in rows {
             let name = format!("{path}{}", row.name());
-            let end = if matches!(row.describe().kind, Kind::Objects) { "[]." } else { "." };
-            let fields = format!("{name}{end}");
+            let fields = format!("{name}{}.", row.describe().kind.suffix());
             all.push((name, row));
-            below(row.fields, &fields, all);
+            below(&mut row.fields() as &mut dyn Iterator<Item = _>, &fields, all);
         }
     }
     let mut all = Vec::new();
-    below(super::ROWS, "", &mut all);
+    below(super::ROWS.iter(), "", &mut all);
     all
 }
 
-/// The names of the fields of an object: "" is the configuration, `providers[]` one object of the list.
+/// The names of the fields of an object: "" is the configuration, `providers[]` one object of the list,
+/// `provider_overrides.*` one of those named objects.
 pub fn names_in(path: &str) -> Vec<&'static str> {
-    let mut rows = super::ROWS;
-    for step in path.split('.').filter(|step| !step.is_empty()) {
+    let mut rows: Vec<&'static Row> = super::ROWS.iter().collect();
+    for step in path.split('.').filter(|step| !matches!(*step, "" | "*")) {
         let name = step.trim_end_matches("[]");
-        rows = rows.iter().find(|row| row.name() == name).map_or(&[], |row| row.fields);
+        rows = rows
+            .into_iter()
+            .find(|row| row.name() == name)
+            .map(|row| row.fields().collect())
+            .unwrap_or_default();
     }
-    rows.iter().map(Row::name).collect()
+    rows.into_iter().map(Row::name).collect()
 }

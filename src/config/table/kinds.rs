@@ -17,6 +17,8 @@ pub enum Need {
     WithSessions,
     /// If the provider's mode is `forward_domain`.
     InDomainMode,
+    /// Unless the providers come from authentik's API.
+    WithoutToken,
     /// The setting may be left out.
     Never,
 }
@@ -154,11 +156,15 @@ pub struct Texts {
     pub default: Option<&'static [&'static str]>,
 }
 
-/// A string that must not be seen, or `{"env": "NAME"}`. It must be there.
+/// A string that must not be seen, or `{"env": "NAME"}`.
 #[derive(Debug)]
 pub struct OneSecret {
     /// The name of the field.
     pub name: &'static str,
+    /// What it must be.
+    pub rule: Rule,
+    /// When it must be there.
+    pub need: Need,
 }
 
 /// A secret or a list of secrets.
@@ -201,9 +207,18 @@ impl Section {
     }
 }
 
-/// A list of objects: at least one.
+/// A list of objects.
 #[derive(Debug)]
 pub struct Sections {
+    /// The name of the field.
+    pub name: &'static str,
+    /// When it must be there, with at least one object.
+    pub need: Need,
+}
+
+/// An object of objects: each has a name that whoever writes the configuration gives it.
+#[derive(Debug)]
+pub struct NamedSections {
     /// The name of the field.
     pub name: &'static str,
 }

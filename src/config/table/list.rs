@@ -9,7 +9,7 @@ macro_rules! settings {
     ($(
         $(#[doc = $meaning:literal])+
         $name:ident: $kind:ty = $entry:expr
-        $(, fields: $fields:expr)?
+        $(, fields: [$($fields:expr),+])?
         $(, change: $change:literal)?
         $(, example: $example:literal)?;
     )+) => {
@@ -22,7 +22,7 @@ macro_rules! settings {
         #[cfg(not(target_arch = "wasm32"))]
         pub static ROWS: &[$crate::config::table::describe::Row] = &[$(
             $crate::config::table::describe::Row::new(&$name, concat!($($meaning),+))
-                $(.with_fields($fields))?
+                $(.with_fields(&[$($fields),+]))?
                 $(.with_change($change))?
                 $(.with_example($example))?
         ),+];

@@ -1,11 +1,11 @@
-//! The settings of an entry of `providers`. They have the names of authentik's API, so that an entry of
-//! `GET /api/v3/outposts/proxy/` is a provider as it is.
+//! The settings of an entry of `providers` that authentik's API has too, under these names, so that an entry of
+//! `GET /api/v3/outposts/proxy/` is a provider as it is. The others are in [`super::beyond_api`].
 
 use super::kinds::{
     Boolean, Integer, Need, OneSecret, Rule, Secrets, Section, Text, Texts, Unused, Words, YEAR, words,
 };
 use super::list::settings;
-use crate::config::settings::{BearerVerification, Mode};
+use crate::config::settings::Mode;
 
 settings! {
     /// The slug of the application in authentik.
@@ -17,7 +17,7 @@ settings! {
         example: "\"b3f0a1c2\"";
 
     /// The OAuth 2.0 client secret of the provider: a string, or the name of a variable of the VM's environment.
-    CLIENT_SECRET: OneSecret = OneSecret { name: "client_secret" },
+    CLIENT_SECRET: OneSecret = OneSecret { name: "client_secret", rule: Rule::Lines, need: Need::Always },
         example: "{\"env\": \"WIKI_CLIENT_SECRET\"}";
 
     /// The secret that encrypts session cookies, or a list of them: the first seals, all open.
@@ -70,12 +70,6 @@ settings! {
     BASIC_AUTH_PASSWORD_ATTRIBUTE: Text = Text::or("basic_auth_password_attribute", Rule::Plain, ""),
         example: "\"wiki_password\"";
 
-    /// Whether the header is sent when there is no password. authentik's outpost does not send it.
-    SENDS_EMPTY_PASSWORD: Words<bool> =
-        words!("basic_auth_empty_password", ["send" => true, "omit" => false], true),
-        change: "The application must not see a user without a password.",
-        example: "\"omit\"";
-
     /// Paths that need no authentication: one regular expression a line, searched in the path as sent, never in the query. In
     /// `forward_domain` it is searched in `scheme://host/path`. The syntax is that of regex-lite.
     SKIP_PATH_REGEX: Text = Text::or("skip_path_regex", Rule::Lines, ""),
@@ -101,26 +95,7 @@ settings! {
         example: "\"global\"";
 
     /// The part of authentik's entry about OpenID Connect. Its other fields are accepted and not used.
-    OIDC_CONFIGURATION: Section = Section::foreign("oidc_configuration"), fields: super::oidc::ROWS;
-
-    /// Who verifies a Bearer token: the filter with the provider's keys, authentik's introspection endpoint, or authentik for
-    /// those tokens that the filter cannot decide.
-    BEARER_VERIFICATION: Words<BearerVerification> = words!("bearer_verification", [
-        "local" => BearerVerification::Local,
-        "introspection" => BearerVerification::Introspection,
-        "local_then_introspection" => BearerVerification::LocalThenIntrospection,
-    ], BearerVerification::Local),
-        change: "A revoked token must stop before its `exp`, or tokens are opaque.",
-        example: "\"introspection\"";
-
-    /// Tokens and sessions are introspected at first sight and again at this interval, in seconds. 0: never.
-    REVALIDATE_SECONDS: Integer = Integer::new("revalidate_seconds", 0..=YEAR, 0),
-        change: "A disabled user or an ended session must stop within this time.",
-        example: "300";
-
-    /// Whether Bearer JWTs of other issuers are exchanged at authentik as client assertions (RFC 7523).
-    FEDERATED_BEARER: Boolean = Boolean::new("federated_bearer", false),
-        change: "Jobs of a CI system or service accounts of Kubernetes call with their own tokens.";
+    OIDC_CONFIGURATION: Section = Section::foreign("oidc_configuration"), fields: [super::oidc::ROWS];
 
     /// A field of authentik's entry.
     PK: Unused = Unused { name: "pk" };

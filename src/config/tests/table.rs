@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{faults, minimal, with};
+use super::{faults, minimal};
 use crate::config::table::describe::{Row, all};
 
 /// Every setting, with its place in the minimal configuration.
 fn settings() -> Vec<(String, &'static Row)> {
-    let place = |path: String| format!("/{}", path.replace("[]", "/0").replace('.', "/"));
+    let place =
+        |path: String| format!("/{}", path.replace("[]", "/0").replace('*', "demo").replace('.', "/"));
     all().into_iter().map(|(path, row)| (place(path), row)).collect()
 }
 
@@ -16,7 +17,7 @@ fn at(place: &str, value: Value) -> Value {
     let (parent, name) = place.rsplit_once('/').unwrap();
     let mut configuration = minimal();
     if configuration.pointer(parent).is_none() {
-        configuration = with(parent, json!({}));
+        configuration = at(parent, json!({}));
     }
     configuration.pointer_mut(parent).unwrap()[name] = value;
     configuration
@@ -52,6 +53,9 @@ fn every_example_and_default_is_accepted() {
         for value in example.into_iter().chain(row.describe().default) {
             let mut configuration = at(&place, value.clone());
             configuration["providers"][0]["external_host"] = json!("https://wiki.example.com");
+            if place.starts_with("/provider_") || place == "/authentik/outpost" {
+                configuration["authentik"]["token"] = json!("a-token");
+            }
             if place.starts_with("/seal/") && row.name() != "values" {
                 configuration["seal"]["values"] = json!("a-seal-of-the-configuration-tests");
             }

@@ -122,7 +122,7 @@ impl Core {
             }
             for (ticket, call) in calls {
                 let body = Secret::new(self.key_sets[&path_of(&call)].clone().into_bytes());
-                let answer = Answer::Response { status: 200, retry_after: None, body };
+                let answer = Answer::Response { status: 200, retry_after: None, date: None, body };
                 self.authenticator.answered(&self.host.env(), ticket, &answer);
                 count += 1;
             }

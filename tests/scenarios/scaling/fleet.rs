@@ -163,7 +163,8 @@ impl Authentik {
             self.all_overloaded += 1;
             self.most_overloaded = self.most_overloaded.max(self.overloaded);
             // What authentik answers a POST when it has no connection to its database left.
-            let failure = || Answer::Response { status: 405, retry_after: None, body: Secret::default() };
+            let failure =
+                || Answer::Response { status: 405, retry_after: None, date: None, body: Secret::default() };
             return self.has.drain(..).map(|(worker, ticket, _, _)| (worker, ticket, failure())).collect();
         }
         self.overloaded = 0;
@@ -319,7 +320,12 @@ fn answer(call: &Call, now: u64) -> Answer {
             json!({})
         }
     };
-    Answer::Response { status: 200, retry_after: None, body: Secret::new(body.to_string().into_bytes()) }
+    Answer::Response {
+        status: 200,
+        retry_after: None,
+        date: None,
+        body: Secret::new(body.to_string().into_bytes()),
+    }
 }
 
 fn claims_of(token: &str) -> Value {

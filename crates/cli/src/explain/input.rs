@@ -96,7 +96,7 @@ pub(super) fn answer(file: &Path) -> Result<Answer, Problem> {
     let option = "--answer, --keys";
     let bytes = fs::read(file).map_err(|error| cannot(option, file.display(), error))?;
     if !bytes.starts_with(b"HTTP/") {
-        return Ok(Answer::Response { status: 200, retry_after: None, body: Secret::new(bytes) });
+        return Ok(Answer::Response { status: 200, retry_after: None, date: None, body: Secret::new(bytes) });
     }
     let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
     let mut lines = head_lines(&bytes);
@@ -113,7 +113,12 @@ pub(super) fn answer(file: &Path) -> Result<Answer, Problem> {
         let start = bytes.windows(*length).position(|window| window == *end)?;
         bytes.get(start.saturating_add(*length)..)
     });
-    Ok(Answer::Response { status, retry_after, body: Secret::new(body.unwrap_or_default().to_vec()) })
+    Ok(Answer::Response {
+        status,
+        retry_after,
+        date: None,
+        body: Secret::new(body.unwrap_or_default().to_vec()),
+    })
 }
 
 /// Where the configuration's secrets come from.

@@ -370,7 +370,11 @@ fn session_of(explained: &Explained, token: &str, now: u64) -> String {
     assert!(authenticator.authenticate(&env, 1, &block).decided().is_none(), "keys are asked for");
     for (ticket, _) in authenticator.take_calls(env.now) {
         let body = Secret::new(b"{}".to_vec());
-        authenticator.answered(&env, ticket, &Answer::Response { status: 200, retry_after: None, body });
+        authenticator.answered(
+            &env,
+            ticket,
+            &Answer::Response { status: 200, retry_after: None, date: None, body },
+        );
     }
     let id = authenticator.next_ready().unwrap();
     match authenticator.resume(&env, id, &block).decided().unwrap() {

@@ -193,14 +193,20 @@ fn wrong_ways() -> Vec<Wrong> {
             rs(),
             |authentik| with_clock(authentik, 120),
             6,
-            &["clock_skew_seconds: ", " seconds ahead of this machine's", "issued in the future", "by NTP"],
+            &[
+                "clock_skew_seconds: ",
+                "authentik has a clock ",
+                " seconds ahead of this machine's",
+                "issued in the future",
+                "by NTP",
+            ],
         ),
         wrong(
             "clock of authentik is behind",
             rs(),
             |authentik| with_clock(authentik, -120),
             6,
-            &["clock_skew_seconds: ", " seconds behind this machine's", "tokens end early"],
+            &["clock_skew_seconds: ", " seconds behind this machine's", "tokens expire early"],
         ),
         wrong(
             "discovery is redirected",

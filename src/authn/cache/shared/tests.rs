@@ -60,7 +60,7 @@ pub(crate) fn slots(count: u32, client_id: &str) -> (Slots, ProviderKeys) {
         }],
     });
     let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-    (Slots::new(&config), ProviderKeys::derive(&config, 0, &config.providers[0]).unwrap())
+    (Slots::new(&config), ProviderKeys::derive(&config, &config.providers[0], b"0").unwrap())
 }
 
 fn fingerprint(keys: &ProviderKeys, token: &str) -> Fingerprint {

@@ -20,7 +20,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn response(status: u16) -> Answer {
-    Answer::Response { status, retry_after: None, body: Secret::default() }
+    Answer::Response { status, retry_after: None, date: None, body: Secret::default() }
 }
 
 fn push(queue: &mut CallQueue<u32>, priority: Priority, subject: u32) -> Result<u64, Full> {
