@@ -49,7 +49,7 @@ wasm: toolchain ## Build the module
 
 # What is built to show the module is built beside it: linking the module takes one core.
 # SCENE=rotation needs key pairs, which take time to compile.
-run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Prometheus on loopback (AUTHENTIK=… for a real one, SCENE=outage|guessing|crowd|rotation)
+run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Prometheus on loopback (AUTHENTIK=… for a real one, SCENE=outage|guessing|crowd|rotation|shadow)
 	@trap wait EXIT; $(MAKE) --silent wasm & module=$$!; \
 	$(MAKE) --silent envoy; \
 	cargo build --quiet --locked --profile once --package demo $(if $(filter rotation,$(SCENE)),--features fake-authentik/asymmetric); \
@@ -65,7 +65,7 @@ client-types: ## authentik's own OpenAPI client reads the outposts' API, as reco
 	@cargo test --locked --package client-types | tee /dev/stderr | grep '2 passed' >/dev/null
 
 scenes: wasm envoy ## `make run` without a scene, and each scene from its first line to its last
-	@cargo test --locked --workspace --exclude client-types --test scenes -- --ignored --test-threads 5 | tee /dev/stderr | grep '5 passed' >/dev/null
+	@cargo test --locked --workspace --exclude client-types --test scenes -- --ignored --test-threads 6 | tee /dev/stderr | grep '6 passed' >/dev/null
 
 test-envoys: wasm ## The tests of Envoy with every supported version (ENVOY_VERSIONS=1.36.4, ENVOY_TESTS=envoy::basic)
 	@$(MAKE) --silent $(ENVOY_VERSIONS:%=.tools/envoy-%)

@@ -35,6 +35,7 @@ pub mod request;
 pub(crate) mod respond;
 pub mod session;
 pub(crate) mod sessions;
+pub mod shadow;
 pub(crate) mod step;
 pub mod verdict;
 pub mod verification;
@@ -55,6 +56,7 @@ use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::content::Session;
 use crate::authn::sessions::Sessions;
+use crate::authn::shadow::Observed;
 use crate::authn::step::{Purpose, Waiter};
 use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
@@ -309,6 +311,31 @@ impl Authenticator {
         let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
         let step = self.conclude(request, purpose, judgement);
         step.map(|decision| respond::take_session_back(request, decision))
+    }
+
+    /// Shadow mode: [`Self::authenticate`], or [`Self::resume`] for a request that waits, compared with what the gate did. A
+    /// request that passed no gate is answered, and not judged.
+    pub fn observe(
+        &mut self,
+        (env, id): (&Env<'_>, RequestId),
+        (gate, is_waiting): (shadow::Gate, bool),
+        block: &HeaderBlock,
+    ) -> Observed {
+        let config = Rc::clone(&self.config);
+        let Ok(view) = RequestView::read(block, &config.owned_headers) else {
+            return Observed::Refused(reply::broken_reply());
+        };
+        let found = self.directory.find(view.authority);
+        let request = found.as_ref().map(|found| Request::new(env, id, &config, found, &view));
+        let step = if is_waiting {
+            self.resume(env, id, block)
+        } else if let Some(known) = shadow::entry(gate, request, &view, &config) {
+            return known;
+        } else {
+            let unknown = || Step::Decided(reply::unknown_host(&view, &config));
+            request.map_or_else(unknown, |request| self.begin(request))
+        };
+        shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.

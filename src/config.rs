@@ -13,6 +13,7 @@ mod provider;
 mod read;
 mod seal;
 mod settings;
+mod shadow;
 pub mod table;
 
 pub use self::entries::{Entries, Entry, LeftOut};
@@ -23,7 +24,7 @@ pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 pub use self::settings::{
     Authentik, BasicAuth, BearerVerification, BeyondApi, Cache, Config, Jwks, Mode, Outpost, Place, Provider,
-    ProviderId, Session, SessionIssue, Throttle,
+    ProviderId, Session, SessionIssue, Shadow, Throttle,
 };
 
 impl Config {

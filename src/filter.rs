@@ -1,14 +1,15 @@
 //! The shell: Envoy's side of the filter. Wasm only.
 //!
 //! Owns: the module's entry point. [`root`] and [`http`] have Envoy's callbacks, of a worker and of a request; [`worker`]
-//! has the core and its calls, [`stream`] a decision applied to a request, [`paused`] the requests that wait, [`telemetry`]
-//! what an operator sees, [`host`] all host calls.
+//! has the core and its calls, [`stream`] a decision applied to a request, [`paused`] the requests that wait, [`shadow`]
+//! shadow mode, [`telemetry`] what an operator sees, [`host`] all host calls.
 //! Must not: hold policy. What is allowed, and what is answered, is the core's to say.
 
 mod host;
 mod http;
 mod paused;
 mod root;
+mod shadow;
 mod stream;
 mod telemetry;
 mod worker;

@@ -9,6 +9,7 @@
 //!     │ headers, answers, ticks              ▲ a Decision, calls to authentik
 //!     ▼                                      │
 //!   authn      the flow: authenticate, resume, tick
+//!     ├─ shadow        shadow mode: a decision compared with what another gate did
 //!     ├─ respond       a row of the truth table -> reply, redirect or forwarded request
 //!     │    ├─ login        start, callback, sign-out
 //!     │    ├─ reply        status codes, challenges, bodies

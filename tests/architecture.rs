@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 27] = [
+const ROOMS: [&str; 28] = [
     "base",
     "config",
     "authn::env",
@@ -34,6 +34,7 @@ const ROOMS: [&str; 27] = [
     "authn::login",
     "authn::respond",
     "authn::step",
+    "authn::shadow",
     "authn",
     "filter::host",
     "filter",

@@ -34,6 +34,7 @@ mod scaling;
 mod scripts;
 mod seal;
 mod secrets;
+mod shadow;
 mod single_flight;
 pub(crate) mod soak;
 mod splitting;

@@ -1,12 +1,13 @@
 //! The manifests of `deploy/`, as far as they can be held without a cluster. Reads what Kustomize makes of them, which is
 //! committed below `tests/data/manifests`: no test here needs Go. [`rendered`] holds that to `deploy/`, [`schema`] and
-//! [`versions`] to the schemas of every supported version, [`objects`] to one another and to the filter, [`telemetry`] to what the filter shows of itself; [`chart`] holds the
+//! [`versions`] to the schemas of every supported version, [`objects`] to one another and to the filter, [`telemetry`] to what the filter shows of itself; [`shadow`] is about moving over, [`chart`] holds the
 //! Helm chart to them. What they add to Envoy is in `envoy::deployed`.
 
 mod chart;
 mod objects;
 mod rendered;
 mod schema;
+mod shadow;
 mod telemetry;
 mod versions;
 

@@ -16,6 +16,7 @@ mod log_lines;
 mod outpost;
 mod seal;
 mod secrets;
+mod shadow;
 mod shared_keys;
 mod single_flight;
 mod splitting;

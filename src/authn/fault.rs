@@ -177,6 +177,8 @@ pub enum Fault {
     UnencodableCall,
     /// What a cookie must hold cannot be written.
     UnencodableSession,
+    /// In shadow mode: no gate let the request through.
+    NoGate,
     /// The host handed over something that is not in its format.
     Host,
     /// The outpost's list of providers cannot be had.
@@ -209,6 +211,7 @@ impl Fault {
             | Self::NoRandomness
             | Self::UnencodableCall
             | Self::UnencodableSession
+            | Self::NoGate
             | Self::Host
             | Self::List(_) => false,
         }
@@ -298,6 +301,9 @@ impl fmt::Display for Fault {
             Self::UnencodableCall => formatter
                 .write_str("a call to authentik has a header that is not UTF-8: check authentik.host"),
             Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
+            Self::NoGate => formatter.write_str(
+                "shadow mode without a gate: no shadow.gate_header, and skip_path_regex does not open the path",
+            ),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
             Self::List(fault) => fault.fmt(formatter),
         }

@@ -178,7 +178,7 @@ pub(crate) fn fail(context: &ReplyContext<'_>, fault: Fault) -> Decision {
     Decision::Reply(fail_reply(context, fault))
 }
 
-fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
+pub(crate) fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
     let retry = match fault {
         Fault::Unavailable { retry_after: Some(seconds), .. } => seconds.clamp(1, MAX_RETRY_SECONDS),
         Fault::TooManyCalls | Fault::TooManyWaiting => 1,
@@ -201,11 +201,13 @@ fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::NoKeys
         | Fault::NoSignatureCheck
         | Fault::NoRandomness
+        | Fault::NoGate
         | Fault::Host
         | Fault::List(_) => RETRY_SECONDS,
     };
+    let reason = if fault == Fault::NoGate { Reason::ShadowWithoutGate } else { Reason::Unavailable };
     let notice = page::Notice::RetryAfter(retry);
-    reply(context, 503, Vec::new(), notice, Reason::Unavailable, log::Level::Warn, &fault.to_string())
+    reply(context, 503, Vec::new(), notice, reason, log::Level::Warn, &fault.to_string())
 }
 
 /// The filter itself cannot work: nothing is known of the request.

@@ -112,6 +112,8 @@ pub enum Reason {
     UnknownHost,
     /// authentik cannot answer, or the filter cannot work.
     Unavailable,
+    /// In shadow mode: no gate let the request through.
+    ShadowWithoutGate,
 }
 
 impl Reason {
@@ -132,7 +134,7 @@ impl Reason {
             | Self::NotFound
             | Self::IncompleteIdentity
             | Self::UnknownHost => Outcome::Denied,
-            Self::Unavailable => Outcome::Unavailable,
+            Self::Unavailable | Self::ShadowWithoutGate => Outcome::Unavailable,
         }
     }
 
@@ -158,6 +160,7 @@ impl Reason {
             Self::IncompleteIdentity => "authentik_incomplete_identity",
             Self::UnknownHost => "authentik_unknown_host",
             Self::Unavailable => "authentik_unavailable",
+            Self::ShadowWithoutGate => "authentik_shadow_without_gate",
         }
     }
 

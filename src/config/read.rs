@@ -12,6 +12,7 @@ use super::json::Object;
 use super::provider::{self, Context};
 use super::seal::Seal;
 use super::settings::{Authentik, BeyondApi, Cache, Config, Jwks, Outpost, Provider, Session, Throttle};
+use super::shadow;
 use super::table::{self, authentik, cache, jwks, session, throttle};
 use crate::base::header::{self, IdentityHeader};
 use crate::base::mac;
@@ -55,6 +56,12 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let jwks = read_jwks(root.section(&table::JWKS));
     let throttle = read_throttle(root.section(&table::THROTTLE));
     let seal = root.optional_section(&table::SEAL).and_then(Seal::read).map(Rc::new);
+    let shadow = root
+        .optional_section(&table::SHADOW)
+        .map(|it| shadow::read(it, outpost.is_none().then_some(&*providers)));
+    if seal.is_some() && shadow.is_some() {
+        warnings.push(shadow::SEAL_WARNING.to_owned());
+    }
     let identity_headers = read_identity_headers(&mut root);
     let owned_headers = read_owned_headers(&mut root, seal.as_deref());
     let clock_skew_seconds = root.integer(&table::CLOCK_SKEW_SECONDS).into();
@@ -72,6 +79,7 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         identity_headers,
         owned_headers,
         seal,
+        shadow,
         clock_skew_seconds,
         allow_cors_preflight,
         allow_cors_origins,
@@ -170,9 +178,7 @@ fn read_owned_headers(root: &mut Object<'_>, seal: Option<&Seal>) -> Vec<String>
     let setting = &table::OWNED_HEADERS;
     let mut owned = Vec::new();
     for name in root.texts(setting).unwrap_or_default() {
-        if !header::may_be_owned(name) {
-            root.fault(setting.name, &format!("{name:?} is not a name that can be taken from clients"));
-        }
+        shadow::check_ownable(root, setting.name, name);
         owned.push(header::normalise(name));
     }
     if let Some(seal) = seal

@@ -30,6 +30,8 @@ pub struct Config {
     pub owned_headers: Vec<String>,
     /// The header that every request carries which the filter lets go on.
     pub seal: Option<Rc<Seal>>,
+    /// Shadow mode: no decision is applied.
+    pub shadow: Option<Shadow>,
     /// Grace for `nbf` and `iat`, in seconds. `exp` has none.
     pub clock_skew_seconds: u64,
     /// Whether CORS preflights pass without identity.
@@ -50,6 +52,15 @@ pub struct Config {
     pub public_digest: String,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Shadow mode.
+#[derive(Debug)]
+pub struct Shadow {
+    /// The header that the gate adds to each request that it allows, in lower case.
+    pub gate_header: String,
+    /// Names of providers for which the filter decides all the same.
+    pub switched: Vec<String>,
 }
 
 /// How authentik is reached.

@@ -17,6 +17,7 @@ pub mod oidc;
 pub mod provider;
 pub mod seal;
 pub mod session;
+pub mod shadow;
 pub mod throttle;
 
 use self::kinds::{Boolean, Integer, NamedSections, Need, Rule, Section, Sections, Text, Texts};
@@ -60,6 +61,12 @@ settings! {
     SEAL: Section = Section::optional("seal"), fields: [seal::ROWS],
         change: "Always in production: Envoy forwards every request while the filter is missing.",
         example: "{\"values\": [{\"env\": \"AUTHENTIK_SEAL\"}]}";
+
+    /// Shadow mode: the filter stands behind another gate, compares its own decision with what the gate did, and changes
+    /// nothing. Off by default.
+    SHADOW: Section = Section::optional("shadow"), fields: [shadow::ROWS],
+        change: "Before the filter replaces an outpost behind `ext_authz`.",
+        example: "{\"gate_header\": \"x-authentik-username\"}";
 
     /// Grace for a token's `nbf` and `iat`, in seconds. `exp` has none.
     CLOCK_SKEW_SECONDS: Integer = Integer::new("clock_skew_seconds", 0..=3600, 60),

@@ -3,6 +3,7 @@
 mod entries;
 mod faults;
 mod seal;
+mod shadow;
 mod table;
 
 use serde_json::{Value, json};

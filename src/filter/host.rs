@@ -219,6 +219,11 @@ pub(crate) fn set_property(path: &str, value: &str) {
     }
 }
 
+/// `%RESPONSE_CODE_DETAILS%`, once there is a response.
+pub(crate) fn response_code_details() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["response", "code_details"]).ok()?
+}
+
 /// Answers the request.
 pub(crate) fn reply(reply: &Reply) -> Result<(), HostError> {
     let headers = serialise(&reply.headers);

@@ -10,10 +10,12 @@ use proxy_wasm::types::Action;
 use super::host;
 #[cfg(feature = "test-panic")]
 use super::paused;
+use super::shadow;
 use super::stream::{Phase, Stream};
-use super::worker::Worker;
+use super::worker::{self, Passage, Worker};
 use crate::authn::edits;
 use crate::authn::reply::{self, Decision};
+use crate::authn::shadow::Gate;
 use crate::authn::{RequestId, Step};
 use crate::config::Config;
 
@@ -22,22 +24,38 @@ pub(crate) struct HttpFilter {
     id: RequestId,
     worker: Rc<Worker>,
     stream: Rc<Stream>,
+    /// Shadow mode: nothing of the request is changed.
+    is_free: bool,
 }
 
 impl HttpFilter {
     pub(crate) fn new(id: RequestId, worker: Rc<Worker>) -> Self {
-        Self { id, worker, stream: Rc::default() }
+        Self { id, worker, stream: Rc::default(), is_free: false }
+    }
+
+    /// In shadow mode a request goes on at once, as it is, or is answered. Whether it is to be judged instead.
+    fn is_judged(&mut self) -> bool {
+        if !self.worker.is_shadow() {
+            return true;
+        }
+        let passage = worker::request_headers().map_or_else(
+            || Passage::Refused(reply::broken_reply()),
+            |block| self.worker.observe(self.id, Gate::Allowed, block),
+        );
+        match passage {
+            Passage::Judged => return true,
+            Passage::Refused(reply) => self.stream.answer(&reply, self.worker.telemetry().as_deref()),
+            Passage::Free => {
+                self.is_free = true;
+                self.stream.phase.set(Phase::Forwarded);
+            }
+        }
+        false
     }
 
     /// `None`: it waits.
     fn judge(&self) -> Option<Decision> {
-        let block = match host::request_headers() {
-            Ok(block) => block,
-            Err(error) => {
-                log::error!("no request headers: {error}");
-                return Some(reply::broken());
-            }
-        };
+        let Some(block) = worker::request_headers() else { return Some(reply::broken()) };
         #[cfg(feature = "test-panic")]
         paused::trigger::request(&block);
         match self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)) {
@@ -82,7 +100,9 @@ impl Drop for HttpFilter {
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         self.stream.has_more.set(!end_of_stream);
-        if let Some(decision) = self.judge() {
+        if self.is_judged()
+            && let Some(decision) = self.judge()
+        {
             self.stream.apply(decision, self.worker.telemetry().as_deref());
         }
         self.follow()
@@ -94,7 +114,7 @@ impl HttpContext for HttpFilter {
 
     /// Here, whatever the phase: Envoy does not call again when the request is let on.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
-        if !self.strip_trailers() {
+        if !self.is_free && !self.strip_trailers() {
             self.worker.forget(self.id);
             self.stream.answer(&reply::broken_reply(), self.worker.telemetry().as_deref());
         }
@@ -109,5 +129,19 @@ impl HttpContext for HttpFilter {
             host::add_cookies(&set_cookies, applied.has_authorization);
         }
         Action::Continue
+    }
+
+    /// Also called for a request that an earlier filter answered, and then as the only callback of its context.
+    fn on_log(&mut self) {
+        if !self.worker.is_shadow() || self.stream.phase.get() != Phase::Undecided {
+            return;
+        }
+        // It does not wait: its judgement may outlive it.
+        self.stream.phase.set(Phase::Answered);
+        let Some(gate) = shadow::gate_that_answered() else { return };
+        if let Some(block) = worker::request_headers() {
+            // Nothing can be answered any more.
+            drop(self.worker.observe(self.id, gate, block));
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::host::metrics::{self, Kind, Metric};
 use crate::authn::authentik::call::{CallResult, Endpoint};
 use crate::authn::reply::log_line::LogLine;
 use crate::authn::report::{Load, Reason, Report};
+use crate::authn::shadow::{Comparison, Finding, ShadowLine};
 use crate::authn::verdict::Source;
 use crate::config::{Config, ProviderId};
 
@@ -26,6 +27,10 @@ const MAX_CAUSES: usize = 64;
 const REASON_PROPERTY: &str = "authentik_reason";
 const SOURCE_PROPERTY: &str = "authentik_source";
 const PROVIDER_PROPERTY: &str = "authentik_provider";
+const SHADOW_PROPERTY: &str = "authentik_shadow";
+
+/// Most lines about comparisons in a minute.
+const MAX_COMPARISONS: u32 = 10;
 
 /// What is counted of a request.
 type Decided = (Option<ProviderId>, Reason, Source);
@@ -38,6 +43,7 @@ enum Series {
     Durations(Endpoint),
     KeysAge(Label),
     ConfigAge,
+    Shadow(Option<Label>, Finding),
 }
 
 /// The metrics of one worker under one configuration.
@@ -54,6 +60,9 @@ pub(crate) struct Telemetry {
     config_info: Gauge,
     /// When the log last warned of a cause, in milliseconds since 1970.
     warned: RefCell<Vec<(String, u64)>>,
+    /// The minute in which comparisons were last logged, since 1970, and how many.
+    compared: Cell<(u64, u32)>,
+    is_shadow: bool,
 }
 
 impl Telemetry {
@@ -69,6 +78,8 @@ impl Telemetry {
             cache_entries: Gauge::new("authentik_proxy_cache_entries".to_owned()),
             config_info: Gauge::new(format!("{info}authentik_proxy_config_info")),
             warned: RefCell::default(),
+            compared: Cell::default(),
+            is_shadow: config.shadow.is_some(),
         }
     }
 
@@ -85,6 +96,9 @@ impl Telemetry {
                 (Reason::Unavailable, Source::None),
             ] {
                 self.request_series(Some(label), reason, source);
+            }
+            for finding in Finding::ALL.into_iter().filter(|_| self.is_shadow) {
+                self.shadow_series(Some(label), finding);
             }
         }
     }
@@ -105,6 +119,16 @@ impl Telemetry {
             self.last.set(Some((decided, metric)));
             metrics::add(metric, 1);
         }
+        self.name_decision(report);
+        if reason == Reason::ShadowWithoutGate {
+            self.count_shadow(provider, Finding::NoGate);
+            host::set_property(SHADOW_PROPERTY, Finding::NoGate.as_str());
+        }
+    }
+
+    /// Names a decision for the access log.
+    fn name_decision(&self, report: &Report) {
+        let Report { provider, reason, source, .. } = *report;
         host::set_property(REASON_PROPERTY, reason.as_str());
         host::set_property(SOURCE_PROPERTY, source.as_str());
         if let Some(id) = provider
@@ -125,6 +149,51 @@ impl Telemetry {
             ]);
             format!("{labels}authentik_proxy_requests_total")
         })
+    }
+
+    fn shadow_series(&self, label: Option<Label>, finding: Finding) -> Option<Metric> {
+        self.metric(Series::Shadow(label, finding), Kind::Counter, || {
+            let labels = labels([("provider", &self.label(label)), ("result", finding.as_str())]);
+            format!("{labels}authentik_proxy_shadow_total")
+        })
+    }
+
+    fn count_shadow(&self, provider: Option<ProviderId>, finding: Finding) {
+        let label = provider.map(|id| self.names.try_borrow().map_or(MAX_LABELS, |names| names.label(id)));
+        if let Some(metric) = self.shadow_series(label, finding) {
+            metrics::add(metric, 1);
+        }
+    }
+
+    /// In shadow mode: the result for a request. Counted once; named for its access log while the request `is_alive`; in
+    /// the log if it is a disagreement, or if an operator must act.
+    pub(super) fn observed(&self, comparison: &Comparison, is_alive: bool) {
+        let Comparison { provider, finding, report, line } = comparison;
+        self.count_shadow(*provider, *finding);
+        if is_alive {
+            host::set_property(SHADOW_PROPERTY, finding.as_str());
+            if let Some(report) = report {
+                self.name_decision(report);
+            }
+        }
+        let Some(ShadowLine { log: cause, .. }) = line else { return };
+        let (level, is_due) = if finding.is_disagreement() {
+            (log::Level::Info, self.may_log_comparison())
+        } else {
+            (log::Level::Warn, self.is_news(cause))
+        };
+        if is_due {
+            log::log!(level, "{}", comparison.log_line().unwrap_or_default());
+        }
+    }
+
+    fn may_log_comparison(&self) -> bool {
+        let Ok(now) = host::milliseconds() else { return false };
+        let minute = now / WARNING_INTERVAL;
+        let (last, count) = self.compared.get();
+        let count = if last == minute { count.saturating_add(1) } else { 1 };
+        self.compared.set((minute, count));
+        count <= MAX_COMPARISONS
     }
 
     /// A call to authentik has come to its end; `milliseconds` after it was sent, if it was.

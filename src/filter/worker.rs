@@ -13,13 +13,16 @@ use std::rc::Rc;
 use super::host;
 use super::host::envoy::Envoy;
 use super::paused;
+use super::shadow::Shadow;
 use super::stream::Stream;
 use super::telemetry::Telemetry;
 use crate::authn::authentik::call::{Answer, CallResult, Endpoint};
 use crate::authn::env::Env;
-use crate::authn::reply::{self, Decision};
+use crate::authn::reply::{self, Decision, Reply};
 use crate::authn::request::view::HeaderBlock;
+use crate::authn::shadow::{Comparison, Finding, Gate, Observed};
 use crate::authn::{Authenticator, RequestId, Step, TickInterval, Ticket};
+use crate::base::time::Timestamp;
 
 /// Tick interval while decisions are left over from a callback.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(1);
@@ -41,6 +44,16 @@ struct Sent {
     at: u64,
 }
 
+/// What becomes of a request in shadow mode.
+pub(super) enum Passage {
+    /// It goes on as it is, or its gate has answered it.
+    Free,
+    /// It has passed no gate, and gets this answer.
+    Refused(Reply),
+    /// It is judged, as without shadow mode.
+    Judged,
+}
+
 /// What the requests of one worker share.
 pub(crate) struct Worker {
     root_id: u32,
@@ -48,6 +61,9 @@ pub(crate) struct Worker {
     telemetry: RefCell<Option<Rc<Telemetry>>>,
     /// Calls that are out, by Envoy's token.
     calls: RefCell<HashMap<u32, Sent>>,
+    /// Whether decisions are compared, and not applied.
+    is_shadow: Cell<bool>,
+    shadow: Shadow,
     tick_interval: Cell<Duration>,
     jitter_percent: u64,
 }
@@ -59,6 +75,8 @@ impl Worker {
             authenticator: RefCell::default(),
             telemetry: RefCell::default(),
             calls: RefCell::default(),
+            is_shadow: Cell::default(),
+            shadow: Shadow::default(),
             tick_interval: Cell::new(FOLLOWER_INTERVAL),
             jitter_percent: random_below(11),
         }
@@ -68,6 +86,7 @@ impl Worker {
     pub(super) fn configure(&self, core: Option<Authenticator>) {
         let telemetry = core.as_ref().map(|core| Rc::new(Telemetry::new(core.config())));
         *self.telemetry.borrow_mut() = telemetry;
+        self.is_shadow.set(core.as_ref().is_some_and(|core| core.config().shadow.is_some()));
         *self.authenticator.borrow_mut() = core;
         // For the names of the providers.
         self.with_core(|_, _| ());
@@ -76,13 +95,7 @@ impl Worker {
 
     /// Runs the core. `None` when it cannot be: not configured, or no clock.
     pub(crate) fn with_core<T>(&self, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> Option<T> {
-        let now = match host::now() {
-            Ok(now) => now,
-            Err(error) => {
-                log::error!("no clock: {error}");
-                return None;
-            }
-        };
+        let now = now()?;
         let mut core = self.authenticator.try_borrow_mut().ok()?;
         let core = core.as_mut()?;
         let result = run(core, &Env { now, host: &Envoy });
@@ -172,7 +185,7 @@ impl Worker {
         for _ in 0..MAX_DECISIONS {
             let Some(id) = self.with_core(|core, _| core.next_ready()).flatten() else { break };
             let Some(stream) = paused::get(id) else {
-                self.forget(id);
+                self.resume_observed(id);
                 continue;
             };
             if let Some(decision) = self.decision_on(id) {
@@ -180,9 +193,65 @@ impl Worker {
                 paused::take(id);
             }
         }
-        // Forget whom we spoke for: what follows is the root's own.
+        self.speak_for_root();
+    }
+
+    /// Forgets whom we spoke for: what follows is the root's own.
+    fn speak_for_root(&self) {
         if let Err(error) = host::set_effective_context(self.root_id) {
             log::debug!("the root context does not answer: {error}");
+        }
+    }
+}
+
+/// Shadow mode: a request goes on as it is, and its judgement may wait longer than it lives.
+impl Worker {
+    /// Whether decisions are compared, and not applied.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.is_shadow.get()
+    }
+
+    /// What becomes of a request for now.
+    pub(super) fn observe(&self, id: RequestId, gate: Gate, block: HeaderBlock) -> Passage {
+        match self.with_core(|core, env| core.observe((env, id), (gate, false), &block)) {
+            None => return Passage::Refused(reply::broken_reply()),
+            Some(Observed::Refused(reply)) => return Passage::Refused(reply),
+            Some(Observed::Switched) => return Passage::Judged,
+            Some(Observed::Compared(comparison)) => self.report(&comparison, true),
+            Some(Observed::Waiting) => {
+                host::as_root(self.root_id);
+                // A call that Envoy does not take is answered on the spot.
+                self.go_on_observing(id, gate, block, true);
+            }
+        }
+        Passage::Free
+    }
+
+    /// A verdict is there, and no paused request waits for it. Only in a callback of the root context.
+    fn resume_observed(&self, id: RequestId) {
+        let Some((gate, block)) = self.shadow.take(id) else { return self.forget(id) };
+        // While the request lives, its access log gets the result too.
+        let is_alive = host::set_effective_context(id).is_ok();
+        if !is_alive {
+            self.speak_for_root();
+        }
+        self.go_on_observing(id, gate, block, is_alive);
+    }
+
+    #[inline(never)]
+    fn go_on_observing(&self, id: RequestId, gate: Gate, block: HeaderBlock, is_alive: bool) {
+        let observed = self.with_core(|core, env| core.observe((env, id), (gate, true), &block));
+        if let Some(Observed::Compared(comparison)) = &observed {
+            self.report(comparison, is_alive);
+        } else if !(matches!(observed, Some(Observed::Waiting)) && self.shadow.keep(id, gate, block)) {
+            self.forget(id);
+            self.report(&Comparison::unjudged(None, Finding::Unavailable), is_alive);
+        }
+    }
+
+    fn report(&self, comparison: &Comparison, is_alive: bool) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.observed(comparison, is_alive);
         }
     }
 }
@@ -225,17 +294,25 @@ impl Worker {
             self.forget(id);
             return None;
         }
-        let block = match host::request_headers() {
-            Ok(block) => block,
-            Err(error) => {
-                log::error!("no request headers: {error}");
-                self.with_core(|core, _| core.forget(id));
-                return Some(reply::broken());
-            }
+        let Some(block) = request_headers() else {
+            self.with_core(|core, _| core.forget(id));
+            return Some(reply::broken());
         };
         let resumed = self.with_core(|core, env| core.resume(env, id, &block));
         resumed.map_or_else(|| Some(reply::broken()), Step::decided)
     }
+}
+
+/// The headers of the request that the filter speaks for. `None`: Envoy does not hand them over; the log says so.
+#[inline(never)]
+pub(super) fn request_headers() -> Option<HeaderBlock> {
+    host::request_headers().inspect_err(|error| log::error!("no request headers: {error}")).ok()
+}
+
+/// Once in the module, and not once for each caller of [`Worker::with_core`].
+#[inline(never)]
+fn now() -> Option<Timestamp> {
+    host::now().inspect_err(|error| log::error!("no clock: {error}")).ok()
 }
 
 /// A number from 0 to `limit` - 1; the standard library seeds its hashers from the host's randomness.

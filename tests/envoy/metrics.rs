@@ -209,15 +209,19 @@ fn access_log_names_user_reason_source_and_provider_and_no_query() {
 }
 
 /// The format for machines stands in a comment of `envoy.yaml`.
-#[test]
-fn json_access_log_of_envoy_yaml_names_the_same() {
+pub(super) fn json_format() -> BTreeMap<String, String> {
     let file = include_str!("../../envoy.yaml");
     let (_, rest) = file.split_once("# json_format:\n").expect("the format");
     let lines = rest.lines().map_while(|line| line.trim_start().strip_prefix("#   "));
-    let format: BTreeMap<_, _> = lines
+    lines
         .map(|line| line.split_once(": ").expect("a field"))
         .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn json_access_log_of_envoy_yaml_names_the_same() {
+    let format = json_format();
     assert!(format.len() > 8 && !format.values().any(|value| value == "%PATH%"), "{format:?}");
     let place = Place::new(|options| {
         options

@@ -140,9 +140,17 @@ impl Connection {
 
     /// The same for another target than `/`.
     pub(super) fn get_target(&mut self, host: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
-        self.stream.write_all(head.as_bytes()).expect("Envoy takes requests");
+        self.send(&format!("GET {target}"), host, headers, "")
+    }
+
+    /// `start`: method and target. A body has its `content-length`.
+    pub(super) fn send(&mut self, start: &str, host: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        if !body.is_empty() {
+            lines.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        let message = format!("{start} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n{body}");
+        self.stream.write_all(message.as_bytes()).expect("Envoy takes requests");
         Answer::read(&mut self.stream)
     }
 }
@@ -199,6 +207,11 @@ impl Answer {
         let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
         answer.body = String::from_utf8_lossy(body.get(..length)?).into_owned();
         Some((answer, end + 4 + length))
+    }
+
+    /// All header lines, in their order.
+    pub(super) fn lines(&self) -> &[(String, String)] {
+        &self.headers
     }
 
     /// All values of a header.

@@ -341,7 +341,7 @@ fn schema_has_the_settings_of_the_filter() {
     for (group, names) in &groups {
         assert_eq!(&keys(&format!("/properties/settings/properties/{group}")), names, "{group}");
     }
-    assert!(provider.len() > 15 && settings.len() > 8 && groups.len() == 5);
+    assert!(provider.len() > 15 && settings.len() > 8 && groups.len() == 6);
 }
 
 #[test]
@@ -459,6 +459,8 @@ fn helm_refuses_values_that_would_not_do() {
         (classic, "step=4", "/step"),
         (classic, "gitops=false", "a first installation has step prepare"),
         (eg, "gitops=false", "a first installation has step prepare"),
+        (classic, "settings.shadow.gate_header=x-authentik-uid", "settings.shadow: the chart's steps ask"),
+        (eg, "settings.shadow.switched={app}", "settings.shadow: the chart's steps ask"),
         (classic, "seal.values=null", "seal.values is required"),
         (eg, "seal.values=null", "seal.values is required"),
         (classic, "seal.values={*}", "seal/values/0"),

@@ -103,6 +103,6 @@ fn json_formats_of_istio_and_envoy_have_the_same_fields() {
         found.collect()
     };
     let envoy = fields("envoy.yaml", "# json_format:");
-    assert!(envoy.len() == 11, "{envoy:?}");
+    assert!(envoy.len() == 12, "{envoy:?}");
     assert_eq!(fields("deploy/istio/mesh-config.yaml", "# accessLogEncoding: JSON"), envoy);
 }

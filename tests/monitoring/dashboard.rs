@@ -15,11 +15,14 @@ use super::{program, rules, run, text};
 const DASHBOARD: &str = "deploy/grafana/authentik-proxy.json";
 /// Recorded from this filter in Envoy, by [`super::live`].
 pub(super) const SCRAPE: &str = "tests/data/metrics/scrape.txt";
+/// Recorded from this filter in shadow mode, by `envoy::shadow`.
+const SHADOW: &str = "tests/data/metrics/shadow.txt";
 /// What Istio showed.
 const ISTIO: &str = "tests/data/metrics/istio.txt";
 /// Where the words of labels are.
-const WORDS: [&str; 3] = [
+const WORDS: [&str; 4] = [
     include_str!("../../src/authn/report.rs"),
+    include_str!("../../src/authn/shadow.rs"),
     include_str!("../../src/authn/verdict.rs"),
     include_str!("../../src/authn/authentik/call.rs"),
 ];
@@ -90,7 +93,7 @@ fn expressions() -> Vec<(String, String)> {
 
 #[test]
 fn every_metric_of_dashboard_and_rules_is_in_a_recorded_scrape() {
-    let mut known: BTreeSet<String> = [SCRAPE, ISTIO]
+    let mut known: BTreeSet<String> = [SCRAPE, SHADOW, ISTIO]
         .into_iter()
         .flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>())
         .filter(|line| !line.starts_with('#'))

@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
-use local_envoy::module;
+use local_envoy::{Envoy, module};
 
 use self::counters::Callgrind;
 use self::load::{Client, Wrk};
 use self::report::{Report, Results};
-use self::variants::{Site, Variant};
+use self::variants::{Filter, Site, Variant};
 use self::world::World;
 
 mod budgets;
@@ -34,6 +35,9 @@ mod world;
 
 /// Envoys that are started under callgrind at one time: a count does not depend on what else runs.
 const AT_ONCE: usize = 2;
+
+/// How long a first judgement may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the environment asks for.
 pub(crate) struct Plan {
@@ -136,6 +140,14 @@ fn check(world: &World, variants: &[Variant]) {
             Site::ExtAuthz { has_headers: true } => {
                 assert_eq!(world.arriving(site), world.identity_headers(), "{site:?}");
             }
+            Site::Filter(Filter { is_shadow: true, .. }) => {
+                // The first judgement may wait for keys.
+                let start = Instant::now();
+                while !agrees(&envoy) {
+                    assert!(start.elapsed() < PATIENCE, "filter and gate do not agree: {}", envoy.log());
+                    sleep(Duration::from_millis(100));
+                }
+            }
             Site::Floor(floor) => assert_eq!(world.arriving(site), world.headers_of(floor), "{site:?}"),
             _ => {}
         }
@@ -143,6 +155,14 @@ fn check(world: &World, variants: &[Variant]) {
             assert_eq!(client.ask(&world.bad_line(site)), 401, "{site:?} lets a bad token through");
         }
     }
+}
+
+/// In shadow mode: whether something was compared, and nothing was found.
+fn agrees(envoy: &Envoy) -> bool {
+    let scrape = envoy.admin("/stats/prometheus").expect("a scrape");
+    let is_found = |line: &&str| line.starts_with("authentik_proxy_shadow_total{") && !line.ends_with(" 0");
+    let found: Vec<_> = scrape.lines().filter(is_found).collect();
+    !found.is_empty() && found.iter().all(|line| line.contains("authentik_result=\"agree\""))
 }
 
 /// Instructions, under callgrind: some Envoys at a time.

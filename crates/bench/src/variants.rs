@@ -57,6 +57,8 @@ pub(crate) struct Filter {
     /// They come from authentik's API.
     pub(crate) are_listed: bool,
     pub(crate) workers: u32,
+    /// In shadow mode, behind `ext_authz` that brings the twelve headers.
+    pub(crate) is_shadow: bool,
 }
 
 impl Filter {
@@ -69,7 +71,12 @@ impl Filter {
             providers: 1,
             are_listed: false,
             workers: 1,
+            is_shadow: false,
         }
+    }
+
+    const fn in_shadow_mode(self) -> Self {
+        Self { is_shadow: true, ..self }
     }
 
     const fn without_sessions(self) -> Self {
@@ -100,7 +107,11 @@ impl Site {
     }
 
     pub(crate) fn authenticates(self) -> bool {
-        matches!(self, Self::Filter(_) | Self::Jwt { .. })
+        match self {
+            Self::Filter(filter) => !filter.is_shadow,
+            Self::Jwt { .. } => true,
+            Self::Plain | Self::Noop { .. } | Self::Floor(_) | Self::ExtAuthz { .. } => false,
+        }
     }
 
     pub(crate) fn alg(self) -> Alg {
@@ -199,6 +210,11 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
             Asks::Bearer,
         ),
         ("ext_authz to an Envoy that says yes", Site::ExtAuthz { has_headers: false }, Asks::Bearer),
+        (
+            "this filter in shadow mode, Bearer cached, behind ext_authz with twelve headers",
+            Site::Filter(rs.in_shadow_mode()),
+            Asks::Bearer,
+        ),
         ("host calls alone, RS256 first sight", Site::Floor(Floor::FirstSight), Asks::Fresh(Rs256)),
         ("jwt_authn, RS256 first sight, no headers", jwt(Rs256, false, false), Asks::Fresh(Rs256)),
         ("jwt_authn, RS256 first sight, six headers", jwt(Rs256, false, true), Asks::Fresh(Rs256)),

@@ -43,6 +43,9 @@ const SIX: [&str; 6] = ["username", "groups", "email", "name", "uid", "jwt"];
 /// Where authentik's outpost answers `ext_authz`.
 const OUTPOST: &str = "/outpost.goauthentik.io/auth/envoy";
 
+/// The cluster of the gate before the filter in shadow mode.
+const GATE: &str = "outpost";
+
 /// ABI and memory for the host's data, and nothing that Envoy calls for a request.
 const NOOP: &str = r#"(module
     (memory (export "memory") 2)
@@ -93,13 +96,22 @@ impl World {
                 options.module = self.folder.0.join(format!("{floor:?}.wasm"));
                 std::fs::write(&options.module, self.floor(floor)).expect("a file");
             }
-            Site::Filter(filter) => self.configure(&mut options, filter),
+            Site::Filter(filter) => {
+                self.configure(&mut options, filter);
+                if filter.is_shadow {
+                    options.configuration["shadow"] = json!({});
+                    let mut cluster = options.bootstrap["static_resources"]["clusters"][0].clone();
+                    cluster["name"] = json!(GATE);
+                    options = options.behind(cluster, ext_authz(true, GATE));
+                    options.set_cluster(GATE, &format!("127.0.0.1:{}", self.yes().port()));
+                }
+            }
             Site::Jwt { alg, has_cache, has_headers } => {
                 options.peers = Some(vec![self.jwt_authn(alg, has_cache, has_headers)]);
             }
             Site::ExtAuthz { has_headers } => {
                 options.set_cluster("authentik", &format!("127.0.0.1:{}", self.yes().port()));
-                options.peers = Some(vec![ext_authz(has_headers)]);
+                options.peers = Some(vec![ext_authz(has_headers, "authentik")]);
             }
         }
         options
@@ -347,9 +359,9 @@ fn routes(routes: &Value) -> Value {
 }
 
 /// The least that it can be told; or what authentik's documentation tells it, so that the headers come through.
-fn ext_authz(has_headers: bool) -> Value {
+fn ext_authz(has_headers: bool, cluster: &str) -> Value {
     let mut service =
-        json!({"server_uri": {"uri": "http://127.0.0.1", "cluster": "authentik", "timeout": "30s"}});
+        json!({"server_uri": {"uri": "http://127.0.0.1", "cluster": cluster, "timeout": "30s"}});
     if has_headers {
         service["path_prefix"] = json!(OUTPOST);
         service["authorization_request"] = json!({"allowed_headers": {"patterns": [{"exact": "cookie"}]}});

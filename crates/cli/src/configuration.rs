@@ -122,6 +122,8 @@ pub(crate) struct Seal {
     pub(crate) header: String,
     /// The value that is sent.
     pub(crate) first: Option<Source>,
+    /// Some requests have none: in shadow mode only those of switched providers.
+    pub(crate) is_partial: bool,
 }
 
 /// Where a secret comes from.
@@ -129,6 +131,13 @@ pub(crate) struct Seal {
 pub(crate) enum Source {
     Written(String),
     Variable(String),
+}
+
+/// Whether there is no seal, and must be one. In shadow mode the gate stands before the filter, but for switched providers.
+pub(crate) fn lacks_seal(configuration: &Node) -> bool {
+    let shadow = configuration.get("shadow");
+    let needs_one = shadow.is_none_or(|shadow| !shadow.items_at(&[table::shadow::SWITCHED.name]).is_empty());
+    needs_one && seal(configuration).is_none()
 }
 
 /// `None`: there is no seal.
@@ -147,5 +156,6 @@ pub(crate) fn seal(configuration: &Node) -> Option<Seal> {
     Some(Seal {
         header: seal.text_at(&[header.name]).or(header.default).unwrap_or_default().to_ascii_lowercase(),
         first: first.and_then(source),
+        is_partial: configuration.get("shadow").is_some(),
     })
 }

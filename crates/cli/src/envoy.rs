@@ -67,7 +67,10 @@ fn check_plugin(
     let first = first_line(text, json, config.line_at(&["configuration", "value"]));
     let Some(read) = configuration::check_text(file, first, json_text, faults) else { return true };
     match configuration::seal(&read) {
-        None => faults.add(file, line, "configuration.seal", filter::NO_SEAL),
+        None if configuration::lacks_seal(&read) => {
+            faults.add(file, line, "configuration.seal", filter::NO_SEAL);
+        }
+        None => {}
         Some(seal) => check_seal(file, line, &seal, (manager, behind), faults),
     }
     true

@@ -45,7 +45,7 @@ impl<'a> Filter<'a> {
         match self.plugin.get("config") {
             Some(node) => {
                 configuration::check(&self.policy.file, node, faults);
-                if node.is_map() && configuration::seal(node).is_none() {
+                if node.is_map() && configuration::lacks_seal(node) {
                     self.fault(&["config", "seal"], filter::NO_SEAL, faults);
                 }
             }

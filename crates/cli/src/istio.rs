@@ -56,7 +56,7 @@ impl<'a> Filter<'a> {
         match plugin.get("pluginConfig") {
             Some(node) => {
                 configuration::check(&self.object.file, node, faults);
-                if node.is_map() && configuration::seal(node).is_none() {
+                if node.is_map() && configuration::lacks_seal(node) {
                     let line = self.line("pluginConfig");
                     faults.add(&self.object.file, line, &self.path("pluginConfig.seal"), filter::NO_SEAL);
                 }
@@ -200,12 +200,14 @@ fn check_policy(policy: &Object, seal: &Seal, objects: &Objects, faults: &mut Fa
         } else if let Some(what) = filter::value_fault(seal, &values, objects) {
             faults.add(file, line, path, what);
         }
-        // Ports leave other protocols of the same proxy alone; anything else leaves requests of this one alone.
+        // Ports leave other protocols of the same proxy alone; anything else leaves requests of this one alone. In shadow
+        // mode the hosts without a seal have their gate.
+        let may_limit = |name: &str| name == "ports" || (name == "hosts" && seal.is_partial);
         let operations = rule.items_at(&["to"]).iter().filter_map(|to| to.get("operation"));
         let mut limits = operations.flat_map(Node::fields);
         let narrows = rule.get("from").is_some()
             || rule.items_at(&["when"]).len() > 1
-            || limits.any(|limit| limit.key != "ports");
+            || limits.any(|limit| !may_limit(&limit.key));
         if narrows {
             let what = "has a further condition: what does not meet it passes without the seal";
             faults.add(file, rule.line, "spec.rules[]", what);

@@ -3,6 +3,7 @@
 //! Owns: the command line, exit codes, and where output goes. Must not: know a setting or a manifest.
 
 mod check;
+mod compare;
 mod configuration;
 mod document;
 mod envoy;
@@ -44,6 +45,7 @@ Examples:
   authentik-proxy-wasm schema > authentik-proxy-wasm.schema.json
   authentik-proxy-wasm import --url https://auth.example.com --token-file token --output config.json --secrets-file secrets.env
   authentik-proxy-wasm explain --config config.json --request request.txt
+  authentik-proxy-wasm compare --max-disagreement 0.1 access.log
   authentik-proxy-wasm image inspect target/dist/image
 
 Exit codes: 0 good, 1 faults, 2 nothing could be done (command line, files, network).";
@@ -83,6 +85,9 @@ enum Command {
     /// Says what the filter does with a request, and why
     #[command(after_help = explain::HELP)]
     Explain(explain::Options),
+    /// Sums up shadow mode: how far the filter agrees with the gate in front of it
+    #[command(after_help = compare::HELP)]
+    Compare(compare::Options),
     /// Checks and writes images of the filter, and says which digest to pin
     #[command(
         subcommand,
@@ -124,6 +129,7 @@ fn main() -> ExitCode {
         Command::Reference => output::print(&reference::page(), Outcome::Good),
         Command::Import(options) => import::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Compare(options) => compare::run(&options),
         Command::Image(command) => image::run(&command),
     };
     match outcome {

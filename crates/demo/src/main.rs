@@ -21,6 +21,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use fake_authentik::gate::Gate;
 use fake_authentik::{ALICE, ALICE_LOGIN, Authentik, OUTPOST_TOKEN};
 use local_envoy::{Envoy, EnvoyOptions, binary, module};
 use local_prometheus::{Prometheus, Target};
@@ -84,6 +85,13 @@ fn run() -> Result<(), String> {
         None => Some(take_stand_in(&mut options, scene)?),
     };
 
+    let gate = stand_in.as_ref().filter(|_| scene == Some(Scene::Shadow)).map(Gate::start);
+    if let Some(gate) = &gate {
+        // In shadow mode nothing is sealed.
+        let further = ["x-tenant", "x-number", "x-flag"];
+        options = options.unsealed().behind(gate.cluster(), Gate::filter(&further));
+    }
+
     let mut envoy = Envoy::try_start(options).map_err(|log| format!("Envoy does not start:\n{log}"))?;
     let prometheus = start_prometheus(&envoy)?;
     let slug = scene.map_or("demo", Scene::slug);
@@ -93,7 +101,8 @@ fn run() -> Result<(), String> {
     let Some(authentik) = stand_in else { return until_stopped(&mut envoy) };
     announce(scene, prometheus.as_ref());
     let (authentik, is_stopped) = (Mutex::new(authentik), AtomicBool::new(false));
-    let stage = Stage { port: envoy.port(), authentik: &authentik, seconds, is_stopped: &is_stopped };
+    let gate = gate.as_ref();
+    let stage = Stage { port: envoy.port(), authentik: &authentik, gate, seconds, is_stopped: &is_stopped };
     thread::scope(|scope| {
         scope.spawn(|| stage.play(scene));
         let stopped = until_stopped(&mut envoy);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fake_authentik::gate::Gate;
 use fake_authentik::{ALICE, Authentik, Fault, TOKEN};
 use local_envoy::EnvoyOptions;
 use serde_json::json;
@@ -36,14 +37,17 @@ pub(crate) enum Scene {
     Crowd,
     /// The provider's key pair is swapped.
     Rotation,
+    /// The filter stands in shadow mode behind an outpost, and disagrees with it here and there.
+    Shadow,
 }
 
 impl Scene {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("outage", Self::Outage),
         ("guessing", Self::Guessing),
         ("crowd", Self::Crowd),
         ("rotation", Self::Rotation),
+        ("shadow", Self::Shadow),
     ];
 
     /// The scene of this name.
@@ -61,7 +65,7 @@ impl Scene {
     pub(crate) const fn slug(self) -> &'static str {
         match self {
             Self::Rotation => "es",
-            Self::Outage | Self::Guessing | Self::Crowd => "demo",
+            Self::Outage | Self::Guessing | Self::Crowd | Self::Shadow => "demo",
         }
     }
 
@@ -78,6 +82,7 @@ impl Scene {
                 options.configuration["jwks"] =
                     json!({"refresh_seconds": 10, "min_refresh_interval_seconds": 1});
             }
+            Self::Shadow => options.configuration["shadow"] = json!({}),
             Self::Guessing | Self::Crowd => {}
         }
     }
@@ -115,6 +120,16 @@ impl Scene {
                     "between 250 and 500: the stand-in takes 300 ms",
                 ),
             ],
+            Self::Shadow => &[
+                (
+                    "sum by (authentik_result) (rate(authentik_proxy_shadow_total[30s]))",
+                    "agree; would_deny and would_allow in the second half",
+                ),
+                (
+                    "sum by (authentik_outcome) (rate(authentik_proxy_requests_total[30s]))",
+                    "nothing: the filter decides nothing",
+                ),
+            ],
             Self::Rotation => &[
                 (
                     OUTCOMES,
@@ -135,6 +150,8 @@ pub(crate) struct Stage<'a> {
     /// Envoy's.
     pub(crate) port: u16,
     pub(crate) authentik: &'a Mutex<Authentik>,
+    /// The outpost's stand-in before the filter, in [`Scene::Shadow`].
+    pub(crate) gate: Option<&'a Gate>,
     /// How long the scene takes, crowds that still wait apart.
     pub(crate) seconds: u64,
     pub(crate) is_stopped: &'a AtomicBool,
@@ -183,6 +200,27 @@ impl Stage<'_> {
                         say("a crowd of 200 new users", &mut || run.crowd(crowd));
                     }
                 }
+                Scene::Shadow => {
+                    self.open_gate(&basic("alice", ALICE));
+                    say("gate and filter know alice, and refuse wrong passwords", &mut || {
+                        run.load(2 * quarter, |number| match number % 5 {
+                            0 => basic("alice", "wrong"),
+                            _ => basic("alice", ALICE),
+                        });
+                    });
+                    self.open_gate(&basic("carol", "taken-back"));
+                    let dan = run.newcomer("dan");
+                    say(
+                        "the gate still lets carol in, whose password authentik has taken back, and does not know dan yet",
+                        &mut || {
+                            run.load(2 * quarter, |number| match number % 5 {
+                                0 => basic("carol", "taken-back"),
+                                1 => dan.clone(),
+                                _ => basic("alice", ALICE),
+                            });
+                        },
+                    );
+                }
                 Scene::Rotation => {
                     let load = || run.load(quarter, |_| run.token());
                     say("authentik keeps its key; each request has a new token", &mut || load());
@@ -198,6 +236,13 @@ impl Stage<'_> {
 
     fn authentik(&self) -> MutexGuard<'_, Authentik> {
         self.authentik.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gate lets this credential in, as alice.
+    fn open_gate(&self, authorization: &str) {
+        if let Some(gate) = self.gate {
+            gate.lets_in(authorization, &gate.identity(&self.authentik(), "alice"));
+        }
     }
 
     fn goes_on(&self) -> bool {

@@ -1,6 +1,8 @@
 //! A stand-in for authentik: it issues, publishes, introspects and logs in as the recorded authentik does, and it fails as a
 //! test wants it to.
 //!
+//! [`gate::Gate`] stands in for an outpost behind `ext_authz`.
+//!
 //! Start one with [`Authentik::start`], point a client at its address, and look at the calls it got. Its providers, users
 //! and secrets are those of the recorded authentik; a test changes them. [`TokenSpec`] mints the tokens that authentik
 //! would never issue.
@@ -11,6 +13,8 @@
 
 #[cfg(feature = "server")]
 mod authentik;
+#[cfg(feature = "server")]
+pub mod gate;
 mod keys;
 
 #[cfg(feature = "server")]

@@ -166,6 +166,14 @@ impl EnvoyOptions {
         self
     }
 
+    /// Puts another filter before ours, with the cluster that it asks.
+    pub fn behind(mut self, cluster: Value, filter: Value) -> Self {
+        let clusters = self.bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
+        clusters.push(cluster);
+        filters(&mut self.bootstrap).insert(0, filter);
+        self
+    }
+
     /// The port that Envoy will listen on.
     pub fn port(&self) -> u16 {
         self.listener.port

@@ -36,6 +36,18 @@ impl Vm {
         StreamId(id)
     }
 
+    /// A request that an earlier filter answers: this one sees its log line alone, in a context of its own. What Envoy says of
+    /// the answer is in [`World::set_property`](crate::World::set_property).
+    pub fn answered_before(&mut self, request: Request) -> StreamId {
+        let id = self.next_context();
+        let root = self.root;
+        self.guest().streams.insert(id, Stream::new(root, request));
+        self.call(id, self.exports.on_context_create, (id, root));
+        self.settle();
+        self.finish(id);
+        StreamId(id)
+    }
+
     /// How a request ended, as far as it has.
     pub fn outcome(&self, stream: StreamId) -> Outcome {
         self.any_stream(stream).outcome()

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use walrus::{ModuleConfig, passes::gc};
 
 /// What Envoy is to find. A callback that the filter comes to use must be added; a test compares.
-const EXPORTS: [&str; 14] = [
+const EXPORTS: [&str; 15] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
@@ -18,6 +18,7 @@ const EXPORTS: [&str; 14] = [
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_http_call_response",
+    "proxy_on_log",
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
     "proxy_on_request_headers",

@@ -20,7 +20,7 @@ pub struct LogLine {
 
 impl LogLine {
     /// The line, without secrets.
-    pub(super) fn render(&self, status: u16, report: &Report) -> String {
+    pub(crate) fn render(&self, status: u16, report: &Report) -> String {
         let Self { provider, id, message, .. } = self;
         let (reason, source) = (report.reason.as_str(), report.source.as_str());
         let (provider, id) = (value(provider), if id.is_empty() { "-" } else { id });

@@ -54,6 +54,11 @@ impl HeaderBlock {
         core::mem::take(&mut self.0)
     }
 
+    /// Its length in bytes.
+    pub const fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The pairs in the order of the map; `None` where the block is not in its format.
     pub fn pairs(&self) -> Option<Pairs<'_>> {
         let (count, rest) = self.0.split_first_chunk::<4>()?;
@@ -219,6 +224,17 @@ impl<'a> RequestView<'a> {
     /// All headers, in their order.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.block.pairs().into_iter().flatten().flatten()
+    }
+
+    /// The same, taken apart once for many look-ups.
+    #[inline(never)]
+    pub(crate) fn collected(&self) -> Vec<(&'a [u8], &'a [u8])> {
+        let mut collected = Vec::new();
+        for pair in self.block.pairs().into_iter().flatten() {
+            let Ok(pair) = pair else { break };
+            collected.push(pair);
+        }
+        collected
     }
 
     /// The path without query. Only this is ever matched against `skip_path_regex`.

@@ -167,6 +167,11 @@ pub(crate) fn without_own(sent: &[&[u8]]) -> Remaining {
     }
 }
 
+/// Whether one of these cookies has the filter's own shape, and so the outpost's too.
+pub(crate) fn has_own(sent: &[&[u8]]) -> bool {
+    sent.iter().any(|pair| has_own_shape(split(pair).0))
+}
+
 /// `authentik_proxy_` and 8 hex digits, with or without `__Host-` before it, and one of the filter's suffixes, or none,
 /// behind it.
 pub(crate) fn has_own_shape(name: &[u8]) -> bool {

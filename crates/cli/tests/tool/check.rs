@@ -385,3 +385,44 @@ fn good_configuration_is_named_with_the_digest_that_the_filter_shows() {
     );
     assert_eq!((output.status.code(), said), (Some(0), note));
 }
+
+/// In shadow mode the gate stands before the filter; a switched provider has no gate.
+#[test]
+fn seal_may_be_missing_in_shadow_mode_but_for_switched_providers() {
+    let folder = Folder::new("check-shadow");
+    let file = folder.file("envoy.yaml");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/shadow/envoy/1-beside.yaml");
+    let beside = fs::read_to_string(root).unwrap();
+    let shadow = "\"shadow\": {\"gate_header\": \"x-authentik-username\"}";
+    for (replaced, is_missing) in [
+        (shadow, false),
+        ("\"shadow\": {}", false),
+        ("\"shadow\": {\"switched\": []}", false),
+        ("\"shadow\": {\"switched\": [\"app\"]}", true),
+        ("\"shadow\": null", true),
+    ] {
+        assert!(beside.contains(shadow));
+        fs::write(&file, beside.replace(shadow, replaced)).unwrap();
+        let (code, output, error) = run(&["check", &file]);
+        assert_eq!((code, error.as_str()), (i32::from(is_missing), ""), "{replaced}: {output}");
+        assert_eq!(output.contains("configuration.seal: is missing"), is_missing, "{replaced}: {output}");
+    }
+}
+
+/// The seal of a switched host is asked for at that host alone: the others have their gate.
+#[test]
+fn seal_may_be_for_some_hosts_in_shadow_mode() {
+    let folder = Folder::new("check-shadow-hosts");
+    let file = folder.file("istio.yaml");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/shadow/istio/2-one-host.yaml");
+    let shadow = "    shadow: {gate_header: x-authentik-username, switched: [app]}\n";
+    let one_host = fs::read_to_string(root).unwrap();
+    assert!(one_host.contains(shadow));
+    let what = "has a further condition";
+    for (text, is_fault) in [(one_host.clone(), false), (one_host.replace(shadow, ""), true)] {
+        fs::write(&file, text).unwrap();
+        let (code, output, _) = run(&["check", &file]);
+        // The placeholders are faults in both.
+        assert_eq!((code, output.contains(what)), (1, is_fault), "{output}");
+    }
+}

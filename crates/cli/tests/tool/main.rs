@@ -1,11 +1,13 @@
 //! The tool as it is called.
 
 mod check;
+mod compare;
 mod explain;
 mod image;
 mod import;
 mod import_tls;
 mod live;
+mod moving_over;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,7 +101,13 @@ impl Drop for Folder {
 
 #[test]
 fn help_has_examples_that_the_tool_knows() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["schema", "--help"], &["import", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["schema", "--help"],
+        &["import", "--help"],
+        &["compare", "--help"],
+    ] {
         let (code, output, _) = run(arguments);
         let examples = output.split("Example").nth(1).unwrap_or_else(|| panic!("{arguments:?}: {output}"));
         let commands: Vec<_> = examples
