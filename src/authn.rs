@@ -25,6 +25,7 @@ pub mod env;
 pub mod fault;
 pub mod identity;
 pub mod jwt;
+mod listed;
 pub mod login;
 pub mod policy;
 pub mod provider;
@@ -62,7 +63,7 @@ use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
 use crate::base::time::Timestamp;
-use crate::config::{Config, ProviderId};
+use crate::config::Config;
 
 pub use crate::authn::env::RequestId;
 pub use crate::authn::step::{Step, TickInterval};
@@ -105,16 +106,10 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
         };
-        if self.verification.list_fault().is_some() {
-            self.verification.look_for_list(env);
-            self.take_list();
-        }
+        self.look_for_first_list(env);
         match self.directory.find(view.authority) {
             Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
-            None => Step::Decided(match self.verification.list_fault() {
-                Some(fault) => reply::fail(&ReplyContext::without_provider(&view, &config), fault),
-                None => reply::unknown_host(&view, &config),
-            }),
+            None => Step::Decided(self.without_provider(&view, &config)),
         }
     }
 
@@ -245,27 +240,6 @@ impl Authenticator {
         self.take_list();
     }
 
-    /// Takes a new list of providers over, if there is one.
-    fn take_list(&mut self) {
-        if let Some(news) = self.verification.take_list() {
-            let entries = self.config.read_entries(&news.entries);
-            let changes = self.roster.replace(&entries);
-            if news.is_first_hand {
-                changes.log(&entries);
-            }
-            self.directory = changes.directory;
-            let all = self.roster.all().cloned().collect();
-            self.verification.replace_providers(all, changes.begun, news.version);
-            self.has_new_names = true;
-        }
-    }
-
-    /// The names of all providers, once after each change.
-    pub fn take_names(&mut self) -> Option<Vec<(ProviderId, String)>> {
-        let names = self.roster.all().map(|provider| (provider.id, provider.settings.name.clone()));
-        core::mem::take(&mut self.has_new_names).then(|| names.collect())
-    }
-
     /// How much is going on.
     pub fn load(&self, now: Timestamp) -> Load {
         self.verification.load(now)
@@ -325,6 +299,7 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Observed::Refused(reply::broken_reply());
         };
+        self.look_for_first_list(env);
         let found = self.directory.find(view.authority);
         let request = found.as_ref().map(|found| Request::new(env, id, &config, found, &view));
         let step = if is_waiting {
@@ -332,8 +307,10 @@ impl Authenticator {
         } else if let Some(known) = shadow::entry(gate, request, &view, &config) {
             return known;
         } else {
-            let unknown = || Step::Decided(reply::unknown_host(&view, &config));
-            request.map_or_else(unknown, |request| self.begin(request))
+            match request {
+                Some(request) => self.begin(request),
+                None => Step::Decided(self.without_provider(&view, &config)),
+            }
         };
         shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }

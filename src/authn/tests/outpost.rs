@@ -272,3 +272,25 @@ fn doctor_looks_at_what_has_begun() {
     worker.reads(60, &[plain("wiki"), plain("blog")]);
     assert_eq!(looked_at(&mut worker, 61..90), [path("blog")]);
 }
+
+#[test]
+fn shadow_mode_calls_a_request_before_the_first_list_unavailable() {
+    let memory = Memory::default();
+    let mut worker = worker(&memory, &json!({"shadow": {"gate_header": "x-authentik-username"}}));
+    let request = block(&[
+        (":authority", "wiki.example.test"),
+        (":path", "/"),
+        ("x-authentik-username", "alice"),
+        ("authorization", ALICE),
+    ]);
+    let finding = |worker: &mut Worker<'_>| match worker
+        .run(0, |core, env| core.observe((env, 1), (shadow::Gate::Allowed, false), &request))
+    {
+        Observed::Compared(comparison) => Some(comparison.finding),
+        Observed::Waiting => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(finding(&mut worker), Some(shadow::Finding::Unavailable));
+    worker.reads(0, &[plain("wiki")]);
+    assert_eq!(finding(&mut worker), None, "authentik is asked");
+}
