@@ -22,6 +22,7 @@ const ENVIRONMENT: &str = r#"
     (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
     (func (export "proxy_on_context_create") (param i32 i32))
     (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+    (func (export "proxy_on_log") (param i32))
     (func (export "proxy_on_delete") (param i32))"#;
 
 /// What `verify_signature` is to check.
