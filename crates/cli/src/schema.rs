@@ -76,11 +76,12 @@ fn value(row: &Row, need: Need, kind: &Kind) -> Value {
             schema
         }
         Kind::Texts(rule) => {
-            let mut list = json!({"type": "array", "items": text(*rule)});
-            if rule.words().is_some() {
-                merge(&mut list, json!({"uniqueItems": true}));
+            let mut item = text(*rule);
+            let has_words = rule.words().is_some();
+            if !has_words {
+                merge(&mut item, json!({"minLength": 1}));
             }
-            list
+            json!({"type": "array", "items": item, "uniqueItems": has_words})
         }
         Kind::Secret(rule) if rule.pattern().is_some() => secret(1, rule.pattern()),
         Kind::Secret(_) => json!({"$ref": "#/$defs/secret"}),
