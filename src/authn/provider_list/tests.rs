@@ -3,37 +3,15 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::authn::cache::shared::tests::{Memory, at};
+use crate::authn::cache::shared::tests::{Memory, MemoryAndByte, at};
 use crate::authn::env::{Host, Shared};
 use crate::authn::fault::list::TokenRefusal;
 use crate::base::secret::Secret;
 
 mod replicas;
 
-/// Shared data of all workers, and a random byte that delays no reading of the list.
-struct Place<'a>(&'a Memory);
-
-impl Host for Place<'_> {
-    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-    fn shared(&self, name: &str) -> Option<Shared> {
-        self.0.shared(name)
-    }
-    fn share(&self, name: &str, value: &[u8]) {
-        self.0.share(name, value);
-    }
-    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
-        self.0.share_if(name, value, version)
-    }
-    fn random(&self, bytes: &mut [u8]) -> bool {
-        bytes.fill(11);
-        true
-    }
-    fn source_address(&self) -> Option<String> {
-        None
-    }
-}
+/// A random byte that delays no reading of the list.
+const NO_DELAY: u8 = 11;
 
 struct Worker<'a> {
     list: ProviderList,
@@ -55,7 +33,7 @@ fn worker<'a>(memory: &'a Memory, authentik: Value) -> Worker<'a> {
 
 impl Worker<'_> {
     fn run<T>(&mut self, seconds: u64, run: impl FnOnce(&mut ProviderList, &Env<'_>) -> T) -> T {
-        run(&mut self.list, &Env { now: at(seconds), host: &Place(self.memory) })
+        run(&mut self.list, &Env { now: at(seconds), host: &MemoryAndByte(self.memory, NO_DELAY) })
     }
 
     /// One tick; the path of its call.

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::authn::authentik::call::{Answer, Endpoint};
-use crate::authn::cache::shared::tests::{Memory, at};
-use crate::authn::env::{Env, Host, Shared};
+use crate::authn::cache::shared::tests::{Memory, MemoryAndByte, at};
+use crate::authn::env::{Env, Host};
 use crate::authn::{Authenticator, Ticket};
 use crate::base::secret::Secret;
 use crate::config::Config;
@@ -14,30 +14,6 @@ struct Worker<'a> {
     core: Authenticator,
     memory: &'a Memory,
     number: u8,
-}
-
-struct Place<'a>(&'a Memory, u8);
-
-impl Host for Place<'_> {
-    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-    fn shared(&self, name: &str) -> Option<Shared> {
-        self.0.shared(name)
-    }
-    fn share(&self, name: &str, value: &[u8]) {
-        self.0.share(name, value);
-    }
-    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
-        self.0.share_if(name, value, version)
-    }
-    fn random(&self, bytes: &mut [u8]) -> bool {
-        bytes.fill(self.1);
-        true
-    }
-    fn source_address(&self) -> Option<String> {
-        None
-    }
 }
 
 /// A worker for the providers `one` and `two`, whose secret is no part of what is compared.
@@ -59,7 +35,7 @@ fn worker<'a>(memory: &'a Memory, number: u8, secret: &str) -> Worker<'a> {
 
 impl Worker<'_> {
     fn run<T>(&mut self, seconds: u64, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> T {
-        run(&mut self.core, &Env { now: at(seconds), host: &Place(self.memory, self.number) })
+        run(&mut self.core, &Env { now: at(seconds), host: &MemoryAndByte(self.memory, self.number) })
     }
 
     /// One tick: the calls that it brings.

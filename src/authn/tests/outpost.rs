@@ -6,32 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::authn::authentik::call::Endpoint;
-use crate::authn::env::{Host, Shared};
+use crate::authn::cache::shared::tests::MemoryAndByte;
 
-/// Shared data of all workers, and a random byte that delays no reading of the list.
-struct Place<'a>(&'a Memory);
-
-impl Host for Place<'_> {
-    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-        None
-    }
-    fn shared(&self, name: &str) -> Option<Shared> {
-        self.0.shared(name)
-    }
-    fn share(&self, name: &str, value: &[u8]) {
-        self.0.share(name, value);
-    }
-    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
-        self.0.share_if(name, value, version)
-    }
-    fn random(&self, bytes: &mut [u8]) -> bool {
-        bytes.fill(11);
-        true
-    }
-    fn source_address(&self) -> Option<String> {
-        None
-    }
-}
+/// A random byte that delays no reading of the list.
+const NO_DELAY: u8 = 11;
 
 struct Worker<'a> {
     core: Authenticator,
@@ -82,7 +60,7 @@ fn answer(status: u16, body: &Value) -> Answer {
 
 impl Worker<'_> {
     fn run<T>(&mut self, seconds: u64, run: impl FnOnce(&mut Authenticator, &Env<'_>) -> T) -> T {
-        run(&mut self.core, &Env { now: at(seconds), host: &Place(self.memory) })
+        run(&mut self.core, &Env { now: at(seconds), host: &MemoryAndByte(self.memory, NO_DELAY) })
     }
 
     /// The calls to this endpoint that are sent now; those to others are lost.

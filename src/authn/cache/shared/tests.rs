@@ -44,6 +44,31 @@ impl Host for Memory {
     }
 }
 
+/// The shared data of all workers, and a random byte that is this worker's.
+pub(crate) struct MemoryAndByte<'a>(pub(crate) &'a Memory, pub(crate) u8);
+
+impl Host for MemoryAndByte<'_> {
+    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+    fn shared(&self, name: &str) -> Option<Shared> {
+        self.0.shared(name)
+    }
+    fn share(&self, name: &str, value: &[u8]) {
+        self.0.share(name, value);
+    }
+    fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
+        self.0.share_if(name, value, version)
+    }
+    fn random(&self, bytes: &mut [u8]) -> bool {
+        bytes.fill(self.1);
+        true
+    }
+    fn source_address(&self) -> Option<String> {
+        None
+    }
+}
+
 pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(1_000_000 + seconds)
 }
