@@ -1,6 +1,6 @@
 use core::cell::Cell;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::authn::env::Shared;
@@ -94,6 +94,41 @@ fn sealed_value_opens_only_at_its_provider() {
             let is_open = keys.open(Purpose::Session, sealed.as_bytes()).is_some();
             assert_eq!(is_open, opener == sealer, "provider {sealer}'s at {opener}");
         }
+    }
+}
+
+/// A provider whose settings change in authentik keeps its sessions, or loses them: `docs/outpost.md`.
+#[test]
+fn session_outlives_a_change_of_all_but_what_the_provider_answers_for_and_is_sealed_with() {
+    let keys = |name: &str, value: Value| {
+        let mut provider = json!({
+            "assigned_application_slug": "demo", "client_id": "a", "client_secret": "s",
+            "cookie_secret": "0123456789abcdef0123456789abcdef", "external_host": "https://app.example.test",
+        });
+        provider[name] = value;
+        let configuration = json!({
+            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"}, "providers": [provider],
+        });
+        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+        SealingKeys::derive(&config.providers[0]).unwrap()
+    };
+    let sealed = keys("pk", json!(1)).seal(Purpose::Session, b"content", &Counter::new()).unwrap();
+    for (name, value, outlives) in [
+        ("client_secret", json!("another"), true),
+        ("name", json!("Demo"), true),
+        ("skip_path_regex", json!("^/a"), true),
+        ("intercept_header_auth", json!(false), true),
+        ("basic_auth_enabled", json!(true), true),
+        ("scopes_to_request", json!(["openid"]), true),
+        ("access_token_validity", json!(60), true),
+        ("client_id", json!("b"), false),
+        ("external_host", json!("https://other.example.test"), false),
+        ("mode", json!("proxy"), false),
+        ("cookie_domain", json!("example.test"), false),
+        ("cookie_secret", json!("another-cookie-secret-0123456789abcdef"), false),
+    ] {
+        let opened = keys(name, value).open(Purpose::Session, sealed.as_bytes());
+        assert_eq!(opened.is_some(), outlives, "{name}");
     }
 }
 
