@@ -1,4 +1,4 @@
-//! Seconds since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
+//! Moments since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
 
 /// The months and their days, without 29 February.
 const MONTHS: [([u8; 3], u64); 12] = [
@@ -19,14 +19,22 @@ const MONTHS: [([u8; 3], u64); 12] = [
 /// The days of the week, from 1 January 1970 on.
 const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
 
-/// A moment, in whole seconds since the Unix epoch (JWT's `NumericDate`, RFC 7519 §2).
+/// A moment, in milliseconds since the Unix epoch. Tokens, cookies and HTTP have whole seconds (JWT's `NumericDate`, RFC 7519
+/// §2), and durations are counted in them; two moments within one second are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(u64);
+
+const MILLISECONDS: u64 = 1_000;
 
 impl Timestamp {
     /// From seconds since the epoch.
     pub const fn from_seconds(seconds: u64) -> Self {
-        Self(seconds)
+        Self(seconds.saturating_mul(MILLISECONDS))
+    }
+
+    /// From milliseconds since the epoch.
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
     }
 
     /// From an IMF-fixdate, the form in which HTTP sends a date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -51,27 +59,32 @@ impl Timestamp {
                 let minutes =
                     days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
                 let seconds = minutes.saturating_mul(60).saturating_add(second);
-                return (is_date && *weekday == [w1, w2, w3]).then_some(Self(seconds));
+                return (is_date && *weekday == [w1, w2, w3]).then_some(Self::from_seconds(seconds));
             }
             days = days.saturating_add(length);
         }
         None
     }
 
-    /// Seconds since the epoch.
+    /// Whole seconds since the epoch.
     pub const fn seconds(self) -> u64 {
+        self.0 / MILLISECONDS
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn millis(self) -> u64 {
         self.0
     }
 
     /// This moment and `seconds`; the end of time instead of an overflow.
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
-        Self(self.0.saturating_add(seconds))
+        Self(self.0.saturating_add(seconds.saturating_mul(MILLISECONDS)))
     }
 
-    /// Seconds from `earlier` to this moment; 0 when it is later.
+    /// Seconds from `earlier` to this moment, each as a whole second; 0 when it is later.
     pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.seconds().saturating_sub(earlier.seconds())
     }
 }
 

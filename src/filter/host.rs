@@ -139,9 +139,9 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 
 /// The host's wall clock. An error instead of a moment in 1970: `exp` is judged by it.
 pub(crate) fn now() -> Result<Timestamp, HostError> {
-    match milliseconds()? / 1_000 {
-        0 => Err(HostError(NOT_FOUND)),
-        seconds => Ok(Timestamp::from_seconds(seconds)),
+    match milliseconds()? {
+        0..1_000 => Err(HostError(NOT_FOUND)),
+        milliseconds => Ok(Timestamp::from_millis(milliseconds)),
     }
 }
 
