@@ -21,6 +21,7 @@ pub mod authentik;
 pub mod cache;
 pub mod doctor;
 pub mod edits;
+pub(crate) mod ended;
 pub mod env;
 pub mod fault;
 pub mod identity;
@@ -56,7 +57,7 @@ use crate::authn::report::Load;
 use crate::authn::request::credential::{AuthScheme, Credential};
 use crate::authn::request::view::{HeaderBlock, RequestView};
 use crate::authn::session::content::Session;
-use crate::authn::sessions::Sessions;
+use crate::authn::sessions::{Opened, Sessions};
 use crate::authn::shadow::Observed;
 use crate::authn::step::{Purpose, Waiter};
 use crate::authn::verdict::{Judgement, Source, Verdict};
@@ -125,13 +126,21 @@ impl Authenticator {
                 }
             };
         }
-        match self.sessions.open(request) {
+        let Opened { session, has_ended } = self.sessions.open(request);
+        match session {
             Some(session) if path == Path::Protected && sessions::is_to_be_confirmed(request, &session) => {
                 let token = Credential::Session(session.identity.verified().token().clone());
                 self.ask(request, &token, Purpose::Confirmation(session))
             }
+            None if has_ended => self.without_session(request, path),
             session => self.judge(request, path, session),
         }
+    }
+
+    /// The request's session has ended before its time: the answer takes its cookie back.
+    fn without_session(&mut self, request: Request<'_>, path: Path) -> Step {
+        let request = Request { has_ended_session: true, ..request };
+        self.judge(request, path, None).map(|decision| respond::take_session_back(request, decision))
     }
 
     /// What is known of the request goes into the truth table.
@@ -182,7 +191,7 @@ impl Authenticator {
             }
             Purpose::Confirmation(session) => self.confirmed(request, session, judgement.outcome),
             Purpose::Credential(scheme, session) => {
-                let session = session.filter(|session| session.expires > request.env.now);
+                let session = session.filter(|session| !sessions::is_over(request, session));
                 let standing = match session {
                     Some(_) => policy::Session::OfAnotherCredential,
                     None => policy::Session::None,
@@ -203,17 +212,17 @@ impl Authenticator {
     ) -> Step {
         match outcome {
             Ok(Verdict::Vouched(identity)) => {
+                let session = Rc::new(session.renewed(identity));
                 // It may have come to its end while it was being confirmed.
-                let is_current = session.expires > request.env.now;
-                let session = is_current.then(|| Rc::new(session.renewed(identity)));
-                self.judge(request, Path::Protected, session)
+                if sessions::is_over(request, &session) {
+                    return self.without_session(request, Path::Protected);
+                }
+                self.judge(request, Path::Protected, Some(session))
             }
             // The session is over, whatever the cookie says.
             Ok(Verdict::Refused(_)) => {
                 self.sessions.forget(request);
-                let request = Request { has_ended_session: true, ..request };
-                let step = self.judge(request, Path::Protected, None);
-                step.map(|decision| respond::take_session_back(request, decision))
+                self.without_session(request, Path::Protected)
             }
             Err(fault) if self.verification.is_session_bridged(request, &session, &fault) => {
                 self.judge(request, Path::Protected, Some(session))

@@ -10,12 +10,13 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 28] = [
+const ROOMS: [&str; 29] = [
     "base",
     "config",
     "authn::env",
     "authn::policy",
     "authn::jwt",
+    "authn::ended",
     "authn::request",
     "authn::identity",
     "authn::fault",

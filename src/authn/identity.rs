@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use crate::authn::ended::Checked;
 use crate::authn::jwt::claims::{Audience, Claims, ProxyClaims};
 use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::base::header::{Header, HeaderValue, IdentityHeader};
@@ -71,13 +72,18 @@ pub struct Identity {
     /// Whether it may have a cookie.
     has_cookie: bool,
     cookie: RefCell<Option<Rc<NewCookie>>>,
+    /// Whether the verdict still counts.
+    checked: Checked,
 }
 
 /// The session cookie for the credential that an identity came from.
 pub(crate) struct NewCookie {
     /// As [`crate::authn::session::cookies::Cookie::begin`] makes them.
     pub(crate) lines: Vec<HeaderValue>,
+    pub(crate) begun: Timestamp,
     pub(crate) expires: Timestamp,
+    /// Whether its session still counts.
+    pub(crate) checked: Checked,
 }
 
 impl Identity {
@@ -121,19 +127,25 @@ impl Identity {
             backend_override: backend_override(claims),
             has_cookie: config.session.issue == Some(SessionIssue::Always),
             cookie: RefCell::default(),
+            checked: Checked::default(),
             verified,
         })
+    }
+
+    /// What the list of ended sessions last said of the verdict.
+    pub(crate) const fn checked(&self) -> &Checked {
+        &self.checked
     }
 
     /// Its session cookie: sealed once, sent often, and sealed anew when its session has ended before the verdict. `None`:
     /// there cannot be one.
     pub(crate) fn cookie_at(
         &self,
-        now: Timestamp,
+        has_ended: impl FnOnce(&NewCookie) -> bool,
         make: impl FnOnce() -> Option<NewCookie>,
     ) -> Option<Rc<NewCookie>> {
         let mut cookie = self.cookie.try_borrow_mut().ok()?;
-        if cookie.as_ref().is_none_or(|cookie| cookie.expires <= now) {
+        if cookie.as_ref().is_none_or(|cookie| has_ended(cookie)) {
             *cookie = make().map(Rc::new);
         }
         cookie.clone()
@@ -237,6 +249,8 @@ fn claims_weight(claims: &Claims) -> usize {
         groups,
         entitlements,
         nonce,
+        sid,
+        ak_user_pk: _,
         ak_proxy,
     } = claims;
     let audience = match aud {
@@ -252,7 +266,7 @@ fn claims_weight(claims: &Claims) -> usize {
             let attributes = user_attributes.as_ref().map_or(0, object_weight);
             attributes.saturating_add(text(backend_override)).saturating_add(text(host_header))
         });
-    let texts = [iss, sub, preferred_username, name, email, nonce].map(text);
+    let texts = [iss, sub, preferred_username, name, email, nonce, sid].map(text);
     let others = [block(size_of::<Claims>()), BESIDE, audience, list(groups), list(entitlements), proxy];
     texts.into_iter().chain(others).fold(0, usize::saturating_add)
 }

@@ -9,9 +9,10 @@ pub(crate) mod key_ring;
 pub(crate) mod roster;
 pub(crate) mod shared_keys;
 
-use core::cell::RefCell;
+use core::cell::{Ref, RefCell};
 use std::rc::Rc;
 
+use crate::authn::ended::{EndedList, RevalidationList, Who};
 use crate::authn::env::{Env, RequestId};
 use crate::authn::fault::Rejection;
 use crate::authn::identity::attributes::UnownedNames;
@@ -25,6 +26,7 @@ use crate::authn::request::open_paths;
 use crate::authn::request::view::RequestView;
 use crate::authn::session::cipher::SealingKeys;
 use crate::authn::session::cookies::Cookie;
+use crate::base::time::Timestamp;
 use crate::base::url::HostAndPort;
 use crate::config::{self, Config, ProviderId};
 
@@ -38,6 +40,8 @@ pub(crate) struct Provider {
     pub(crate) key_ring: RefCell<KeyRing>,
     /// `None`: sessions are off.
     pub(crate) sessions: Option<SessionKeys>,
+    /// What has ended before its time.
+    ended: RefCell<EndedList>,
     /// Headers of its users that a client can send too; the log has warned of them.
     pub(crate) unowned_names: UnownedNames,
 }
@@ -57,6 +61,7 @@ impl Provider {
         id: ProviderId,
         settings: &Rc<config::Provider>,
         entry: &[u8],
+        revalidation: Option<&Rc<RefCell<RevalidationList>>>,
     ) -> Option<Rc<Self>> {
         let assumed = settings.has_no_signing_key.then_some(KeySet::ClientSecret);
         let sessions = match config.session.issue {
@@ -73,8 +78,27 @@ impl Provider {
             keys: ProviderKeys::derive(config, settings, entry)?,
             key_ring: RefCell::new(KeyRing::new(assumed)),
             sessions,
+            ended: RefCell::new(EndedList::new(config, settings, revalidation.cloned())?),
             unowned_names: UnownedNames::default(),
         }))
+    }
+
+    /// What has ended before its time, as far as this worker knows.
+    pub(crate) fn ended(&self, env: &Env<'_>) -> Ref<'_, EndedList> {
+        if self.ended.borrow().is_unread() {
+            self.ended.borrow_mut().sync(env);
+        }
+        self.ended.borrow()
+    }
+
+    /// Ends what was begun until `at`, in all workers of this Envoy.
+    pub(crate) fn end(&self, who: Who<'_>, at: Timestamp, env: &Env<'_>) {
+        self.ended.borrow_mut().end(who, at, env);
+    }
+
+    /// Looks for what other workers have ended.
+    pub(crate) fn look_for_ended(&self, env: &Env<'_>) {
+        self.ended.borrow_mut().sync(env);
     }
 }
 

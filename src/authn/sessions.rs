@@ -7,19 +7,27 @@
 use std::rc::Rc;
 
 use crate::authn::cache::local::{self, Cache, CacheKey, Lifetime, Name};
+use crate::authn::ended::{Checked, Since, Standing};
 use crate::authn::env::Env;
 use crate::authn::identity::{Identity, NewCookie};
 use crate::authn::policy;
 use crate::authn::provider::{Request, SessionKeys};
 use crate::authn::request::credential::{self, Credential};
 use crate::authn::session::cipher::SealingKeys;
-use crate::authn::session::content::{self, Origin, Session};
+use crate::authn::session::content::{self, Origin, Session, Span};
 use crate::base::header::HeaderValue;
 use crate::config::{Config, SessionIssue};
 
 /// The sessions that one worker has opened: a cookie is opened once.
 pub(crate) struct Sessions {
     opened: Cache<Rc<Session>>,
+}
+
+/// What a request's cookies stand for.
+pub(crate) struct Opened {
+    pub(crate) session: Option<Rc<Session>>,
+    /// Whether there is none because the one that there was has ended before its time.
+    pub(crate) has_ended: bool,
 }
 
 impl Sessions {
@@ -29,24 +37,28 @@ impl Sessions {
     }
 
     /// The request's session. A cookie that does not open is no session, and no error.
-    pub(crate) fn open(&mut self, request: Request<'_>) -> Option<Rc<Session>> {
+    pub(crate) fn open(&mut self, request: Request<'_>) -> Opened {
         let Request { env, config, provider, view, .. } = request;
-        if view.cookies.is_empty() {
-            return None;
-        }
-        let keys = provider.sessions.as_ref()?;
+        let mut has_ended = false;
+        let Some(keys) = provider.sessions.as_ref().filter(|_| !view.cookies.is_empty()) else {
+            return Opened { session: None, has_ended };
+        };
         let context = (config, &*provider.settings, &keys.sealing);
         for value in keys.session.values(&view.cookies) {
-            if let Some(session) = self.opened.fresh(Name::cookie(provider.id, &value), env.now) {
-                return Some(session);
-            }
-            if let Some(session) = content::open(&value, context, env.now).map(Rc::new) {
+            let known = self.opened.fresh(Name::cookie(provider.id, &value), env.now);
+            let session = known.or_else(|| {
+                let session = Rc::new(content::open(&value, context, env.now)?);
                 let lifetime = Lifetime { fresh_until: session.expires, stale_until: session.expires };
                 self.opened.insert(CacheKey::cookie(provider.id, &value), Rc::clone(&session), lifetime);
-                return Some(session);
+                Some(session)
+            });
+            match session {
+                Some(session) if is_over(request, &session) => has_ended = true,
+                Some(session) => return Opened { session: Some(session), has_ended: false },
+                None => {}
             }
         }
-        None
+        Opened { session: None, has_ended }
     }
 
     /// authentik has ended the request's sessions: what was opened is forgotten.
@@ -84,10 +96,29 @@ fn is_from(request: Request<'_>, session: &Session, credential: &Credential<'_>)
     keys.is_some_and(|keys| is_sealed_for(session, credential, &keys.sealing))
 }
 
-/// Whether authentik is to be asked whether the session's token still stands (`revalidate_seconds`).
+/// Whether authentik is to be asked whether the session's token still stands: it is time (`revalidate_seconds`), or
+/// authentik's event log has something about its user.
 pub(crate) fn is_to_be_confirmed(request: Request<'_>, session: &Session) -> bool {
     let interval = request.provider.settings.revalidate_seconds;
-    interval > 0 && request.env.now.since(session.identity.verified().vouched()) >= interval
+    let is_due = interval > 0 && request.env.now.since(session.identity.verified().vouched()) >= interval;
+    is_due || said_of(request, session) == Standing::Unconfirmed
+}
+
+/// Whether the session has come to its end, or has ended before.
+pub(crate) fn is_over(request: Request<'_>, session: &Session) -> bool {
+    session.expires <= request.env.now || said_of(request, session) == Standing::Over
+}
+
+/// What the list of ended sessions says of the session.
+fn said_of(request: Request<'_>, session: &Session) -> Standing {
+    let verified = session.identity.verified();
+    let is_of_password = match session.origin {
+        Origin::Credential(_) => true,
+        Origin::Login | Origin::Token => false,
+    };
+    let since = Since { begun: session.begun, vouched: verified.vouched(), is_of_password };
+    let ended = request.provider.ended(request.env);
+    ended.of_session(&session.checked, verified.claims(), since, request.env.now)
 }
 
 /// The cookie for a client whose credential was good just now. A request that another site has caused begins no session:
@@ -98,7 +129,14 @@ pub(crate) fn new_cookie(request: Request<'_>, identity: &Identity) -> Option<Ve
         return None;
     }
     let keys = request.provider.sessions.as_ref()?;
-    let cookie = identity.cookie_at(env.now, || seal_cookie(request, identity, keys))?;
+    let claims = identity.verified().claims();
+    let has_ended = |cookie: &NewCookie| {
+        let since = Since { begun: cookie.begun, vouched: cookie.begun, is_of_password: true };
+        let ended = request.provider.ended(env);
+        cookie.expires <= env.now
+            || ended.of_session(&cookie.checked, claims, since, env.now) == Standing::Over
+    };
+    let cookie = identity.cookie_at(has_ended, || seal_cookie(request, identity, keys))?;
     let max_age = cookie.expires.since(env.now);
     Some(keys.session.complete(&cookie.lines, max_age, &view.cookies))
 }
@@ -109,7 +147,8 @@ fn seal_cookie(request: Request<'_>, identity: &Identity, keys: &SessionKeys) ->
     let credential = credential::read(view.authorization).ok()??;
     let origin = origin(identity, &credential, &keys.sealing);
     let context = (config, &*provider.settings, &keys.sealing);
-    let sealed = match content::seal(identity, &origin, None, context, now, host) {
+    let begun = provider.ended(request.env).beginning(identity.verified().claims(), now);
+    let sealed = match content::seal(identity, &origin, None, context, begun, host) {
         Ok(sealed) => sealed,
         Err(fault) => {
             log::warn!("no session cookie for {}: {fault}", identity.username());
@@ -120,7 +159,7 @@ fn seal_cookie(request: Request<'_>, identity: &Identity, keys: &SessionKeys) ->
     if lines.is_none() {
         log::warn!("no session cookie for {}: it would be longer than 32 KiB", identity.username());
     }
-    Some(NewCookie { lines: lines?, expires: sealed.expires })
+    Some(NewCookie { lines: lines?, begun, expires: sealed.expires, checked: Checked::default() })
 }
 
 /// The cookie for a session that authentik has confirmed since it was sealed: it need not be asked again so soon.
@@ -131,8 +170,9 @@ pub(crate) fn renewed_cookie(request: Request<'_>, session: &Session) -> Option<
     let keys = request.provider.sessions.as_ref()?;
     let Env { now, host } = *request.env;
     let id_token = session.id_token.as_ref().map(|token| token.expose().as_str());
-    let Session { identity, origin, expires, .. } = session;
-    let sealed = content::seal_until(identity, origin, id_token, *expires, &keys.sealing, host).ok()?;
+    let Session { identity, origin, begun, expires, .. } = session;
+    let span = Span { begun: *begun, expires: *expires };
+    let sealed = content::seal_again(identity, origin, id_token, span, &keys.sealing, host).ok()?;
     keys.session.set(&sealed.value, sealed.expires.since(now), &request.view.cookies)
 }
 

@@ -17,7 +17,8 @@ pub(crate) mod single_flight;
 use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call, NotSent};
-use crate::authn::cache::verdicts::{Miss, Outcome, Verdicts};
+use crate::authn::cache::miss::Miss;
+use crate::authn::cache::verdicts::{Outcome, Verdicts};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
@@ -63,6 +64,7 @@ pub(crate) struct Verification<W> {
     checkup: Checkup,
     /// `None`: the configuration names no outpost.
     list: Option<ProviderList>,
+    looked_for_ended: Timestamp,
 }
 
 /// What is known of a credential right now.
@@ -80,6 +82,7 @@ impl<W> Verification<W> {
         Self {
             checkup: Checkup::new(config, &providers),
             list: ProviderList::new(config),
+            looked_for_ended: Timestamp::from_seconds(0),
             providers,
             verdicts: Verdicts::new(config),
             waiting: SingleFlight::new(),
@@ -307,7 +310,8 @@ impl<W> Verification<W> {
     }
 
     fn with_facts<T>(&self, env: &Env<'_>, provider: &Provider, step: impl FnOnce(&Facts<'_>) -> T) -> T {
-        let key_ring = provider.key_ring.borrow();
-        step(&Facts { config: &self.config, provider: &provider.settings, key_ring: &key_ring, env })
+        let (key_ring, ended) = (provider.key_ring.borrow(), provider.ended(env));
+        let config = &self.config;
+        step(&Facts { config, provider: &provider.settings, key_ring: &key_ring, ended: &ended, env })
     }
 }

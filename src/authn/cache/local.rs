@@ -232,6 +232,15 @@ impl<V: Clone + Weigh> Cache<V> {
         (entry.lifetime.stale_until > now).then(|| entry.value.clone())
     }
 
+    /// A verdict that must be confirmed: it is not fresh any more, and no longer of use than another that is not.
+    pub(crate) fn expire(&mut self, name: Name<'_>, now: Timestamp, stale_seconds: u64) {
+        let name: &dyn Named = &name;
+        if let Some(Entry { lifetime, .. }) = self.entries.peek_mut(name) {
+            lifetime.fresh_until = lifetime.fresh_until.min(now);
+            lifetime.stale_until = lifetime.stale_until.min(now.plus(stale_seconds));
+        }
+    }
+
     /// The last word, fresh or not.
     pub(crate) fn last(&self, key: &CacheKey) -> Option<&V> {
         self.entries.peek(key).map(|entry| &entry.value)

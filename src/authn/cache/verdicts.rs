@@ -8,14 +8,15 @@ use core::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::authn::cache::local::{self, Cache, CacheKey, Lifetime, Name};
+use crate::authn::cache::miss::{Kind, Miss};
 use crate::authn::cache::shared::{SharedVerdict, Slots, Times};
+use crate::authn::ended::{Since, Standing};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
 use crate::authn::jwt::verifier::{self, VerifiedIdentity};
 use crate::authn::provider::Provider;
-use crate::authn::provider::fingerprint::Fingerprint;
-use crate::authn::request::credential::{self, BearerToken, Credential};
+use crate::authn::request::credential::{self, Credential};
 use crate::authn::request::view::Authorization;
 use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Refusal, Source, Verdict};
@@ -32,43 +33,6 @@ pub(crate) struct Verdicts {
     /// Refusals have a cache of their own, so that guesses evict no valid verdict.
     refusals: Cache<Refusal>,
     slots: Slots,
-}
-
-/// A cache miss: the keys under which the verdict will be stored.
-pub(crate) struct Miss {
-    provider: Rc<Provider>,
-    key: CacheKey,
-    /// Of a token only when it is needed: most are judged on the spot.
-    fingerprint: OnceCell<Fingerprint>,
-    kind: Kind,
-    /// The end that a token claims for itself: nothing that is granted for it lasts longer.
-    not_after: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Basic,
-    Bearer,
-    Session,
-    /// Good for one login; nothing of it is remembered.
-    Code,
-}
-
-impl Miss {
-    pub(crate) const fn provider(&self) -> &Rc<Provider> {
-        &self.provider
-    }
-
-    /// The credential, where it is a token: the copy of it that is kept anyway.
-    pub(crate) fn credential(&self) -> Option<Credential<'static>> {
-        Some(Credential::Bearer(BearerToken::Kept(self.key.as_token()?.clone())))
-    }
-
-    /// What stands for the credential where it must not be itself: among pending verifications and in shared slots.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        let keys = &self.provider.keys;
-        *self.fingerprint.get_or_init(|| keys.fingerprint_of_token(self.key.name().content()))
-    }
 }
 
 impl Verdicts {
@@ -95,15 +59,19 @@ impl Verdicts {
         let (key, fingerprint) = match credential {
             Credential::Bearer(token) => {
                 let name = Name::token(provider.id, token.expose().as_bytes());
-                if let Some(verdict) = self.remembered(name, env.now) {
+                if let Some(verdict) = self.remembered(env, provider, name, Kind::Bearer) {
                     return Ok(Judgement::new(Ok(verdict), Source::Cache));
                 }
                 (CacheKey::token(provider.id, token.keep()), OnceCell::new())
             }
             Credential::Basic { .. } | Credential::Session(_) | Credential::Code(_) => {
                 let fingerprint = provider.keys.fingerprint(credential);
-                if let Some(verdict) = self.remembered(Name::fingerprint(provider.id, &fingerprint), env.now)
-                {
+                let name = Name::fingerprint(provider.id, &fingerprint);
+                let kind = match credential {
+                    Credential::Basic { .. } => Kind::Basic,
+                    Credential::Bearer(_) | Credential::Session(_) | Credential::Code(_) => Kind::Session,
+                };
+                if let Some(verdict) = self.remembered(env, provider, name, kind) {
                     return Ok(Judgement::new(Ok(verdict), Source::Cache));
                 }
                 (CacheKey::fingerprint(provider.id, fingerprint), OnceCell::from(fingerprint))
@@ -133,7 +101,7 @@ impl Verdicts {
         authorization: Authorization<'_>,
     ) -> Option<Judgement> {
         let token = credential::bearer_token(authorization)?;
-        let verdict = self.good.fresh(Name::token(provider.id, token), env.now)?;
+        let verdict = self.confirmed(env, provider, Name::token(provider.id, token), Kind::Bearer)?;
         Some(Judgement::new(Ok(verdict), Source::Cache))
     }
 
@@ -142,9 +110,32 @@ impl Verdicts {
         self.good.len().saturating_add(self.refusals.len())
     }
 
-    fn remembered(&mut self, name: Name<'_>, now: Timestamp) -> Option<Verdict> {
+    fn remembered(
+        &mut self,
+        env: &Env<'_>,
+        provider: &Provider,
+        name: Name<'_>,
+        kind: Kind,
+    ) -> Option<Verdict> {
         let refused = |refusal: Refusal| Verdict::Refused(refusal.rejection);
-        self.good.fresh(name, now).or_else(|| self.refusals.fresh(name, now).map(refused))
+        let good = self.confirmed(env, provider, name, kind);
+        good.or_else(|| self.refusals.fresh(name, env.now).map(refused))
+    }
+
+    /// A good verdict, unless it must be confirmed before it counts again.
+    fn confirmed(
+        &mut self,
+        env: &Env<'_>,
+        provider: &Provider,
+        name: Name<'_>,
+        kind: Kind,
+    ) -> Option<Verdict> {
+        let verdict = self.good.fresh(name, env.now)?;
+        if is_unconfirmed(env, provider, &verdict, kind) {
+            self.good.expire(name, env.now, self.config.cache.stale_seconds);
+            return None;
+        }
+        Some(verdict)
     }
 
     /// What another worker found out; from now on this one knows it too.
@@ -158,6 +149,9 @@ impl Verdicts {
             SharedVerdict::Vouched(verified) => self.vouched(verified, settings),
             SharedVerdict::Refused(rejection) => Verdict::Refused(rejection),
         };
+        if is_unconfirmed(env, &miss.provider, &verdict, miss.kind) {
+            return None;
+        }
         self.remember(miss, &verdict, fresh_until);
         Some(verdict)
     }
@@ -304,6 +298,20 @@ impl Verdicts {
             Verdict::Refused(_) => fresh_until,
         };
         Lifetime { fresh_until, stale_until }
+    }
+}
+
+/// Whether authentik must be asked before a verdict counts again.
+fn is_unconfirmed(env: &Env<'_>, provider: &Provider, verdict: &Verdict, kind: Kind) -> bool {
+    match verdict {
+        Verdict::Vouched(identity) => {
+            let verified = identity.verified();
+            let vouched = verified.vouched();
+            let since = Since { begun: vouched, vouched, is_of_password: kind == Kind::Basic };
+            let ended = provider.ended(env);
+            ended.of_verdict(identity.checked(), verified.claims(), since, env.now) == Standing::Unconfirmed
+        }
+        Verdict::Refused(_) => false,
     }
 }
 

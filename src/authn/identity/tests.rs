@@ -84,8 +84,15 @@ fn an_identity_weighs_no_less_than_what_it_holds() {
     assert!(plain.weight() >= 4_000);
     assert_eq!(Verdict::Vouched(Rc::clone(&plain)).weight(), plain.weight());
     let expires = plain.expires();
-    let session =
-        Session { origin: Origin::Login, identity: plain, expires, is_renewed: false, id_token: None };
+    let session = Session {
+        origin: Origin::Login,
+        identity: plain,
+        begun: expires,
+        expires,
+        checked: Checked::default(),
+        is_renewed: false,
+        id_token: None,
+    };
     assert!(Rc::new(session).weight() >= 4_000);
 }
 

@@ -50,6 +50,12 @@ pub struct Claims {
     /// What a login was begun with; in the tokens of the browser flow only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// authentik's session (OpenID Connect Front-Channel Logout 1.0 §3); in the tokens of the browser flow only.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    /// The user's primary key, from a scope mapping of the operator's: authentik's event log names users by it.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub ak_user_pk: Option<u64>,
     /// What only proxies get; in scope `ak_proxy`.
     #[serde(default)]
     pub ak_proxy: Option<ProxyClaims>,
@@ -83,6 +89,23 @@ impl<'de> Deserialize<'de> for NumericDate {
 /// `null` is no date; what is not there is none.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate>, D::Error> {
     NumericDate::deserialize(deserializer).map(Some)
+}
+
+/// What is no text is none: the name may be another issuer's.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
+/// A number, or its digits; all else is none.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(digits) => digits.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
 /// 2^53 seconds; beyond that JSON's numbers skip some.

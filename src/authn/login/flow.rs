@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authn::authentik as endpoints;
+use crate::authn::ended::Who;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, LoginFailure, Rejection};
 use crate::authn::login::state::{self, Callback, Endpoint, LOGIN_SECONDS, Login, State};
@@ -38,12 +39,12 @@ pub(crate) fn answer(request: Request<'_>, sessions: &mut Sessions) -> Option<An
     Some(Answered::Decided(match state::endpoint(request.view)? {
         Endpoint::Ping => reply::ping(&context),
         Endpoint::Unknown => reply::reject(&context, Rejection::NotFound),
-        Endpoint::SignOut => login.sign_out(sessions.open(request).as_deref()),
+        Endpoint::SignOut => login.sign_out(sessions.open(request).session.as_deref()),
         Endpoint::Start { return_to } => login.start_at(return_to.as_deref()),
         Endpoint::Callback(callback) => {
             // A session that authentik would have to confirm is none: it may have been ended there, and then this login
             // is to end that.
-            let session = sessions.open(request);
+            let session = sessions.open(request).session;
             let has_session = session.is_some_and(|session| !sessions::is_to_be_confirmed(request, &session));
             return Some(login.call_back(callback, has_session));
         }
@@ -174,7 +175,8 @@ impl<'a> LoginContext<'a> {
         };
         let keys = (config, &*provider.settings, &self.keys.sealing);
         let id_token = identity.verified().id_token();
-        let sealed = content::seal(&identity, &Origin::Login, id_token, keys, env.now, env.host);
+        let begun = provider.ended(env).beginning(identity.verified().claims(), env.now);
+        let sealed = content::seal(&identity, &Origin::Login, id_token, keys, begun, env.host);
         let ended = login.ended(env.now);
         let counted = self.login_cookie(&ended, ended.counts_for(env.now));
         let (sealed, login) = match (sealed, counted) {
@@ -190,9 +192,15 @@ impl<'a> LoginContext<'a> {
         self.redirect_back(&return_url, cookies, Reason::LoggedIn)
     }
 
-    /// The session ends here, and authentik is asked to end its own (OpenID Connect RP-Initiated Logout 1.0).
+    /// All sessions of the user end here, as authentik's outpost ends them, and authentik is asked to end its own (OpenID
+    /// Connect RP-Initiated Logout 1.0).
     fn sign_out(self, session: Option<&Session>) -> Decision {
-        let Request { config, provider, view, .. } = self.request;
+        let Request { env, config, provider, view, .. } = self.request;
+        if let Some(session) = session
+            && let Some(sub) = &session.identity.verified().claims().sub
+        {
+            provider.end(Who::User(sub), env.now, env);
+        }
         let id_token = session.and_then(|session| session.id_token.as_ref());
         let hint = id_token.map(|token| token.expose().as_str());
         let url = endpoints::end_session_url(config, &provider.settings, hint);

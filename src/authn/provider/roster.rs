@@ -38,7 +38,7 @@ impl Roster {
     pub(crate) fn new(config: &Rc<Config>) -> Option<Self> {
         let entries = config.providers.iter().enumerate();
         let own: Vec<_> = entries
-            .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes()))
+            .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes(), None))
             .collect::<Option<_>>()?;
         Some(Self { config: Rc::clone(config), next_id: own.len(), own, listed: Vec::new() })
     }
@@ -74,7 +74,8 @@ impl Roster {
                 Some((_, provider)) => provider,
                 None => {
                     // Only if HMAC refused a key, which it never does.
-                    let Some(provider) = Provider::new(&self.config, self.next_id, settings, digest) else {
+                    let Some(provider) = Provider::new(&self.config, self.next_id, settings, digest, None)
+                    else {
                         continue;
                     };
                     self.next_id = self.next_id.saturating_add(1);

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use memchr::memrchr;
 use serde::{Deserialize, Serialize};
 
+use crate::authn::ended::Checked;
 use crate::authn::env::Host;
 use crate::authn::fault::Fault;
 use crate::authn::identity::Identity;
@@ -29,7 +30,11 @@ use crate::config::{Config, Provider};
 pub(crate) struct Session {
     pub(crate) origin: Origin,
     pub(crate) identity: Rc<Identity>,
+    /// What was signed out later has ended it.
+    pub(crate) begun: Timestamp,
     pub(crate) expires: Timestamp,
+    /// What the list of ended sessions last said of it.
+    pub(crate) checked: Checked,
     /// Whether authentik has confirmed it since the cookie was sealed.
     pub(crate) is_renewed: bool,
     /// For the end of the session (RP-initiated logout).
@@ -43,7 +48,9 @@ impl Session {
             origin: self.origin.clone(),
             is_renewed: identity.verified().vouched() > self.identity.verified().vouched(),
             identity,
+            begun: self.begun,
             expires: self.expires,
+            checked: Checked::default(),
             id_token: self.id_token.clone(),
         }
     }
@@ -64,6 +71,8 @@ pub(crate) enum Origin {
 /// short, since the cookie travels with every request.
 #[derive(Serialize, Deserialize)]
 struct Fields {
+    /// `begun`, in milliseconds
+    b: u64,
     /// `expires`
     e: u64,
     /// When authentik last confirmed the token.
@@ -91,6 +100,13 @@ pub(crate) struct SealedSession {
     pub(crate) expires: Timestamp,
 }
 
+/// From when until when a session counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) begun: Timestamp,
+    pub(crate) expires: Timestamp,
+}
+
 /// When a session that begins now ends: with the token, the provider's validity, or the longest age allowed.
 fn end(identity: &Identity, config: &Config, provider: &Provider, now: Timestamp) -> Timestamp {
     identity
@@ -105,25 +121,25 @@ pub(crate) fn seal(
     origin: &Origin,
     id_token: Option<&str>,
     (config, provider, keys): (&Config, &Provider, &SealingKeys),
-    now: Timestamp,
+    begun: Timestamp,
     host: &dyn Host,
 ) -> Result<SealedSession, Fault> {
-    let expires = end(identity, config, provider, now);
-    seal_until(identity, origin, id_token, expires, keys, host)
+    let span = Span { begun, expires: end(identity, config, provider, begun) };
+    seal_again(identity, origin, id_token, span, keys, host)
 }
 
 /// Seals a session again: authentik has confirmed it, and it ends when it would have.
-pub(crate) fn seal_until(
+pub(crate) fn seal_again(
     identity: &Identity,
     origin: &Origin,
     id_token: Option<&str>,
-    expires: Timestamp,
+    span: Span,
     keys: &SealingKeys,
     host: &dyn Host,
 ) -> Result<SealedSession, Fault> {
-    let content = content(identity, origin, id_token, expires).ok_or(Fault::UnencodableSession)?;
+    let content = content(identity, origin, id_token, span).ok_or(Fault::UnencodableSession)?;
     let value = keys.seal(Purpose::Session, content.expose(), host).ok_or(Fault::NoRandomness)?;
-    Ok(SealedSession { value, expires })
+    Ok(SealedSession { value, expires: span.expires })
 }
 
 /// What is sealed. `None`: it cannot be written, as no claims that were read are.
@@ -131,7 +147,7 @@ fn content(
     identity: &Identity,
     origin: &Origin,
     id_token: Option<&str>,
-    expires: Timestamp,
+    span: Span,
 ) -> Option<Secret<Vec<u8>>> {
     let verified = identity.verified();
     let claims = match verifier::shape(verified.token().expose()) {
@@ -142,7 +158,8 @@ fn content(
         verified.size().saturating_add(id_token.map_or(0, str::len)).saturating_add(USUAL_FIELDS_BYTES);
     let mut content = Vec::with_capacity(room);
     let fields = Fields {
-        e: expires.seconds(),
+        b: span.begun.millis(),
+        e: span.expires.seconds(),
         c: verified.vouched().seconds(),
         f: match origin {
             Origin::Login => None,
@@ -167,8 +184,9 @@ pub(crate) fn open(
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
     let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
     let fields: Fields = serde_json::from_slice(fields).ok()?;
-    let expires = Timestamp::from_seconds(fields.e);
-    if expires <= now {
+    let (begun, expires) = (Timestamp::from_millis(fields.b), Timestamp::from_seconds(fields.e));
+    // One that was sealed when sessions could be older is over too: nothing says of it that it has ended.
+    if expires <= now || begun.plus(config.session.max_age_seconds) <= now {
         return None;
     }
     let token = Token::new(fields.t.unpack(&mut tokens)?);
@@ -192,7 +210,8 @@ pub(crate) fn open(
             Origin::Credential(BASE64_URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()?)
         }
     };
-    Some(Session { origin, identity: Rc::new(identity), expires, is_renewed: false, id_token })
+    let (identity, checked) = (Rc::new(identity), Checked::default());
+    Some(Session { origin, identity, begun, expires, checked, is_renewed: false, id_token })
 }
 
 impl Weigh for Rc<Session> {

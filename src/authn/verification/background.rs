@@ -24,6 +24,7 @@ impl<W> Verification<W> {
     /// replicas.
     pub(crate) fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
         self.give_up_lost_calls(env);
+        self.look_for_ended(env);
         for provider in self.providers.clone() {
             let waits = self.awaiting_keys_of(&provider).map(|waiting| env.now.since(waiting.since));
             let longest_wait = waits.max();
@@ -39,6 +40,17 @@ impl<W> Verification<W> {
         self.fetch_discovery(next);
         let next = self.list.as_mut().and_then(|list| list.tick(env));
         self.read_list(env, next);
+    }
+
+    /// Once a second: what other workers have ended.
+    fn look_for_ended(&mut self, env: &Env<'_>) {
+        if env.now.seconds() == self.looked_for_ended.seconds() {
+            return;
+        }
+        self.looked_for_ended = env.now;
+        for provider in &self.providers {
+            provider.look_for_ended(env);
+        }
     }
 
     /// Fetches a provider's discovery when nothing else is to be sent.

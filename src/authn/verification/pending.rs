@@ -8,9 +8,12 @@ use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::authentik::{self, Exchanged, Introspected};
-use crate::authn::cache::verdicts::{Miss, Outcome};
+use crate::authn::cache::miss::Miss;
+use crate::authn::cache::verdicts::Outcome;
+use crate::authn::ended::{Checked, EndedList, Since, Standing};
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Grant, LoginFailure, Rejection};
+use crate::authn::jwt::claims::{Claims, NumericDate};
 use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
 use crate::authn::jwt::verifier::{self, Shape, VerifiedIdentity};
 use crate::authn::provider::Provider;
@@ -30,6 +33,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) config: &'a Config,
     pub(crate) provider: &'a config::Provider,
     pub(crate) key_ring: &'a KeyRing,
+    pub(crate) ended: &'a EndedList,
     pub(crate) env: &'a Env<'a>,
 }
 
@@ -198,7 +202,10 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         Err(NotVerified::Uncheckable) => return Progress::Done(Err(Fault::NoSignatureCheck)),
     };
     match verified {
-        Ok(_) if token.brought_by == BroughtBy::Client && facts.provider.revalidate_seconds > 0 => {
+        Ok(verified)
+            if token.brought_by == BroughtBy::Client
+                && (facts.provider.revalidate_seconds > 0 || facts.is_unconfirmed(verified.claims())) =>
+        {
             introspect(token, facts)
         }
         Ok(verified) => Progress::Done(vouched(verified, token)),
@@ -217,6 +224,14 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
 }
 
 impl Facts<'_> {
+    /// Whether authentik must say of a token that is good by itself that it still is. Its `iat` is by authentik's clock.
+    fn is_unconfirmed(&self, claims: &Claims) -> bool {
+        let issued = claims.iat.map_or(0, |NumericDate(issued)| issued.seconds());
+        let issued = Timestamp::from_seconds(issued.saturating_sub(self.config.clock_skew_seconds));
+        let since = Since { begun: issued, vouched: issued, is_of_password: false };
+        self.ended.of_verdict(&Checked::default(), claims, since, self.env.now) == Standing::Unconfirmed
+    }
+
     /// Whether newer keys may come: they are being fetched, here or by another worker, or may be.
     fn may_await_keys(&self) -> bool {
         self.key_ring.activity() != Activity::Idle || self.key_ring.may_fetch(self.env.now, &self.config.jwks)

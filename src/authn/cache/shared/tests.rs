@@ -30,7 +30,8 @@ impl Host for Memory {
         entries.insert(name.to_owned(), Shared { value: value.to_vec(), version });
     }
     fn share_if(&self, name: &str, value: &[u8], version: u32) -> bool {
-        let is_current = self.shared(name).is_some_and(|entry| entry.version == version);
+        // As Envoy: a value that is not there is created.
+        let is_current = self.shared(name).is_none_or(|entry| entry.version == version);
         if is_current {
             self.share(name, value);
         }
