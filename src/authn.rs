@@ -46,7 +46,7 @@ use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::env::Env;
-use crate::authn::fault::Fault;
+use crate::authn::fault::{Fault, SessionEnd};
 use crate::authn::login::flow::Answered;
 use crate::authn::policy::{Action, Path, Presented};
 use crate::authn::provider::directory::Directory;
@@ -132,14 +132,14 @@ impl Authenticator {
                 let token = Credential::Session(session.identity.verified().token().clone());
                 self.ask(request, &token, Purpose::Confirmation(session))
             }
-            None if has_ended => self.without_session(request, path),
+            None if has_ended => self.without_session(request, path, SessionEnd::SignedOut),
             session => self.judge(request, path, session),
         }
     }
 
     /// The request's session has ended before its time: the answer takes its cookie back.
-    fn without_session(&mut self, request: Request<'_>, path: Path) -> Step {
-        let request = Request { has_ended_session: true, ..request };
+    fn without_session(&mut self, request: Request<'_>, path: Path, end: SessionEnd) -> Step {
+        let request = Request { session_end: Some(end), ..request };
         self.judge(request, path, None).map(|decision| respond::take_session_back(request, decision))
     }
 
@@ -175,8 +175,8 @@ impl Authenticator {
     }
 
     fn ask(&mut self, request: Request<'_>, credential: &Credential<'_>, purpose: Purpose) -> Step {
-        let Request { provider, has_ended_session, .. } = request;
-        let waiter = Waiter { provider: Rc::clone(provider), purpose, has_ended_session };
+        let Request { provider, session_end, .. } = request;
+        let waiter = Waiter { provider: Rc::clone(provider), purpose, session_end };
         match self.verification.verdict_on(request, credential, waiter) {
             Known::Verdict(waiter, judgement) => self.conclude(request, waiter.purpose, judgement),
             Known::Waiting => Step::Waiting,
@@ -212,17 +212,18 @@ impl Authenticator {
     ) -> Step {
         match outcome {
             Ok(Verdict::Vouched(identity)) => {
-                let session = Rc::new(session.renewed(identity));
                 // It may have come to its end while it was being confirmed.
-                if sessions::is_over(request, &session) {
-                    return self.without_session(request, Path::Protected);
+                let is_current = session.expires > request.env.now;
+                let session = is_current.then(|| Rc::new(session.renewed(identity)));
+                if session.as_ref().is_some_and(|session| sessions::is_over(request, session)) {
+                    return self.without_session(request, Path::Protected, SessionEnd::SignedOut);
                 }
-                self.judge(request, Path::Protected, Some(session))
+                self.judge(request, Path::Protected, session)
             }
             // The session is over, whatever the cookie says.
             Ok(Verdict::Refused(_)) => {
                 self.sessions.forget(request);
-                self.without_session(request, Path::Protected)
+                self.without_session(request, Path::Protected, SessionEnd::Inactive)
             }
             Err(fault) if self.verification.is_session_bridged(request, &session, &fault) => {
                 self.judge(request, Path::Protected, Some(session))
@@ -281,7 +282,7 @@ impl Authenticator {
             Resumed::Waiting => return Step::Waiting,
             Resumed::Unknown => return Step::Decided(reply::broken()),
         };
-        let Waiter { provider, purpose, has_ended_session } = waiter;
+        let Waiter { provider, purpose, session_end } = waiter;
         let config = Rc::clone(&self.config);
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
@@ -291,7 +292,7 @@ impl Authenticator {
         let Some(found) = found.filter(|found| Rc::ptr_eq(&found.provider, &provider)) else {
             return self.authenticate(env, id, block);
         };
-        let request = Request { has_ended_session, ..Request::new(env, id, &config, &found, &view) };
+        let request = Request { session_end, ..Request::new(env, id, &config, &found, &view) };
         let step = self.conclude(request, purpose, judgement);
         step.map(|decision| respond::take_session_back(request, decision))
     }

@@ -24,6 +24,7 @@ pub(crate) mod scaling;
 mod scripts;
 mod seal;
 mod sessions;
+mod sign_out;
 mod table;
 
 use std::collections::BTreeMap;

@@ -161,7 +161,7 @@ impl EndedList {
     #[inline(never)]
     fn session_again(&self, checked: &Checked, claims: &Claims, since: Since, now: Timestamp) -> Standing {
         let is_over = self.ended(claims).is_some_and(|at| at >= since.begun)
-            || self.evicted(USER) >= since.begun
+            || self.evicted(USER).is_some_and(|at| at >= since.begun)
             || self
                 .password_again_from()
                 .is_some_and(|from| since.is_of_password && from > since.begun && from <= now);
@@ -182,7 +182,7 @@ impl EndedList {
 
     /// What must be confirmed, and what is remembered to be good.
     fn unconfirmed(&self, checked: &Checked, claims: &Claims, since: Since, now: Timestamp) -> Standing {
-        if self.evicted(SESSION) >= since.begun.max(since.vouched) {
+        if self.evicted(SESSION).is_some_and(|at| at >= since.begun.max(since.vouched)) {
             return Standing::Unconfirmed;
         }
         let revalidation = self.revalidation.as_ref().map(|list| list.borrow());
@@ -212,9 +212,8 @@ impl EndedList {
         self.tables.iter().filter_map(|table| table.at(kind, name)).max()
     }
 
-    fn evicted(&self, kind: u8) -> Timestamp {
-        let evicted = self.tables.iter().map(|table| table.evicted(kind)).max();
-        evicted.unwrap_or(Timestamp::from_seconds(0))
+    fn evicted(&self, kind: u8) -> Option<Timestamp> {
+        self.tables.iter().filter_map(|table| table.evicted(kind)).max()
     }
 
     fn password_again_from(&self) -> Option<Timestamp> {

@@ -21,8 +21,8 @@ pub enum Rejection {
     Malformed(Malformed),
     /// authentik's token endpoint refused the grant (`invalid_grant`).
     Refused(Grant),
-    /// authentik has ended the session that the cookie stands for.
-    SessionEnded,
+    /// The session that the cookie stands for has ended before its time.
+    SessionEnded(SessionEnd),
     /// The token is not valid.
     Token(TokenRejection),
     /// authentik says that the token is not active.
@@ -53,6 +53,15 @@ pub enum Grant {
     Code,
 }
 
+/// How a session has ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// authentik says that its token is not active.
+    Inactive,
+    /// The list of ended sessions has it.
+    SignedOut,
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,7 +77,10 @@ impl fmt::Display for Rejection {
             ),
             Self::Refused(Grant::Code) => formatter
                 .write_str("authentik refused the authorization code (invalid_grant); restarting login"),
-            Self::SessionEnded => formatter.write_str(
+            Self::SessionEnded(SessionEnd::SignedOut) => {
+                formatter.write_str("the session was signed out: in this Envoy, in another one, or at authentik")
+            }
+            Self::SessionEnded(SessionEnd::Inactive) => formatter.write_str(
                 "authentik has ended the session: it says that the session's token is not active (also said for a \
                  wrong client_secret)",
             ),

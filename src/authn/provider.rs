@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use crate::authn::ended::{EndedList, RevalidationList, Who};
 use crate::authn::env::{Env, RequestId};
-use crate::authn::fault::Rejection;
+use crate::authn::fault::{Rejection, SessionEnd};
 use crate::authn::identity::attributes::UnownedNames;
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::policy::{Path, Presented};
@@ -112,8 +112,8 @@ pub(crate) struct Request<'a> {
     /// The form of its host that was judged, where that is not what it says.
     pub(crate) authority: Option<&'a HostAndPort>,
     pub(crate) view: &'a RequestView<'a>,
-    /// Whether authentik has ended its session: the cookie is taken back with the answer.
-    pub(crate) has_ended_session: bool,
+    /// How its session has ended before its time, if it has: the cookie is taken back with the answer.
+    pub(crate) session_end: Option<SessionEnd>,
 }
 
 impl<'a> Request<'a> {
@@ -125,7 +125,7 @@ impl<'a> Request<'a> {
         view: &'a RequestView<'a>,
     ) -> Self {
         let Found { provider, authority } = found;
-        Self { env, id, config, provider, authority: authority.as_ref(), view, has_ended_session: false }
+        Self { env, id, config, provider, authority: authority.as_ref(), view, session_end: None }
     }
 
     /// Whether its path needs authentication.
@@ -143,8 +143,10 @@ impl<'a> Request<'a> {
     pub(crate) fn credential(self) -> (Option<Credential<'a>>, Presented, Rejection) {
         match credential::read(self.view.authorization) {
             Ok(Some(credential)) => (Some(credential), Presented::Credential, Rejection::NoCredential),
-            Ok(None) if self.has_ended_session => (None, Presented::Absent, Rejection::SessionEnded),
-            Ok(None) => (None, Presented::Absent, Rejection::NoCredential),
+            Ok(None) => {
+                let rejection = self.session_end.map_or(Rejection::NoCredential, Rejection::SessionEnded);
+                (None, Presented::Absent, rejection)
+            }
             Err(malformed) => (None, Presented::Malformed, Rejection::Malformed(malformed)),
         }
     }

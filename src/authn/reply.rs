@@ -131,7 +131,7 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
         Rejection::NoCredential => (401, Reason::NoCredential),
         Rejection::Malformed(_) => (401, Reason::UnusableCredential),
         Rejection::Refused(_) => (401, Reason::Refused),
-        Rejection::SessionEnded => (401, Reason::SessionEnded),
+        Rejection::SessionEnded(_) => (401, Reason::SessionEnded),
         Rejection::Token(_) => (401, Reason::InvalidToken),
         Rejection::Inactive => (401, Reason::InactiveToken),
         Rejection::Throttled { retry_after: Some(_) } => (429, Reason::Throttled),
@@ -156,7 +156,7 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
         Rejection::Incomplete(_) => log::Level::Warn,
         Rejection::Malformed(_)
         | Rejection::Refused(_)
-        | Rejection::SessionEnded
+        | Rejection::SessionEnded(_)
         | Rejection::Token(_)
         | Rejection::Inactive
         | Rejection::LoginFailed(_)
@@ -257,7 +257,7 @@ pub(crate) fn redirect(
 /// That authentik has ended a session an operator wants to see; that a browser has none is nothing to tell.
 const fn redirect_level(rejection: &Rejection) -> log::Level {
     match rejection {
-        Rejection::SessionEnded => log::Level::Info,
+        Rejection::SessionEnded(_) => log::Level::Info,
         Rejection::NoCredential
         | Rejection::Malformed(_)
         | Rejection::Refused(_)

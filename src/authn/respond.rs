@@ -133,7 +133,7 @@ fn send_to_login(request: Request<'_>, scheme: Option<AuthScheme>, rejection: Re
 
 /// If authentik has ended the request's session, the answer takes its cookie back, unless it brings a new one.
 pub(crate) fn take_session_back(request: Request<'_>, decision: Decision) -> Decision {
-    let Some(keys) = request.provider.sessions.as_ref().filter(|_| request.has_ended_session) else {
+    let Some(keys) = request.provider.sessions.as_ref().filter(|_| request.session_end.is_some()) else {
         return decision;
     };
     let cleared = keys.session.clear(&request.view.cookies);

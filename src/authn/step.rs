@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use crate::authn::fault::SessionEnd;
 use crate::authn::provider::Provider;
 use crate::authn::reply::Decision;
 use crate::authn::request::credential::AuthScheme;
@@ -50,8 +51,8 @@ pub enum TickInterval {
 pub(crate) struct Waiter {
     pub(crate) provider: Rc<Provider>,
     pub(crate) purpose: Purpose,
-    /// Whether authentik has ended the session that it came with: its cookie is taken back with the answer.
-    pub(crate) has_ended_session: bool,
+    /// How the session that it came with has ended before its time: its cookie is taken back with the answer.
+    pub(crate) session_end: Option<SessionEnd>,
 }
 
 /// What a request wants a verdict on.

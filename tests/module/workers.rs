@@ -84,6 +84,36 @@ fn introspected_tokens_are_shared() {
     assert_eq!(send(&mut two, get(bearer("stale"))), Observed::Status(401));
 }
 
+/// One sign-out, and both workers know it: this one at once, the other at its next tick.
+#[test]
+fn sign_out_at_one_worker_ends_the_session_at_the_other_within_a_second() {
+    let world = world();
+    let (mut one, mut two) = two_workers(&world, &configuration("hs"));
+    let stream = one.send(alice());
+    let call = only_call(&one);
+    one.answer(call.id, granted(token("hs")));
+    assert_eq!(observed(&one, stream), passed_as("alice"));
+    let set = one.respond(stream, &[(":status", "200")], "");
+    let cookie = set.get("set-cookie").map(|line| line.split(|byte| *byte == b';').next().unwrap().to_vec());
+    let with_cookie = |path: &str| Request::get(path).header("cookie", cookie.as_deref().unwrap());
+    for vm in [&mut one, &mut two] {
+        assert_eq!(send(vm, with_cookie("/")), passed_as("alice"));
+    }
+    assert_eq!(send(&mut one, with_cookie("/outpost.goauthentik.io/sign_out")), Observed::Status(302));
+    assert_eq!(send(&mut one, with_cookie("/")), Observed::Status(302), "at once");
+    assert_eq!(send(&mut two, with_cookie("/")), passed_as("alice"), "a request looks for no news");
+    world.advance(seconds(1));
+    two.tick();
+    assert_eq!(send(&mut two, with_cookie("/")), Observed::Status(302));
+    // A worker that begins later knows it at its first request.
+    let mut three = worker(&world, &configuration("hs"));
+    assert_eq!(send(&mut three, with_cookie("/")), Observed::Status(302));
+    let mut other = configuration("hs");
+    other["clock_skew_seconds"] = json!(59);
+    let mut four = worker(&world, &other);
+    assert_eq!(send(&mut four, with_cookie("/")), Observed::Status(302), "and under another configuration");
+}
+
 #[test]
 fn locally_verified_tokens_are_not_shared() {
     let world = world();

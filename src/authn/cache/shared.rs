@@ -113,7 +113,7 @@ impl Slots {
             Rejection::Refused(Grant::Assertion) => ASSERTION_REFUSED,
             Rejection::Inactive => INACTIVE,
             Rejection::Refused(Grant::Code)
-            | Rejection::SessionEnded
+            | Rejection::SessionEnded(_)
             | Rejection::NoCredential
             | Rejection::Malformed(_)
             | Rejection::Token(_)

@@ -97,14 +97,13 @@ impl RevalidationList {
             Some(pk) => self.table.at(KEY, &pk.to_string()),
             None => self.table.at(UNKEYED, ""),
         };
-        let evicted = EVICTED.map(|kind| Some(self.table.evicted(kind)));
+        let evicted = EVICTED.map(|kind| self.table.evicted(kind));
         let all = [name, subject, key, self.table.at(EVERYBODY, "")].into_iter().chain(evicted);
-        all.max().flatten().filter(|from| from.millis() > 0)
+        all.max().flatten()
     }
 
     /// What was granted for a password before then is granted anew.
     pub(super) fn passwords_from(&self) -> Option<Timestamp> {
-        let evicted = Some(self.table.evicted(PASSWORDS)).filter(|from| from.millis() > 0);
-        self.table.at(PASSWORDS, "").max(evicted)
+        self.table.at(PASSWORDS, "").max(self.table.evicted(PASSWORDS))
     }
 }

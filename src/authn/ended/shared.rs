@@ -57,7 +57,7 @@ impl SharedTable {
     }
 
     /// The latest moment of an entry of this kind that had no room.
-    pub(super) fn evicted(&self, kind: u8) -> Timestamp {
+    pub(super) fn evicted(&self, kind: u8) -> Option<Timestamp> {
         self.table.evicted(kind)
     }
 

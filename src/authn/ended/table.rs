@@ -44,9 +44,8 @@ impl Table {
     }
 
     /// The latest moment of an entry of this kind that had no room.
-    pub(super) fn evicted(&self, kind: u8) -> Timestamp {
-        let evicted = self.evicted.iter().find(|(other, _)| *other == kind);
-        evicted.map_or(Timestamp::from_seconds(0), |(_, at)| *at)
+    pub(super) fn evicted(&self, kind: u8) -> Option<Timestamp> {
+        self.evicted.iter().find(|(other, _)| *other == kind).map(|(_, at)| *at)
     }
 
     /// Takes an entry. The oldest leaves when there is no room.
@@ -166,23 +165,23 @@ mod tests {
         assert_eq!(both[0].at(&digest(b's', 1)), Some(at(7)));
         assert_eq!(both[0].at(&digest(b'u', 1)), Some(at(1)));
         assert_eq!(both[0].at(&digest(b'u', 2)), None);
-        assert_eq!(both[0].evicted(b'u'), at(2));
+        assert_eq!(both[0].evicted(b'u'), Some(at(2)));
     }
 
     #[test]
     fn entry_without_room_leaves_its_moment() {
         let mut table = Table::default();
-        for number in 0..MAX_ENTRIES {
-            table.note(digest(b's', number), at(10 + number as u64), at(1_000_000));
+        for (number, millis) in (0..MAX_ENTRIES).zip(10..) {
+            table.note(digest(b's', number), at(millis), at(1_000_000));
         }
-        assert_eq!(table.evicted(b's'), Timestamp::from_seconds(0), "there was room");
+        assert_eq!(table.evicted(b's'), None, "there was room");
         table.note(digest(b'u', 0), at(50), at(1_000_000));
-        assert_eq!((table.evicted(b's'), table.evicted(b'u')), (at(10), Timestamp::from_seconds(0)));
+        assert_eq!((table.evicted(b's'), table.evicted(b'u')), (Some(at(10)), None));
         assert_eq!(table.at(&digest(b's', 0)), None);
         assert_eq!(table.at(&digest(b'u', 0)), Some(at(50)));
         assert_eq!(table.entries.len(), MAX_ENTRIES);
         table.note(digest(b'u', 1), at(1), at(1_000_000));
-        assert_eq!(table.evicted(b'u'), at(1), "what is older than all others is the one that leaves");
+        assert_eq!(table.evicted(b'u'), Some(at(1)), "what is older than all others is the one that leaves");
     }
 
     #[test]
@@ -197,8 +196,8 @@ mod tests {
     #[test]
     fn table_round_trips_and_other_bytes_are_none() {
         let mut table = Table::default();
-        for number in 0..100 {
-            table.note(digest(b's', number * 7919 % 1000), at(number as u64), at(500));
+        for (number, millis) in (0..100).zip(0..) {
+            table.note(digest(b's', number * 7919 % 1000), at(millis), at(500));
         }
         table.note_evicted(b's', at(3));
         let bytes = table.encode();

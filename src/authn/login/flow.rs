@@ -199,7 +199,7 @@ impl<'a> LoginContext<'a> {
         if let Some(session) = session
             && let Some(sub) = &session.identity.verified().claims().sub
         {
-            provider.end(Who::User(sub), env.now, env);
+            provider.end(Who::User(sub), env.now.max(session.begun), env);
         }
         let id_token = session.and_then(|session| session.id_token.as_ref());
         let hint = id_token.map(|token| token.expose().as_str());

@@ -184,9 +184,10 @@ pub(crate) fn open(
     let content = Secret::new(keys.open(Purpose::Session, cookie)?);
     let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
     let fields: Fields = serde_json::from_slice(fields).ok()?;
-    let (begun, expires) = (Timestamp::from_millis(fields.b), Timestamp::from_seconds(fields.e));
-    // One that was sealed when sessions could be older is over too: nothing says of it that it has ended.
-    if expires <= now || begun.plus(config.session.max_age_seconds) <= now {
+    let begun = Timestamp::from_millis(fields.b);
+    // Also where sessions could be older when it was sealed: what is said of it is not kept for so long.
+    let expires = Timestamp::from_seconds(fields.e).min(begun.plus(config.session.max_age_seconds));
+    if expires <= now {
         return None;
     }
     let token = Token::new(fields.t.unpack(&mut tokens)?);
