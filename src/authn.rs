@@ -21,7 +21,7 @@ pub mod authentik;
 pub mod cache;
 pub mod doctor;
 pub mod edits;
-pub(crate) mod ended;
+pub mod ended;
 pub mod env;
 pub mod fault;
 pub mod identity;
@@ -45,6 +45,7 @@ pub mod verification;
 use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call};
+use crate::authn::ended::tally::Confirmation;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, SessionEnd};
 use crate::authn::login::flow::Answered;
@@ -88,7 +89,7 @@ impl Authenticator {
         let roster = Roster::new(&config)?;
         Some(Self {
             directory: roster.directory(),
-            verification: Verification::new(&config, roster.all().cloned().collect()),
+            verification: Verification::new(&config, &roster),
             sessions: Sessions::new(&config),
             has_new_names: true,
             roster,
@@ -210,6 +211,11 @@ impl Authenticator {
         session: Rc<Session>,
         outcome: Result<Verdict, Fault>,
     ) -> Step {
+        self.roster.common().tally.confirmed(match &outcome {
+            Ok(Verdict::Vouched(_)) => Confirmation::Confirmed,
+            Ok(Verdict::Refused(_)) => Confirmation::Ended,
+            Err(_) => Confirmation::Unavailable,
+        });
         match outcome {
             Ok(Verdict::Vouched(identity)) => {
                 // It may have come to its end while it was being confirmed.

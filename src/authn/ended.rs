@@ -8,12 +8,14 @@
 mod revalidation;
 mod shared;
 mod table;
+pub(crate) mod tally;
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub(crate) use self::revalidation::{Revalidate, RevalidationList};
 use self::shared::SharedTable;
+use self::tally::{Cause, Tally};
 use crate::authn::env::Env;
 use crate::authn::jwt::claims::Claims;
 use crate::base::time::Timestamp;
@@ -53,12 +55,19 @@ pub(crate) struct Since {
 #[derive(Debug, Default)]
 pub(crate) struct Checked(Cell<u64>);
 
+/// What all providers of a worker have together.
+#[derive(Default)]
+pub(crate) struct Common {
+    /// `None`: authentik's event log is not read.
+    pub(crate) revalidation: Option<RefCell<RevalidationList>>,
+    pub(crate) tally: Tally,
+}
+
 /// The list of one provider.
 pub(crate) struct EndedList {
     /// One for each cookie secret: what one of them has sealed can be ended under it after it is no longer the first.
     tables: Vec<SharedTable>,
-    /// `None`: authentik's event log is not read.
-    revalidation: Option<Rc<RefCell<RevalidationList>>>,
+    common: Rc<Common>,
     /// Grows with each change; 0: this worker has not looked yet.
     version: u64,
     /// How long a session or a token can last, in seconds.
@@ -70,11 +79,7 @@ const USER: u8 = b'u';
 
 impl EndedList {
     /// `None` only if HMAC refused a key, which it never does.
-    pub(crate) fn new(
-        config: &Config,
-        provider: &Provider,
-        revalidation: Option<Rc<RefCell<RevalidationList>>>,
-    ) -> Option<Self> {
+    pub(crate) fn new(config: &Config, provider: &Provider, common: &Rc<Common>) -> Option<Self> {
         let table =
             |secret: &str| SharedTable::derive(secret, "ended", &provider.client_id, &[SESSION, USER]);
         // Without sessions tokens can still be ended.
@@ -85,7 +90,7 @@ impl EndedList {
         let tables = secrets.iter().map(|secret| table(secret.expose()));
         Some(Self {
             tables: tables.collect::<Option<_>>()?,
-            revalidation,
+            common: Rc::clone(common),
             version: 0,
             lifetime: config.session.max_age_seconds.max(provider.access_token_validity_seconds),
         })
@@ -93,7 +98,8 @@ impl EndedList {
 
     /// Whose sessions have ended: what was begun until `at`. All workers know it within a second.
     #[inline(never)]
-    pub(crate) fn end(&mut self, who: Who<'_>, at: Timestamp, env: &Env<'_>) {
+    pub(crate) fn end(&mut self, who: Who<'_>, at: Timestamp, cause: Cause, env: &Env<'_>) {
+        self.common.tally.ended(cause);
         let until = at.max(env.now).plus(self.lifetime);
         let (kind, name) = match who {
             Who::Session(sid) => (SESSION, sid),
@@ -185,7 +191,7 @@ impl EndedList {
         if self.evicted(SESSION).is_some_and(|at| at >= since.begun.max(since.vouched)) {
             return Standing::Unconfirmed;
         }
-        let revalidation = self.revalidation.as_ref().map(|list| list.borrow());
+        let revalidation = self.common.revalidation.as_ref().map(RefCell::borrow);
         let from = revalidation.as_ref().and_then(|list| list.confirmed_from(claims));
         match from {
             Some(from) if from > since.vouched => {
@@ -217,12 +223,13 @@ impl EndedList {
     }
 
     fn password_again_from(&self) -> Option<Timestamp> {
-        self.revalidation.as_ref()?.borrow().passwords_from()
+        self.common.revalidation.as_ref()?.borrow().passwords_from()
     }
 
     /// Grows with each change of what is said.
     fn news(&self) -> u64 {
-        self.version.saturating_add(self.revalidation.as_ref().map_or(0, |list| list.borrow().version()))
+        let revalidation = self.common.revalidation.as_ref().map_or(0, |list| list.borrow().version());
+        self.version.saturating_add(revalidation)
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) mod shared_keys;
 use core::cell::{Ref, RefCell};
 use std::rc::Rc;
 
-use crate::authn::ended::{EndedList, RevalidationList, Who};
+use crate::authn::ended::tally::Cause;
+use crate::authn::ended::{Common, EndedList, Who};
 use crate::authn::env::{Env, RequestId};
 use crate::authn::fault::{Rejection, SessionEnd};
 use crate::authn::identity::attributes::UnownedNames;
@@ -61,7 +62,7 @@ impl Provider {
         id: ProviderId,
         settings: &Rc<config::Provider>,
         entry: &[u8],
-        revalidation: Option<&Rc<RefCell<RevalidationList>>>,
+        common: &Rc<Common>,
     ) -> Option<Rc<Self>> {
         let assumed = settings.has_no_signing_key.then_some(KeySet::ClientSecret);
         let sessions = match config.session.issue {
@@ -78,7 +79,7 @@ impl Provider {
             keys: ProviderKeys::derive(config, settings, entry)?,
             key_ring: RefCell::new(KeyRing::new(assumed)),
             sessions,
-            ended: RefCell::new(EndedList::new(config, settings, revalidation.cloned())?),
+            ended: RefCell::new(EndedList::new(config, settings, common)?),
             unowned_names: UnownedNames::default(),
         }))
     }
@@ -92,8 +93,8 @@ impl Provider {
     }
 
     /// Ends what was begun until `at`, in all workers of this Envoy.
-    pub(crate) fn end(&self, who: Who<'_>, at: Timestamp, env: &Env<'_>) {
-        self.ended.borrow_mut().end(who, at, env);
+    pub(crate) fn end(&self, who: Who<'_>, at: Timestamp, cause: Cause, env: &Env<'_>) {
+        self.ended.borrow_mut().end(who, at, cause, env);
     }
 
     /// Looks for what other workers have ended.

@@ -3,6 +3,7 @@
 //! Owns: [`Report`] and its words. They are an interface: dashboards, alerts and searches are made of them.
 //! Must not: decide anything, or hold what a client sent.
 
+use crate::authn::ended::tally::{Cause, Confirmation};
 use crate::authn::policy::Row;
 use crate::authn::verdict::Source;
 use crate::config::ProviderId;
@@ -41,6 +42,10 @@ pub struct Load {
     pub keys_age: Vec<(ProviderId, u64)>,
     /// How old the outpost's list of providers is, in seconds.
     pub config_age: Option<u64>,
+    /// How often sessions were ended, for each of [`Cause::ALL`].
+    pub ended_sessions: [u64; Cause::ALL.len()],
+    /// How often authentik was asked about a session, for each of [`Confirmation::ALL`].
+    pub confirmations: [u64; Confirmation::ALL.len()],
 }
 
 /// What became of a request.

@@ -19,9 +19,11 @@ use std::rc::Rc;
 use crate::authn::authentik::call::{Answer, Call, NotSent};
 use crate::authn::cache::miss::Miss;
 use crate::authn::cache::verdicts::{Outcome, Verdicts};
+use crate::authn::ended::Common;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
+use crate::authn::provider::roster::Roster;
 use crate::authn::provider::{Provider, Request};
 use crate::authn::provider_list::ProviderList;
 use crate::authn::request::credential::Credential;
@@ -65,6 +67,7 @@ pub(crate) struct Verification<W> {
     /// `None`: the configuration names no outpost.
     list: Option<ProviderList>,
     looked_for_ended: Timestamp,
+    common: Rc<Common>,
 }
 
 /// What is known of a credential right now.
@@ -77,12 +80,14 @@ pub(crate) enum Known<W> {
 
 impl<W> Verification<W> {
     /// Starts with empty caches.
-    pub(crate) fn new(config: &Rc<Config>, providers: Vec<Rc<Provider>>) -> Self {
+    pub(crate) fn new(config: &Rc<Config>, roster: &Roster) -> Self {
         let authentik = &config.authentik;
+        let providers: Vec<_> = roster.all().cloned().collect();
         Self {
             checkup: Checkup::new(config, &providers),
             list: ProviderList::new(config),
             looked_for_ended: Timestamp::from_seconds(0),
+            common: Rc::clone(roster.common()),
             providers,
             verdicts: Verdicts::new(config),
             waiting: SingleFlight::new(),

@@ -12,6 +12,7 @@ use self::names::{Label, MAX_LABELS, Names};
 use super::host;
 use super::host::metrics::{self, Kind, Metric};
 use crate::authn::authentik::call::{CallResult, Endpoint};
+use crate::authn::ended::tally::{Cause, Confirmation};
 use crate::authn::reply::log_line::LogLine;
 use crate::authn::report::{Load, Reason, Report};
 use crate::authn::shadow::{Comparison, Finding, ShadowLine};
@@ -43,6 +44,8 @@ enum Series {
     Durations(Endpoint),
     KeysAge(Label),
     ConfigAge,
+    EndedSessions(Cause),
+    Confirmations(Confirmation),
     Shadow(Option<Label>, Finding),
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Telemetry {
     warned: RefCell<Vec<(String, u64)>>,
     /// The minute in which comparisons were last logged, since 1970, and how many.
     compared: Cell<(u64, u32)>,
+    /// The counts of ended and of confirmed sessions that were told.
+    told: Cell<([u64; Cause::ALL.len()], [u64; Confirmation::ALL.len()])>,
     is_shadow: bool,
 }
 
@@ -79,6 +84,7 @@ impl Telemetry {
             config_info: Gauge::new(format!("{info}authentik_proxy_config_info")),
             warned: RefCell::default(),
             compared: Cell::default(),
+            told: Cell::default(),
             is_shadow: config.shadow.is_some(),
         }
     }
@@ -257,6 +263,34 @@ impl Telemetry {
                 .metric(Series::ConfigAge, Kind::Gauge, || "authentik_proxy_config_age_seconds".to_owned())
         {
             metrics::record(metric, age);
+        }
+        self.count_endings(load);
+    }
+
+    /// The counts of ended and of confirmed sessions: what has come to them since they were last told.
+    #[inline(never)]
+    fn count_endings(&self, load: &Load) {
+        let (told_ended, told_confirmations) = self.told.replace((load.ended_sessions, load.confirmations));
+        let ended = load.ended_sessions.into_iter().zip(told_ended).zip(Cause::ALL);
+        for ((count, told), cause) in ended {
+            let label = ("cause", cause.as_str());
+            self.count_further(Series::EndedSessions(cause), "ended_sessions", label, (count, told));
+        }
+        let confirmations = load.confirmations.into_iter().zip(told_confirmations).zip(Confirmation::ALL);
+        for ((count, told), result) in confirmations {
+            let label = ("result", result.as_str());
+            self.count_further(Series::Confirmations(result), "confirmations", label, (count, told));
+        }
+    }
+
+    /// Each series begins with zero, so that a rate has its first event too.
+    #[inline(never)]
+    fn count_further(&self, series: Series, name: &str, label: (&str, &str), (count, told): (u64, u64)) {
+        let name = || format!("{}authentik_proxy_{name}_total", labels([label]));
+        let metric = self.metric(series, Kind::Counter, name);
+        let further = i64::try_from(count.saturating_sub(told)).unwrap_or(i64::MAX);
+        if let Some(metric) = metric.filter(|_| further > 0) {
+            metrics::add(metric, further);
         }
     }
 

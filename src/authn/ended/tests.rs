@@ -18,20 +18,28 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 struct Worker {
     list: EndedList,
-    revalidation: Rc<RefCell<RevalidationList>>,
+    common: Rc<Common>,
 }
 
 impl Worker {
     fn new(secrets: &Value) -> Self {
         let config = config(secrets);
-        let revalidation = Rc::new(RefCell::new(RevalidationList::new(&config, "events").unwrap()));
-        let list = EndedList::new(&config, &config.providers[0], Some(Rc::clone(&revalidation))).unwrap();
-        Self { list, revalidation }
+        let revalidation = Some(RefCell::new(RevalidationList::new(&config, "events").unwrap()));
+        let common = Rc::new(Common { revalidation, ..Common::default() });
+        Self { list: EndedList::new(&config, &config.providers[0], &common).unwrap(), common }
+    }
+
+    fn revalidate(&self, who: Revalidate<'_>, now: u64) {
+        self.common.revalidation.as_ref().unwrap().borrow_mut().note(who, 1_000, at(now));
+    }
+
+    fn end(&mut self, who: Who<'_>, now: u64, memory: &Memory) {
+        self.list.end(who, at(now), Cause::SignOut, &env(memory, now));
     }
 
     fn look(&mut self, env: &Env<'_>) {
         self.list.sync(env);
-        self.revalidation.borrow_mut().sync(env);
+        self.common.revalidation.as_ref().unwrap().borrow_mut().sync(env);
     }
 
     fn session(&self, claims: &Claims, begun: u64, vouched: u64, now: u64) -> Standing {
@@ -61,13 +69,13 @@ fn env(memory: &Memory, seconds: u64) -> Env<'_> {
 fn session_ends_by_its_sid_and_a_user_by_the_sub() {
     let memory = Memory::default();
     let mut worker = Worker::new(&json!(SECRET));
-    worker.list.end(Who::Session("phone"), at(10), &env(&memory, 10));
+    worker.end(Who::Session("phone"), 10, &memory);
     let laptop = claims(json!({"sub": "7", "preferred_username": "alice", "sid": "laptop"}));
     let of_a_credential = claims(json!({"sub": "7", "preferred_username": "alice"}));
     assert_eq!(worker.session(&alice(), 10, 10, 11), Standing::Over);
     assert_eq!(worker.session(&alice(), 11, 11, 12), Standing::Good, "authentik may use its session again");
     assert_eq!(worker.session(&laptop, 1, 1, 11), Standing::Good);
-    worker.list.end(Who::User("7"), at(20), &env(&memory, 20));
+    worker.end(Who::User("7"), 20, &memory);
     for claims in [&alice(), &laptop, &of_a_credential] {
         assert_eq!(worker.session(claims, 20, 20, 21), Standing::Over);
         assert_eq!(worker.session(claims, 21, 21, 21), Standing::Good);
@@ -81,8 +89,8 @@ fn session_ends_by_its_sid_and_a_user_by_the_sub() {
 fn token_of_a_session_that_has_ended_must_be_confirmed() {
     let memory = Memory::default();
     let mut worker = Worker::new(&json!(SECRET));
-    worker.list.end(Who::Session("phone"), at(10), &env(&memory, 10));
-    worker.list.end(Who::User("7"), at(10), &env(&memory, 10));
+    worker.end(Who::Session("phone"), 10, &memory);
+    worker.end(Who::User("7"), 10, &memory);
     assert_eq!(worker.verdict(&alice(), 10, 11, false), Standing::Unconfirmed);
     assert_eq!(worker.verdict(&alice(), 11, 11, false), Standing::Good, "authentik has confirmed it since");
     let of_a_credential = claims(json!({"sub": "7", "preferred_username": "alice"}));
@@ -94,7 +102,7 @@ fn session_begins_after_what_the_list_has_of_its_user() {
     let memory = Memory::default();
     let mut worker = Worker::new(&json!(SECRET));
     assert_eq!(worker.list.beginning(&alice(), at(5)), at(5));
-    worker.list.end(Who::User("7"), at(10), &env(&memory, 10));
+    worker.end(Who::User("7"), 10, &memory);
     let later = Timestamp::from_millis(at(10).millis() + 1);
     // The clock of the Envoy that said so is ahead.
     for now in [5, 9, 10] {
@@ -108,7 +116,7 @@ fn list_outlives_a_rotation_of_the_cookie_secret() {
     let memory = Memory::default();
     const NEW: &str = "fedcba9876543210fedcba9876543210";
     let mut before = Worker::new(&json!(SECRET));
-    before.list.end(Who::User("7"), at(10), &env(&memory, 10));
+    before.end(Who::User("7"), 10, &memory);
     let mut after = Worker::new(&json!([NEW, SECRET]));
     after.look(&env(&memory, 11));
     assert_eq!(after.session(&alice(), 9, 9, 12), Standing::Over);
@@ -121,8 +129,8 @@ fn list_outlives_a_rotation_of_the_cookie_secret() {
 fn full_list_lets_nobody_pass() {
     let memory = Memory::default();
     let mut worker = Worker::new(&json!(SECRET));
-    worker.list.end(Who::Session("phone"), at(10), &env(&memory, 10));
-    worker.list.end(Who::User("8"), at(11), &env(&memory, 11));
+    worker.end(Who::Session("phone"), 10, &memory);
+    worker.end(Who::User("8"), 11, &memory);
     // One look for all of them: each that is told alone takes its time.
     for number in 0..table::MAX_ENTRIES - 1 {
         worker.list.tables[0].note(USER, &format!("user {number}"), at(20), at(90_000));
@@ -139,7 +147,7 @@ fn full_list_lets_nobody_pass() {
         assert_eq!(worker.verdict(&bob, 10, 22, false), Standing::Unconfirmed);
     }
     // authentik cannot say of a user that he has signed out here: what was begun before is over.
-    worker.list.end(Who::Session("further"), at(23), &env(&memory, 23));
+    worker.end(Who::Session("further"), 23, &memory);
     assert_eq!(worker.session(&bob, 11, 22, 24), Standing::Over);
     assert_eq!(worker.session(&bob, 12, 12, 24), Standing::Good);
 }
@@ -158,7 +166,7 @@ fn what_is_good_is_looked_up_once_until_there_is_news() {
     worker.look(&env(&memory, 11));
     assert_eq!(standing(&worker, &alice()), Standing::Over);
     assert_eq!(standing(&worker, &claims(json!({"sub": "8"}))), Standing::Good);
-    worker.revalidation.borrow_mut().note(Revalidate::Everybody, 100, at(5));
+    worker.revalidate(Revalidate::Everybody, 5);
     worker.look(&env(&memory, 12));
     assert_eq!(standing(&worker, &claims(json!({"sub": "8"}))), Standing::Unconfirmed);
 }
@@ -181,7 +189,7 @@ fn entry_of_the_revalidation_list_means_those_it_names() {
     ] {
         let memory = Memory::default();
         let mut worker = Worker::new(&json!(SECRET));
-        worker.revalidation.borrow_mut().note(who, 1_000, at(10));
+        worker.revalidate(who, 10);
         worker.look(&env(&memory, 10));
         for (claims, is_meant) in [&keyed, &as_text, &unkeyed, &sam, &unkeyed_sam].into_iter().zip(expected) {
             // authentik is asked when it has finished, and not before.
@@ -204,7 +212,7 @@ fn entry_of_the_revalidation_list_means_those_it_names() {
 fn what_was_granted_for_a_password_is_granted_anew() {
     let memory = Memory::default();
     let mut worker = Worker::new(&json!(SECRET));
-    worker.revalidation.borrow_mut().note(Revalidate::Passwords, 1_000, at(10));
+    worker.revalidate(Revalidate::Passwords, 10);
     worker.look(&env(&memory, 10));
     let checked = Checked::default();
     let of_password =

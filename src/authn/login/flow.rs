@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::authn::authentik as endpoints;
 use crate::authn::ended::Who;
+use crate::authn::ended::tally::Cause;
 use crate::authn::env::Env;
 use crate::authn::fault::{Fault, LoginFailure, Rejection};
 use crate::authn::login::state::{self, Callback, Endpoint, LOGIN_SECONDS, Login, State};
@@ -199,7 +200,7 @@ impl<'a> LoginContext<'a> {
         if let Some(session) = session
             && let Some(sub) = &session.identity.verified().claims().sub
         {
-            provider.end(Who::User(sub), env.now.max(session.begun), env);
+            provider.end(Who::User(sub), env.now.max(session.begun), Cause::SignOut, env);
         }
         let id_token = session.and_then(|session| session.id_token.as_ref());
         let hint = id_token.map(|token| token.expose().as_str());

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::authn::ended::Common;
 use crate::authn::provider::Provider;
 use crate::authn::provider::directory::Directory;
 use crate::config::{Config, Entries, Entry, LeftOut, ProviderId};
@@ -21,6 +22,7 @@ pub(crate) struct Roster {
     /// Of authentik's list, each with the digest of its settings.
     listed: Vec<([u8; 32], Rc<Provider>)>,
     next_id: ProviderId,
+    common: Rc<Common>,
 }
 
 /// What a new list has changed.
@@ -36,11 +38,17 @@ pub(crate) struct Changes {
 impl Roster {
     /// With the providers of the configuration. `None` only if HMAC refused a key, which it never does.
     pub(crate) fn new(config: &Rc<Config>) -> Option<Self> {
+        let common = Rc::new(Common::default());
         let entries = config.providers.iter().enumerate();
         let own: Vec<_> = entries
-            .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes(), None))
+            .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes(), &common))
             .collect::<Option<_>>()?;
-        Some(Self { config: Rc::clone(config), next_id: own.len(), own, listed: Vec::new() })
+        Some(Self { config: Rc::clone(config), next_id: own.len(), own, listed: Vec::new(), common })
+    }
+
+    /// What all of them have together.
+    pub(crate) const fn common(&self) -> &Rc<Common> {
+        &self.common
     }
 
     /// All of them.
@@ -74,10 +82,8 @@ impl Roster {
                 Some((_, provider)) => provider,
                 None => {
                     // Only if HMAC refused a key, which it never does.
-                    let Some(provider) = Provider::new(&self.config, self.next_id, settings, digest, None)
-                    else {
-                        continue;
-                    };
+                    let provider = Provider::new(&self.config, self.next_id, settings, digest, &self.common);
+                    let Some(provider) = provider else { continue };
                     self.next_id = self.next_id.saturating_add(1);
                     begun.push(Rc::clone(&provider));
                     provider

@@ -37,7 +37,7 @@ fn block(pairs: &[(&str, &str)]) -> HeaderBlock {
 fn with_request<T>(config: &Config, block: &HeaderBlock, run: impl FnOnce(Request<'_>) -> T) -> T {
     let memory = Memory::default();
     let env = Env { now: at(0), host: &memory };
-    let provider = Provider::new(config, 0, &config.providers[0], &[], None).unwrap();
+    let provider = Provider::new(config, 0, &config.providers[0], &[], &Rc::default()).unwrap();
     let directory = Directory::new([(&*config.providers[0], provider)].into_iter());
     let view = RequestView::read(block, &config.owned_headers).unwrap();
     let found = directory.find(view.authority).unwrap();

@@ -48,6 +48,9 @@ impl<W> Verification<W> {
             return;
         }
         self.looked_for_ended = env.now;
+        if let Some(revalidation) = &self.common.revalidation {
+            revalidation.borrow_mut().sync(env);
+        }
         for provider in &self.providers {
             provider.look_for_ended(env);
         }
@@ -68,7 +71,10 @@ impl<W> Verification<W> {
         let age = |provider: &Rc<Provider>| {
             provider.key_ring.borrow().fetched_at().map(|fetched| (provider.id, now.since(fetched)))
         };
+        let (ended_sessions, confirmations) = self.common.tally.totals();
         Load {
+            ended_sessions,
+            confirmations,
             waiting_requests: self.waiting.len(),
             pending_calls,
             call_limit,
