@@ -56,7 +56,10 @@ run: toolchain ## Try it: a stand-in authentik, an application, Envoy and Promet
 	wait $$module
 	@exec target/once/demo
 
-test: wasm envoy ## All tests: core, module, real Envoy, real browser (if there is one), and those of the crates; one count at the end
+# The module is built beside the tests: its last step takes one core.
+test: toolchain envoy ## All tests: core, module, real Envoy, real browser (if there is one), and those of the crates; one count at the end
+	@trap wait EXIT; $(MAKE) --silent wasm & module=$$!; \
+	cargo test --locked --workspace --exclude client-types --no-run && wait $$module
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} cargo test --locked --workspace --exclude client-types --no-fail-fast | awk '{print; fflush()} \
 	  /^test result: / {passed += $$4; failed += $$6; ignored += $$8} \
 	  END {printf "\nall tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored}'

@@ -8,7 +8,7 @@
 mod revalidation;
 mod shared;
 mod table;
-pub(crate) mod tally;
+pub mod tally;
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
