@@ -7,6 +7,7 @@ SHELL := bash
 
 ENVOY_VERSION := 1.40.0
 CARGO_DENY_VERSION := 0.20.2
+MDBOOK_VERSION := 0.5.4
 # All that docs/versions.md calls tested. PyPI's 1.38.3 is built without Wasm.
 ENVOY_VERSIONS := 1.36.4 1.37.0 1.39.3 1.40.0
 # The names of the tests that `make test-envoys` runs begin so, and of those that `make smoke` runs with the oldest version.
@@ -32,7 +33,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_VERSION := 0.13.2
 
-.PHONY: help wasm run test client-types scenes test-envoys smoke core flood scaling worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser prometheus load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean
+.PHONY: help wasm run test client-types scenes test-envoys smoke core flood scaling worst soak fuzz mutants bench dist dist-test lint advisories size envoy browser prometheus load kustomize helm manifests workflows zizmor actionlint release-data deny registry toolchain clean book mdbook
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,9 +124,20 @@ mutants: ## Mutation testing of the core (an hour and more); ends with what surv
 	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants@$(CARGO_MUTANTS_VERSION)
 	@CARGO_PROFILE_DEV_DEBUG=0 cargo mutants || case $$? in 2|3) ;; *) exit 1 ;; esac # 2: some survived, 3: some hung
 
-bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/performance.md (BENCH_ROUNDS, BENCH_SECONDS; BENCH_QUICK=1 to try)
+bench: wasm envoy load ## This filter beside jwt_authn and ext_authz: docs/benchmark.md (BENCH_ROUNDS, BENCH_SECONDS; BENCH_QUICK=1 to try)
 	@cargo build --quiet --locked --package bench
 	@exec target/debug/bench
+
+book: mdbook ## The web site of docs/, into target/book; links out of docs/ lead to the repository (REPOSITORY=https://…)
+	@cargo build --quiet --locked --profile once --package book
+	@.tools/mdbook-$(MDBOOK_VERSION) build docs
+	@echo "target/book/index.html: $$(find target/book -name '*.html' | wc -l) pages"
+
+mdbook: # Into .tools; a minute of compiling
+	@if ! [ -x .tools/mdbook-$(MDBOOK_VERSION) ]; then \
+	  cargo install --quiet --locked --no-default-features --features search --root .tools/mdbook.part mdbook@$(MDBOOK_VERSION); \
+	  mv .tools/mdbook.part/bin/mdbook .tools/mdbook-$(MDBOOK_VERSION); rm -rf .tools/mdbook.part; \
+	fi
 
 lint: toolchain deny ## Formatting, lints and documentation of all packages, core and shell; licences and sources of dependencies
 	@cargo fmt --all -- --check

@@ -7,17 +7,11 @@ mod reproducible;
 
 use dist::{Image, Source, Version};
 
-/// The one line of the README's section on images that begins like this, without the prompt.
+/// The one line of the page on images that begins like this, without the prompt.
 fn command(start: &str) -> &'static str {
-    let section = include_str!("../README.md")
-        .split("## Your own image")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap();
+    let page = include_str!("../docs/image.md");
     let mut lines =
-        section.lines().filter_map(|line| line.strip_prefix("$ ")).filter(|line| line.starts_with(start));
+        page.lines().filter_map(|line| line.strip_prefix("$ ")).filter(|line| line.starts_with(start));
     let (Some(line), None) = (lines.next(), lines.next()) else { panic!("not one line with {start}") };
     line
 }

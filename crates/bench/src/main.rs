@@ -96,20 +96,20 @@ fn main() {
         // Before anything is written: it says whether the tree is clean.
         let summary = report.summary();
         std::fs::create_dir_all(module::root().join("docs")).expect("docs/ can be made");
-        std::fs::write(module::root().join("docs/performance.md"), text).expect("docs/ can be written");
+        std::fs::write(module::root().join("docs/benchmark.md"), text).expect("docs/ can be written");
         std::fs::write(module::root().join("docs/performance.svg"), chart::svg(&report)).expect("docs/ too");
         write_summary(&summary);
     }
 }
 
-/// Between its marks in the README.
+/// Between its marks in the short page.
 fn write_summary(summary: &str) {
-    let path = module::root().join("README.md");
-    let text = std::fs::read_to_string(&path).expect("a README");
+    let path = module::root().join("docs/performance.md");
+    let text = std::fs::read_to_string(&path).expect("the short page");
     let (before, rest) = text.split_once(BEGIN).expect("the first mark");
     let (_, after) = rest.split_once(END).expect("the last mark");
     std::fs::write(path, format!("{before}{BEGIN}\n{summary}{END}{after}"))
-        .expect("the README can be written");
+        .expect("the short page can be written");
 }
 
 const BEGIN: &str = "<!-- make bench -->";

@@ -1,4 +1,5 @@
-//! What is written: the tables of `docs/performance.md` and the ratios. Judges nothing; `budgets` does.
+//! What is written: the tables of `docs/benchmark.md` and the short ones of `docs/performance.md`. Judges nothing;
+//! `budgets` does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,6 +11,21 @@ use super::budgets;
 use super::once::Once;
 use super::rounds::{Figure, Rounds};
 use super::variants::{Asks, Site, Variant};
+
+/// The rows of `docs/performance.md`.
+const KNOWN: [&str; 6] = [
+    "jwt_authn, cached, six headers",
+    "this filter, Bearer cached, six headers",
+    "this filter, Bearer cached, twelve headers",
+    "this filter, session cookie",
+    "this filter, Basic cached",
+    "ext_authz to an Envoy that says yes with twelve headers",
+];
+const FIRST_SIGHT: [&str; 3] = [
+    "jwt_authn, RS256 first sight, six headers",
+    "this filter, RS256 first sight, no sessions",
+    "this filter, RS256 first sight",
+];
 
 /// By the place of the variant in the list.
 #[derive(Default)]
@@ -80,14 +96,47 @@ impl<'a> Report<'a> {
         parts.concat()
     }
 
-    /// What stands in the README.
+    /// The short tables of `docs/performance.md`.
     pub(crate) fn summary(&self) -> String {
-        format!("{}\n{}", self.origin(), self.ratios())
+        format!(
+            "{}\nKnown credentials:\n\n{}\nFirst sight of a token, RS256:\n\n{}",
+            self.origin(),
+            self.short(&KNOWN),
+            self.short(&FIRST_SIGHT)
+        )
+    }
+
+    fn short(&self, names: &[&str]) -> String {
+        let mut text = format!(
+            "| filter | {} | CPU µs | {} ÷ no filter | {} ÷ `jwt_authn` |\n|---|--:|--:|--:|--:|\n",
+            self.unit(),
+            self.unit_alone(),
+            self.unit_alone()
+        );
+        for row in names.iter().filter_map(|name| self.row(name)) {
+            let cpu =
+                row.rounds.median(|it| it.cpu_us).map_or("–".to_owned(), |figure| format!("{figure:.0}"));
+            let of_peer =
+                self.peer_of(row).map_or("–".to_owned(), |peer| format!("{:.2}", row.cost / peer.cost));
+            writeln!(
+                text,
+                "| {} | {:.1} | {cpu} | {:.2} | {of_peer} |",
+                row.variant.name,
+                row.cost / 1e3,
+                row.cost / row.plain
+            )
+            .expect("a string");
+        }
+        text
+    }
+
+    fn unit_alone(&self) -> &'static str {
+        if self.plan.has_callgrind || self.plan.has_perf { "instructions" } else { "CPU time" }
     }
 
     fn head(&self) -> String {
         format!(
-            "# What a request costs\n\n{}\n![Cost of a request over no filter](performance.svg)\n\n",
+            "# Benchmark\n\n`make bench` writes this page. [Performance](performance.md) is the short one.\n\n{}\n![Cost of a request over no filter](performance.svg)\n\n",
             self.origin()
         )
     }

@@ -3,12 +3,11 @@
 //! stand-in, or a real one.
 //!
 //! Environment: `LISTEN` (10000), `AUTHENTIK_PORT` (9000), `APP_PORT` (8080), `ADMIN_PORT` (9901) and `PROMETHEUS_PORT` (9191)
-//! are ports, `ENVOY` is Envoy's binary. `SCENE` plays a [`scene`] for `SCENE_SECONDS` (120). `AUTHENTIK=https://host` (or
-//! `http://host:port`) takes a real authentik, with `AUTHENTIK_TOKEN` of an outpost that has a provider for Envoy's URL; or, for
-//! one provider that is written out, `AUTHENTIK_SLUG`, `AUTHENTIK_CLIENT_ID`, `AUTHENTIK_CLIENT_SECRET`,
-//! `AUTHENTIK_COOKIE_SECRET` and, if need be, `EXTERNAL_HOST`.
+//! are ports, `ENVOY` is Envoy's binary. `SCENE` plays a [`scene`] for `SCENE_SECONDS` (120). The module [`real`] has the variables
+//! for a real authentik.
 
 mod client;
+mod real;
 mod scene;
 
 use std::env;
@@ -79,7 +78,7 @@ fn run() -> Result<(), String> {
             return Err("a SCENE needs the stand-in: leave AUTHENTIK out".to_owned());
         }
         Some(url) => {
-            take_real(&mut options, &url)?;
+            real::take(&mut options, &url)?;
             None
         }
         None => Some(take_stand_in(&mut options, scene)?),
@@ -163,38 +162,6 @@ fn take_providers_from_authentik(options: &mut EnvoyOptions, token: String) {
     options.configuration["providers"] = Value::Null;
     options.configuration["authentik"]["token"] = json!({"env": "AUTHENTIK_TOKEN"});
     options.environment.insert("AUTHENTIK_TOKEN".to_owned(), token);
-}
-
-fn take_real(options: &mut EnvoyOptions, url: &str) -> Result<(), String> {
-    let (is_tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return Err("AUTHENTIK must be https://host[:port] or http://host[:port]".to_owned()),
-    };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let (name, port) =
-        if has_port { authority.rsplit_once(':').unwrap() } else { (authority, default_port(is_tls)) };
-    options.set_cluster("authentik", &format!("{name}:{port}"));
-    if is_tls {
-        options.speak_tls_to("authentik", name);
-    }
-    options.configuration["authentik"]["host"] = json!(url);
-    if let Some(token) = text("AUTHENTIK_TOKEN") {
-        take_providers_from_authentik(options, token);
-        return Ok(());
-    }
-    let provider = &mut options.configuration["providers"][0];
-    provider["assigned_application_slug"] = json!(required("AUTHENTIK_SLUG")?);
-    provider["client_id"] = json!(required("AUTHENTIK_CLIENT_ID")?);
-    for secret in ["AUTHENTIK_CLIENT_SECRET", "AUTHENTIK_COOKIE_SECRET"] {
-        options.environment.insert(secret.to_owned(), required(secret)?);
-    }
-    Ok(())
-}
-
-const fn default_port(is_tls: bool) -> &'static str {
-    if is_tls { "443" } else { "80" }
 }
 
 /// Says what to try, and what to expect; with a token of alice's if authentik is the stand-in.
@@ -291,8 +258,4 @@ impl Port {
 /// A variable that is neither unset nor empty.
 fn text(variable: &str) -> Option<String> {
     env::var(variable).ok().filter(|value| !value.is_empty())
-}
-
-fn required(variable: &str) -> Result<String, String> {
-    text(variable).ok_or_else(|| format!("with AUTHENTIK, AUTHENTIK_TOKEN or {variable} must be set"))
 }

@@ -241,26 +241,31 @@ impl EnvoyOptions {
         });
     }
 
-    /// TLS to this cluster, with this name in the handshake, verified with the system's certificates.
-    pub fn speak_tls_to(&mut self, name: &str, server_name: &str) {
-        let trusted = "/etc/ssl/certs/ca-certificates.crt";
+    /// TLS to this cluster, with this name in the handshake. The server's certificate is verified with the authorities in this
+    /// file, or with the system's.
+    pub fn speak_tls_to(&mut self, name: &str, server_name: &str, authorities: Option<&Path>) {
+        let trusted = authorities.unwrap_or(Path::new("/etc/ssl/certs/ca-certificates.crt"));
+        let is_address = server_name.parse::<std::net::IpAddr>().is_ok();
+        let kind = if is_address { "IP_ADDRESS" } else { "DNS" };
         // Without certificates to trust nothing verifies, and names alone are nothing to Envoy.
-        let validation = if Path::new(trusted).is_file() {
+        let validation = if trusted.is_file() {
             json!({
                 "trusted_ca": {"filename": trusted},
-                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": server_name}}],
+                "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": server_name}}],
             })
         } else {
             json!({"verify_certificate_hash": ["00".repeat(32)]})
         };
-        self.cluster(name)["transport_socket"] = json!({
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": server_name,
-                "common_tls_context": {"validation_context": validation},
-            },
+        let mut context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {"validation_context": validation},
         });
+        // RFC 6066 §3: no address in the handshake.
+        if !is_address {
+            context["sni"] = json!(server_name);
+        }
+        self.cluster(name)["transport_socket"] =
+            json!({"name": "envoy.transport_sockets.tls", "typed_config": context});
     }
 
     fn cluster(&mut self, name: &str) -> &mut Value {

@@ -3,10 +3,10 @@ use regex_lite::Regex;
 use super::*;
 use crate::authn::identity::IncompleteReason;
 
-/// What the README lists as reasons in the log; `…` stands for anything.
+/// What the page lists as reasons in the log; `…` stands for anything.
 fn explained() -> Vec<Regex> {
-    let readme = include_str!("../../../README.md");
-    let section = readme.split("## Troubleshooting").nth(1).unwrap();
+    let page = include_str!("../../../docs/troubleshooting.md");
+    let section = page.split("\n## Log lines").nth(1).unwrap();
     let rows = section.lines().skip(1).take_while(|line| !line.starts_with("## "));
     let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
     let pattern = |words: &str| regex_lite::escape(words).replace(" …", ".*").replace('…', ".*");
@@ -14,7 +14,7 @@ fn explained() -> Vec<Regex> {
 }
 
 #[test]
-fn every_reason_in_the_log_is_explained_in_the_readme() {
+fn every_reason_in_the_log_is_explained_on_the_page() {
     let explained = explained();
     assert!(explained.len() > 50, "{}", explained.len());
     let unusable = [

@@ -1,6 +1,8 @@
 //! Each scene of the demonstration is played from its first line to its last, shortened, and ends with the demonstration.
 //! Without a scene the requests that it prints get the answers that it names. Prometheus is beside it where it is installed.
 
+mod real;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -18,27 +20,34 @@ const SECONDS: &str = "8";
 /// For what takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The ports of one demonstration, by the variables that set them.
+type Ports = Vec<(&'static str, String)>;
+
+fn free_ports() -> Ports {
+    let names = ["LISTEN", "AUTHENTIK_PORT", "APP_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"];
+    // Held together, so that no two are equal.
+    let free = names.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let ports =
+        names.into_iter().zip(&free).map(|(name, it)| (name, it.local_addr().unwrap().port().to_string()));
+    ports.collect()
+}
+
 /// The demonstration, on ports of its own; it is killed when dropped, with the processes that it has started.
 struct Demo(Child);
 
 impl Demo {
     /// Without a scene if it has no name.
     fn start(scene: &str) -> Self {
+        Self::with(free_ports(), &[("SCENE", scene), ("SCENE_SECONDS", SECONDS)])
+    }
+
+    /// With these variables.
+    fn with(ports: Ports, variables: &[(&str, &str)]) -> Self {
         module::module();
-        let ports = ["LISTEN", "AUTHENTIK_PORT", "APP_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"];
-        // Held together, so that no two are equal.
-        let free = ports.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let ports = ports
-            .into_iter()
-            .zip(&free)
-            .map(|(name, it)| (name, it.local_addr().unwrap().port().to_string()));
-        let ports: Vec<_> = ports.collect();
-        drop(free);
         let child = Command::new(env!("CARGO_BIN_EXE_demo"))
             .envs(ports)
+            .envs(variables.iter().copied())
             .process_group(0)
-            .env("SCENE", scene)
-            .env("SCENE_SECONDS", SECONDS)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -135,16 +144,24 @@ fn rotation_is_played_to_its_end() {
     plays("rotation", &[200], &[503, 0]);
 }
 
-/// The status that Envoy answers, without following a redirect.
-fn status(url: &str, authorization: Option<&str>) -> u16 {
-    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+/// What Envoy answers, without following a redirect.
+fn answer(authority: &str, host: &str, authorization: Option<&str>) -> String {
     let mut connection = TcpStream::connect(authority).expect("Envoy listens");
     let authorization = authorization.map(|it| format!("authorization: {it}\r\n")).unwrap_or_default();
-    let request = format!("GET / HTTP/1.1\r\nhost: {authority}\r\n{authorization}connection: close\r\n\r\n");
+    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n{authorization}connection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
-    BufReader::new(connection).read_line(&mut answer).expect("an answer");
+    connection.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+fn status_of(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+fn status(url: &str, authorization: Option<&str>) -> u16 {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    status_of(&answer(authority, authority, authorization))
 }
 
 #[test]
