@@ -35,6 +35,7 @@ mod scripts;
 mod seal;
 mod secrets;
 mod shadow;
+mod sign_out;
 mod single_flight;
 pub(crate) mod soak;
 mod splitting;

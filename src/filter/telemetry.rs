@@ -273,7 +273,7 @@ impl Telemetry {
         let (told_ended, told_confirmations) = self.told.replace((load.ended_sessions, load.confirmations));
         let ended = load.ended_sessions.into_iter().zip(told_ended).zip(Cause::ALL);
         for ((count, told), cause) in ended {
-            let label = ("cause", cause.as_str());
+            let label = ("reason", cause.as_str());
             self.count_further(Series::EndedSessions(cause), "ended_sessions", label, (count, told));
         }
         let confirmations = load.confirmations.into_iter().zip(told_confirmations).zip(Confirmation::ALL);

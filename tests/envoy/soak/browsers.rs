@@ -141,7 +141,9 @@ pub(super) fn browse(client: &mut Client<'_>) {
 }
 
 fn log_in(client: &mut Client<'_>) {
-    let user = client.pick(&USERS);
+    // A user of its own: who signs out ends all his sessions, and others' kept cookies go on.
+    let (user, _) = client.site.newcomer();
+    let user = user.as_str();
     let page = format!("http://{HS}/page?{}", client.dice.below(1_000));
     let mut browser = Navigator::default();
     let sent = ("browser, sent to authentik", user);
