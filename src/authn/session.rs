@@ -4,3 +4,4 @@ pub mod cipher;
 pub(crate) mod codec;
 pub(crate) mod content;
 pub(crate) mod cookies;
+pub mod packing;

@@ -1,6 +1,6 @@
 //! Any bytes in `Cookie`, and any content in a sealed cookie that only we can seal, where several providers are protected.
 //!
-//! Input: a byte that says what the rest is, a byte of choices, the rest. In cookie lines `$S`, `$L` and `$V` stand for the
+//! Input: a byte that says what the rest is, a byte of choices, the rest. Its highest bit says that a content is packed already. In cookie lines `$S`, `$L` and `$V` stand for the
 //! names of the two cookies and the value of alice's session; `$1` to `$4` for the names of the other providers' sessions, `$W`
 //! for the value of hers at another entry of the same client.
 //!
@@ -9,6 +9,7 @@
 
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::session::cipher::{Purpose, SealingKeys};
+use authentik_proxy_wasm::authn::session::packing;
 use authentik_proxy_wasm::config::Config;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -26,6 +27,7 @@ pub const MUST_SEE: &[&str] = &[
     "domain",
     "sealed content",
     "sealed content that is none",
+    "packed content",
     "another purpose",
     "another provider",
     "another entry of the client",
@@ -59,7 +61,15 @@ pub fn run(data: &[u8]) -> Seen {
     let own = &names[own_id];
     let session = session_of_alice(&mut worker, host);
     let elsewhere = session_of_alice(&mut worker, b"again.example.test");
-    let sealed = |id: usize, purpose: Purpose| seal(worker.config(), id, purpose, &packed(rest));
+    // Either the content of a session, or what it would be packed.
+    let (packed, content) = if has(7) {
+        (rest.to_vec(), packing::unpack(rest).map(|content| content.expose().clone()))
+    } else {
+        let content = content_of(rest);
+        let packed = packing::pack(&content).map(|packed| packed.expose().clone());
+        (packed.unwrap_or_default(), Some(content))
+    };
+    let sealed = |id: usize, purpose: Purpose| seal(worker.config(), id, purpose, &packed);
     let (lines, may_open) = match kind % 6 {
         0 => {
             let values = [&*session, &*elsewhere];
@@ -106,7 +116,7 @@ pub fn run(data: &[u8]) -> Seen {
     let has_good_credential = has(4) && has(5);
     match username(&decision) {
         Some(name) if kind % 6 == 1 => {
-            let expected = user_of(rest);
+            let expected = content.as_deref().and_then(user_of);
             // authentik knows better than the cookie, if it is asked.
             let is_asked = has_good_credential || has(1);
             assert!(
@@ -114,7 +124,7 @@ pub fn run(data: &[u8]) -> Seen {
                 "{name} instead of {expected:?}"
             );
             if !is_asked {
-                seen.insert("sealed content");
+                seen.insert(if has(7) { "packed content" } else { "sealed content" });
             }
         }
         Some(name) => {
@@ -192,7 +202,7 @@ fn seal(config: &Config, id: usize, purpose: Purpose, content: &[u8]) -> String 
 
 /// The content of a session as it is sealed: the token's bytes, a line feed, the rest as JSON with the token's lengths. What
 /// is no JSON object with a token (`t`) as text is sealed as it is.
-fn packed(content: &[u8]) -> Vec<u8> {
+fn content_of(content: &[u8]) -> Vec<u8> {
     let description: Option<Map<String, Value>> = serde_json::from_slice(content).ok();
     let Some(mut legend) = description else { return content.to_vec() };
     let Some(token) = legend.get("t").and_then(Value::as_str).map(str::to_owned) else {
@@ -268,17 +278,15 @@ fn user_of(content: &[u8]) -> Option<String> {
             serde_json::from_slice(&payload).ok()?
         }
     };
-    let stands = content["e"].as_u64()? > NOW && claims["exp"].as_f64()? >= (NOW + 1) as f64;
+    let ends = (content["b"].as_u64()? / 1_000).saturating_add(content["e"].as_u64()?);
+    let stands = ends > NOW && claims["exp"].as_f64()? >= (NOW + 1) as f64;
     let name = claims["preferred_username"].as_str()?;
     let is_named = claims["sub"].as_str().is_some_and(|subject| !subject.is_empty()) && !name.is_empty();
     (stands && is_named).then(|| name.to_owned())
 }
 
-/// The description, or what is packed as one is sealed.
+/// The description in a session's content, with its token as text.
 fn described(content: &[u8]) -> Option<Value> {
-    if let Ok(description) = serde_json::from_slice::<Map<String, Value>>(content) {
-        return Some(Value::Object(description));
-    }
     let end = content.iter().rposition(|byte| *byte == b'\n')?;
     let mut legend: Value = serde_json::from_slice(&content[end + 1..]).ok()?;
     let is_decoded = legend["t"][0].as_bool()?;

@@ -182,6 +182,9 @@ impl<'a> LoginContext<'a> {
         let counted = self.login_cookie(&ended, ended.counts_for(env.now));
         let (sealed, login) = match (sealed, counted) {
             (Ok(sealed), Some(login)) => (sealed, login),
+            (Err(Fault::UnencodableSession), _) => {
+                return self.reject(LoginFailure::SessionTooLong, &return_url);
+            }
             (Err(fault), _) => return reply::fail(&context, fault),
             (Ok(_), None) => return reply::fail(&context, Fault::NoRandomness),
         };

@@ -19,6 +19,7 @@ use crate::authn::jwt::jws;
 use crate::authn::jwt::verifier::{self, Shape};
 use crate::authn::session::cipher::{Purpose, SealingKeys};
 use crate::authn::session::codec::Packed;
+use crate::authn::session::packing;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::base::token::Token;
@@ -71,11 +72,11 @@ pub(crate) enum Origin {
 /// short, since the cookie travels with every request.
 #[derive(Serialize, Deserialize)]
 struct Fields {
-    /// `begun`, in milliseconds
+    /// `begun`, in milliseconds.
     b: u64,
-    /// `expires`
+    /// Seconds from then to `expires`.
     e: u64,
-    /// When authentik last confirmed the token.
+    /// Seconds from when authentik last confirmed the token to `expires`.
     c: u64,
     /// Fingerprint of the credential, base64; empty: it is the token; none: of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,7 +139,8 @@ pub(crate) fn seal_again(
     host: &dyn Host,
 ) -> Result<SealedSession, Fault> {
     let content = content(identity, origin, id_token, span).ok_or(Fault::UnencodableSession)?;
-    let value = keys.seal(Purpose::Session, content.expose(), host).ok_or(Fault::NoRandomness)?;
+    let packed = packing::pack(content.expose()).ok_or(Fault::UnencodableSession)?;
+    let value = keys.seal(Purpose::Session, packed.expose(), host).ok_or(Fault::NoRandomness)?;
     Ok(SealedSession { value, expires: span.expires })
 }
 
@@ -159,8 +161,8 @@ fn content(
     let mut content = Vec::with_capacity(room);
     let fields = Fields {
         b: span.begun.millis(),
-        e: span.expires.seconds(),
-        c: verified.vouched().seconds(),
+        e: span.expires.since(span.begun),
+        c: span.expires.since(verified.vouched()),
         f: match origin {
             Origin::Login => None,
             Origin::Token => Some(String::new()),
@@ -181,12 +183,14 @@ pub(crate) fn open(
     (config, provider, keys): (&Config, &Provider, &SealingKeys),
     now: Timestamp,
 ) -> Option<Session> {
-    let content = Secret::new(keys.open(Purpose::Session, cookie)?);
+    let packed = Secret::new(keys.open(Purpose::Session, cookie)?);
+    let content = packing::unpack(packed.expose())?;
     let (mut tokens, fields) = content.expose().split_at_checked(memrchr(b'\n', content.expose())?)?;
     let fields: Fields = serde_json::from_slice(fields).ok()?;
     let begun = Timestamp::from_millis(fields.b);
     // Also where sessions could be older when it was sealed: what is said of it is not kept for so long.
-    let expires = Timestamp::from_seconds(fields.e).min(begun.plus(config.session.max_age_seconds));
+    let sealed_until = begun.seconds().saturating_add(fields.e);
+    let expires = Timestamp::from_seconds(sealed_until).min(begun.plus(config.session.max_age_seconds));
     if expires <= now {
         return None;
     }
@@ -195,7 +199,7 @@ pub(crate) fn open(
         Some(packed) => Some(Secret::new(packed.unpack(&mut tokens)?)),
         None => None,
     };
-    let vouched = Timestamp::from_seconds(fields.c);
+    let vouched = Timestamp::from_seconds(sealed_until.saturating_sub(fields.c));
     let verified = match fields.j {
         Some(claims) => verifier::restored(token, claims.as_bytes(), vouched, now),
         None => {
@@ -223,62 +227,4 @@ impl Weigh for Rc<Session> {
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::Engine as _;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use serde_json::json;
-
-    use super::*;
-    use crate::authn::cache::shared::tests::at;
-    use crate::authn::session::cipher::tests::Counter;
-
-    /// Seals and opens a session with this token, claims, origin and ID token. Returns the four as text.
-    fn seal_and_open(token: &str, claims: &str, origin: &Origin, id_token: Option<&str>) -> [String; 4] {
-        let configuration = json!({
-            "authentik": {"cluster": "authentik", "host": "https://auth.example.test"},
-            "providers": [{
-                "assigned_application_slug": "demo", "client_id": "demo", "client_secret": "s",
-                "cookie_secret": "0123456789abcdef0123456789abcdef",
-                "external_host": "https://app.example.test",
-            }],
-        });
-        let config = Config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
-        let keys = SealingKeys::derive(&config.providers[0]).unwrap();
-        let context = (&config, &*config.providers[0], &keys);
-        let verified =
-            verifier::restored(Token::new(token.to_owned()), claims.as_bytes(), at(5), at(10)).unwrap();
-        let identity = Identity::new(verified, &config.providers[0], &config).unwrap();
-        let sealed = seal(&identity, origin, id_token, context, at(10), &Counter::new()).unwrap();
-        assert!(open(sealed.value.as_bytes(), context, sealed.expires).is_none(), "it has ended");
-        let session = open(sealed.value.as_bytes(), context, at(10)).unwrap();
-        let verified = session.identity.verified();
-        assert_eq!((verified.vouched(), session.expires), (at(5), sealed.expires));
-        let id_token = session.id_token.as_ref().map(|token| token.expose().clone());
-        [
-            verified.token().expose().to_owned(),
-            session.identity.username().to_owned(),
-            format!("{:?}", session.origin),
-            id_token.unwrap_or_default(),
-        ]
-    }
-
-    #[test]
-    fn session_round_trips_through_its_cookie() {
-        // Line feeds wherever authentik could put one: they do not end the legend.
-        let claims = json!({
-            "sub": "7", "preferred_username": "alice", "name": "A\nB", "groups": ["\n{}\n"], "exp": at(100).seconds(),
-        });
-        let claims = claims.to_string();
-        let jws = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(&claims));
-        for token in [&*jws, "opaque", "a.b.c.d.e", "", "\n", "two\nlines", "\"quoted\\", "é"] {
-            for origin in [Origin::Login, Origin::Token, Origin::Credential([7; 32])] {
-                for id_token in [None, Some("a.b.c")] {
-                    assert_eq!(
-                        seal_and_open(token, &claims, &origin, id_token),
-                        [token, "alice", &format!("{origin:?}"), id_token.unwrap_or_default()]
-                    );
-                }
-            }
-        }
-    }
-}
+mod tests;
