@@ -28,6 +28,7 @@ pub mod identity;
 pub mod jwt;
 mod listed;
 pub mod login;
+mod logout;
 pub mod policy;
 pub mod provider;
 pub(crate) mod provider_list;
@@ -68,7 +69,7 @@ use crate::base::time::Timestamp;
 use crate::config::Config;
 
 pub use crate::authn::env::RequestId;
-pub use crate::authn::step::{Step, TickInterval};
+pub use crate::authn::step::{MAX_BODY_BYTES, Step, TickInterval};
 pub use crate::authn::verification::Ticket;
 
 /// Everything that one worker knows under one configuration.
@@ -122,6 +123,7 @@ impl Authenticator {
         {
             return match answer {
                 Answered::Decided(decision) => Step::Decided(decision),
+                Answered::AwaitBody => self.await_body(request),
                 Answered::Exchange { code, return_url } => {
                     self.ask(request, &Credential::Code(code), Purpose::Login { return_url })
                 }
@@ -263,7 +265,7 @@ impl Authenticator {
 
     /// How soon [`Self::tick`] is wanted.
     pub fn tick_interval(&self) -> TickInterval {
-        match (self.verification.waiting.has_ready(), self.verification.wants_ticks()) {
+        match (self.verification.has_ready(), self.verification.wants_ticks()) {
             (true, _) => TickInterval::Backlog,
             (false, true) => TickInterval::Follower,
             (false, false) => TickInterval::Idle,
@@ -272,12 +274,12 @@ impl Authenticator {
 
     /// The next request whose verdict is there: the shell reads its headers again and calls [`Self::resume`].
     pub fn next_ready(&mut self) -> Option<RequestId> {
-        self.verification.waiting.next_ready()
+        self.verification.next_ready()
     }
 
     /// Whether the verdict for this request is there.
     pub fn is_ready(&self, id: RequestId) -> bool {
-        self.verification.waiting.is_ready(id)
+        self.verification.is_ready(id)
     }
 
     /// Decides a request whose verdict is there. A request that does not wait is answered: what is not known is never
@@ -286,7 +288,7 @@ impl Authenticator {
         let (waiter, judgement) = match self.verification.waiting.resume(id) {
             Resumed::Ready(waiter, judgement) => (waiter, judgement),
             Resumed::Waiting => return Step::Waiting,
-            Resumed::Unknown => return Step::Decided(reply::broken()),
+            Resumed::Unknown => return self.resume_logout(env, id, block),
         };
         let Waiter { provider, purpose, session_end } = waiter;
         let config = Rc::clone(&self.config);
@@ -333,7 +335,7 @@ impl Authenticator {
 
     /// A request is gone: its client left, or it was answered otherwise. The verification goes on.
     pub fn forget(&mut self, id: RequestId) {
-        self.verification.waiting.forget(id);
+        self.verification.forget(id);
     }
 }
 

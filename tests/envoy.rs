@@ -3,6 +3,7 @@
 //! ask. An Envoy costs a second, so a test keeps one for all that it has to say about its subject.
 
 mod application;
+mod backchannel;
 mod basic;
 mod bearer;
 mod bodies;

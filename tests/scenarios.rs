@@ -5,6 +5,7 @@
 //! user, fixed time.
 
 mod attributes;
+mod backchannel;
 mod call_limit;
 mod cases;
 mod core;
@@ -42,6 +43,8 @@ pub(crate) const PASSWORD: &str = "alice-app-password";
 pub(crate) trait Subject {
     /// Sends a request. `None`: it waits.
     fn send(&mut self, headers: &[(String, String)]) -> Option<Observed>;
+    /// Sends a request with a body. `None`: it waits.
+    fn post(&mut self, headers: &[(String, String)], body: &[u8]) -> Option<Observed>;
     /// Paths of the calls that wait for an answer.
     fn calls(&mut self) -> Vec<String>;
     /// Answers all calls that wait, and those that follow, by path; gives what the request was told, if it was.

@@ -6,6 +6,7 @@
 //! Must not: know why something has ended, or what becomes of a request.
 
 mod revalidation;
+mod seen;
 mod shared;
 mod table;
 pub mod tally;
@@ -14,6 +15,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub(crate) use self::revalidation::{Revalidate, RevalidationList};
+pub(crate) use self::seen::SeenTokens;
 use self::shared::SharedTable;
 use self::tally::{Cause, Tally};
 use crate::authn::env::Env;

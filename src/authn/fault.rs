@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::authn::fault::list::ListFault;
 use crate::authn::identity::Incomplete;
+use crate::authn::jwt::logout_token::LogoutRejection;
 use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::request::credential::Malformed;
 
@@ -29,6 +30,8 @@ pub enum Rejection {
     Inactive,
     /// A browser's login failed.
     LoginFailed(LoginFailure),
+    /// A request for back-channel logout is not authentik's, or not in order.
+    Logout(LogoutRejection),
     /// A path of the outpost that does not exist.
     NotFound,
     /// The token stands, and does not name a user.
@@ -86,6 +89,7 @@ impl fmt::Display for Rejection {
             ),
             Self::Token(rejection) => rejection.fmt(formatter),
             Self::LoginFailed(failure) => failure.fmt(formatter),
+            Self::Logout(rejection) => rejection.fmt(formatter),
             Self::NotFound => formatter.write_str("no such path of the outpost"),
             Self::Throttled { .. } => {
                 formatter.write_str("too many refused credentials for this user name or from this address")
@@ -191,6 +195,8 @@ pub enum Fault {
     UnencodableSession,
     /// In shadow mode: no gate let the request through.
     NoGate,
+    /// The body of a request for back-channel logout did not come in time.
+    NoBody,
     /// The host handed over something that is not in its format.
     Host,
     /// The outpost's list of providers cannot be had.
@@ -224,6 +230,7 @@ impl Fault {
             | Self::UnencodableCall
             | Self::UnencodableSession
             | Self::NoGate
+            | Self::NoBody
             | Self::Host
             | Self::List(_) => false,
         }
@@ -248,6 +255,7 @@ const fn hint(rejection: TokenRejection) -> &'static str {
         TokenRejection::NotJws
         | TokenRejection::Encrypted
         | TokenRejection::CriticalExtension
+        | TokenRejection::LogoutToken
         | TokenRejection::Algorithm
         | TokenRejection::Claims
         | TokenRejection::NoExpiry => "check the provider's signing key and scope mappings",
@@ -315,6 +323,10 @@ impl fmt::Display for Fault {
             Self::UnencodableSession => formatter.write_str("the session cannot be written into a cookie"),
             Self::NoGate => formatter.write_str(
                 "shadow mode without a gate: no shadow.gate_header, and skip_path_regex does not open the path",
+            ),
+            Self::NoBody => formatter.write_str(
+                "the body of a back-channel logout did not come within 5 seconds: check \
+                 allow_on_headers_stop_iteration",
             ),
             Self::Host => formatter.write_str("Envoy handed over headers that are not in the ABI's format"),
             Self::List(fault) => fault.fmt(formatter),

@@ -5,6 +5,7 @@ pub mod claims;
 mod der;
 pub mod jwk;
 pub(crate) mod jws;
+pub mod logout_token;
 #[cfg(feature = "portable")]
 mod portable;
 pub mod rejection;

@@ -13,7 +13,7 @@ use core::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use crate::authn::ended::tally::Cause;
-use crate::authn::ended::{Common, EndedList, Who};
+use crate::authn::ended::{Common, EndedList, SeenTokens, Who};
 use crate::authn::env::{Env, RequestId};
 use crate::authn::fault::{Rejection, SessionEnd};
 use crate::authn::identity::attributes::UnownedNames;
@@ -43,6 +43,8 @@ pub(crate) struct Provider {
     pub(crate) sessions: Option<SessionKeys>,
     /// What has ended before its time.
     ended: RefCell<EndedList>,
+    /// The logout tokens that were accepted.
+    seen_logouts: RefCell<SeenTokens>,
     /// Headers of its users that a client can send too; the log has warned of them.
     pub(crate) unowned_names: UnownedNames,
 }
@@ -79,6 +81,7 @@ impl Provider {
             keys: ProviderKeys::derive(config, settings, entry)?,
             key_ring: RefCell::new(KeyRing::new(assumed)),
             sessions,
+            seen_logouts: RefCell::new(SeenTokens::new(settings)?),
             ended: RefCell::new(EndedList::new(config, settings, common)?),
             unowned_names: UnownedNames::default(),
         }))
@@ -95,6 +98,12 @@ impl Provider {
     /// Ends what was begun until `at`, in all workers of this Envoy.
     pub(crate) fn end(&self, who: Who<'_>, at: Timestamp, cause: Cause, env: &Env<'_>) {
         self.ended.borrow_mut().end(who, at, cause, env);
+    }
+
+    /// Whether a logout token, known by its `jti`, was not accepted before, by any worker of this Envoy. From now `until` then
+    /// it was.
+    pub(crate) fn is_new_logout(&self, jti: &str, until: Timestamp, env: &Env<'_>) -> bool {
+        self.seen_logouts.borrow_mut().is_new(jti, until, env)
     }
 
     /// Looks for what other workers have ended.

@@ -3,10 +3,12 @@
 //! Owns: [`Decision`], the replies, and what the log says about each.
 //! Must not: ask anything, or tell the client more than the status does.
 
+mod bare;
 pub mod log_line;
 mod page;
 pub mod shared_caches;
 
+pub(crate) use self::bare::{logged_out, ping};
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::Request;
@@ -137,6 +139,7 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
         Rejection::Throttled { retry_after: Some(_) } => (429, Reason::Throttled),
         Rejection::Throttled { retry_after: None } => (401, Reason::Throttled),
         Rejection::LoginFailed(_) => (400, Reason::LoginFailed),
+        Rejection::Logout(_) => (400, Reason::BackchannelLogoutRefused),
         Rejection::NotFound => (404, Reason::NotFound),
         Rejection::Incomplete(_) => (403, Reason::IncompleteIdentity),
         Rejection::UnknownHost => (400, Reason::UnknownHost),
@@ -153,7 +156,7 @@ pub(crate) fn reject(context: &ReplyContext<'_>, rejection: Rejection) -> Decisi
     }
     let level = match rejection {
         Rejection::NoCredential => log::Level::Debug,
-        Rejection::Incomplete(_) => log::Level::Warn,
+        Rejection::Incomplete(_) | Rejection::Logout(_) => log::Level::Warn,
         Rejection::Malformed(_)
         | Rejection::Refused(_)
         | Rejection::SessionEnded(_)
@@ -202,6 +205,7 @@ pub(crate) fn fail_reply(context: &ReplyContext<'_>, fault: Fault) -> Reply {
         | Fault::NoSignatureCheck
         | Fault::NoRandomness
         | Fault::NoGate
+        | Fault::NoBody
         | Fault::Host
         | Fault::List(_) => RETRY_SECONDS,
     };
@@ -264,23 +268,12 @@ const fn redirect_level(rejection: &Rejection) -> log::Level {
         | Rejection::Token(_)
         | Rejection::Inactive
         | Rejection::LoginFailed(_)
+        | Rejection::Logout(_)
         | Rejection::NotFound
         | Rejection::Incomplete(_)
         | Rejection::Throttled { .. }
         | Rejection::UnknownHost => log::Level::Debug,
     }
-}
-
-/// Health check of the outpost.
-pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
-    Decision::Reply(Reply {
-        status: 204,
-        grpc_status: None,
-        headers: cors_headers(context).collect(),
-        body: String::new(),
-        report: Report::new(context.id, Reason::Ping),
-        log: line(context, log::Level::Trace, "ping"),
-    })
 }
 
 fn reply(

@@ -93,6 +93,10 @@ pub enum Reason {
     LoggedIn,
     /// Sent to authentik's end of the session.
     SignedOut,
+    /// authentik has ended a session by back-channel logout.
+    BackchannelLogout,
+    /// A request for back-channel logout that is not authentik's, or not in order.
+    BackchannelLogoutRefused,
     /// Nothing in `Authorization`, and no session.
     NoCredential,
     /// Not a credential that could be presented to authentik.
@@ -127,7 +131,7 @@ impl Reason {
         match self {
             Self::Ok => Outcome::Allowed,
             Self::OpenPath | Self::Preflight | Self::Ping => Outcome::Open,
-            Self::Login | Self::LoggedIn | Self::SignedOut => Outcome::Login,
+            Self::Login | Self::LoggedIn | Self::SignedOut | Self::BackchannelLogout => Outcome::Login,
             Self::NoCredential
             | Self::UnusableCredential
             | Self::Refused
@@ -136,6 +140,7 @@ impl Reason {
             | Self::InactiveToken
             | Self::Throttled
             | Self::LoginFailed
+            | Self::BackchannelLogoutRefused
             | Self::NotFound
             | Self::IncompleteIdentity
             | Self::UnknownHost => Outcome::Denied,
@@ -153,6 +158,8 @@ impl Reason {
             Self::Login => "authentik_login",
             Self::LoggedIn => "authentik_logged_in",
             Self::SignedOut => "authentik_signed_out",
+            Self::BackchannelLogout => "authentik_backchannel_logout",
+            Self::BackchannelLogoutRefused => "authentik_backchannel_logout_refused",
             Self::NoCredential => "authentik_no_credential",
             Self::UnusableCredential => "authentik_unusable_credential",
             Self::Refused => "authentik_refused",

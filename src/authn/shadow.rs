@@ -273,6 +273,8 @@ pub(crate) fn name_of(found: Option<&Found<Rc<Provider>>>) -> &str {
 pub(crate) fn observed(gate: Gate, view: &RequestView<'_>, step: Step, provider: &str) -> Observed {
     match step {
         Step::Waiting => Observed::Waiting,
+        // Only a path of the outpost has a body that is read, and such a path is not judged.
+        Step::AwaitBody => Observed::Compared(Comparison::unjudged(None, Finding::NotComparable)),
         Step::Decided(decision) => Observed::Compared(compare(gate, view, decision, provider)),
     }
 }

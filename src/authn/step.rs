@@ -17,13 +17,19 @@ pub enum Step {
     Decided(Decision),
     /// It waits for authentik; [`super::Authenticator::next_ready`] names it when its verdict is there.
     Waiting,
+    /// It waits for its body, of at most [`MAX_BODY_BYTES`]; [`super::Authenticator::body_ended`] goes on with it.
+    AwaitBody,
 }
+
+/// Longest body that the filter reads, in bytes. A logout token of authentik has six hundred.
+pub const MAX_BODY_BYTES: usize = 16 << 10;
 
 impl Step {
     pub(crate) fn map(self, change: impl FnOnce(Decision) -> Decision) -> Self {
         match self {
             Self::Decided(decision) => Self::Decided(change(decision)),
             Self::Waiting => Self::Waiting,
+            Self::AwaitBody => Self::AwaitBody,
         }
     }
 
@@ -31,7 +37,7 @@ impl Step {
     pub fn decided(self) -> Option<Decision> {
         match self {
             Self::Decided(decision) => Some(decision),
-            Self::Waiting => None,
+            Self::Waiting | Self::AwaitBody => None,
         }
     }
 }

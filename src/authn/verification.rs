@@ -10,6 +10,7 @@ pub(crate) mod checkup;
 pub(crate) mod key_fetch;
 mod keys;
 pub(crate) mod limit;
+pub(crate) mod logouts;
 pub(crate) mod pending;
 pub(crate) mod rate_limit;
 pub(crate) mod single_flight;
@@ -32,6 +33,7 @@ use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Source};
 use crate::authn::verification::checkup::Checkup;
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
+use crate::authn::verification::logouts::Logouts;
 
 pub use crate::authn::verification::limit::Ticket;
 use crate::authn::verification::pending::{Facts, PendingVerification, Progress, Stage};
@@ -61,6 +63,7 @@ pub(crate) struct Verification<W> {
     verdicts: Verdicts,
     /// The requests that wait, and the verdicts that are there.
     pub(crate) waiting: SingleFlight<PendingVerification, W>,
+    logouts: Logouts,
     calls: CallQueue<Subject>,
     rate_limit: RateLimit,
     checkup: Checkup,
@@ -91,6 +94,7 @@ impl<W> Verification<W> {
             providers,
             verdicts: Verdicts::new(config),
             waiting: SingleFlight::new(),
+            logouts: Logouts::default(),
             calls: CallQueue::new(authentik.max_concurrent_calls, authentik.max_pending_calls),
             rate_limit: RateLimit::new(&config.throttle),
             config: Rc::clone(config),
@@ -223,6 +227,7 @@ impl<W> Verification<W> {
         if let Some(subject) = self.calls.ended(number, answer) {
             self.call_ended(env, number, subject, answer);
         }
+        self.look_at_logouts(env);
     }
 
     /// A call has come to its end, with an answer or without.
@@ -255,6 +260,7 @@ impl<W> Verification<W> {
     /// Whether a request waits for what only a tick can bring: keys that this worker does not fetch itself.
     pub(crate) fn wants_ticks(&self) -> bool {
         self.list.as_ref().is_some_and(ProviderList::is_expected)
+            || self.logouts.wants_ticks()
             || self.waiting.all().any(|verification| {
                 let provider = verification.miss.provider();
                 verification.awaits_keys_of(provider) && key_fetch::activity(provider) != Activity::Fetching

@@ -126,6 +126,12 @@ pub(crate) fn call_response_body(size: usize) -> Option<Secret<Vec<u8>>> {
     hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok()?.map(Secret::new)
 }
 
+/// The request's body as far as Envoy has it, where a callback for the body holds it back. `None`: Envoy does not hand it over.
+pub(crate) fn request_body(size: usize) -> Option<Secret<Vec<u8>>> {
+    // The SDK's `get_buffer` is total for an offset of 0.
+    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok()?.map(Secret::new)
+}
+
 /// The plugin configuration.
 pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default()

@@ -8,7 +8,6 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-#[cfg(feature = "test-panic")]
 use super::paused;
 use super::shadow;
 use super::stream::{Phase, Stream};
@@ -16,7 +15,7 @@ use super::worker::{self, Passage, Worker};
 use crate::authn::edits;
 use crate::authn::reply::{self, Decision};
 use crate::authn::shadow::Gate;
-use crate::authn::{RequestId, Step};
+use crate::authn::{MAX_BODY_BYTES, RequestId, Step};
 use crate::config::Config;
 
 /// The SDK's context of one request.
@@ -61,7 +60,40 @@ impl HttpFilter {
         match self.worker.with_core(|core, env| core.authenticate(env, self.id, &block)) {
             Some(Step::Decided(decision)) => Some(decision),
             Some(Step::Waiting) => self.worker.wait(self.id, &self.stream, &block),
+            Some(Step::AwaitBody) => {
+                self.stream.awaits_body.set(true);
+                paused::add(self.id, &self.stream);
+                if self.stream.has_more.get() { None } else { self.body_ended(Some(b"")) }
+            }
             None => Some(reply::broken()),
+        }
+    }
+
+    /// The body that the core waits for is there; `None`: it is too long, or cannot be read. The decision, or `None`: the
+    /// request waits.
+    fn body_ended(&self, body: Option<&[u8]>) -> Option<Decision> {
+        self.stream.awaits_body.set(false);
+        paused::take(self.id);
+        let Some(block) = worker::request_headers() else {
+            self.worker.forget(self.id);
+            return Some(reply::broken());
+        };
+        match self.worker.with_core(|core, env| core.body_ended(env, self.id, &block, body)) {
+            Some(Step::Decided(decision)) => Some(decision),
+            Some(Step::Waiting | Step::AwaitBody) => self.worker.wait(self.id, &self.stream, &block),
+            None => Some(reply::broken()),
+        }
+    }
+
+    /// Hands the body to the core once it is whole, or too long. `size`: of what has come, which Envoy keeps.
+    fn take_body(&self, size: usize, is_whole: bool) {
+        let is_too_long = size > MAX_BODY_BYTES;
+        if !self.stream.awaits_body.get() || !(is_whole || is_too_long) {
+            return;
+        }
+        let body = if is_too_long { None } else { host::request_body(size) };
+        if let Some(decision) = self.body_ended(body.as_ref().map(|body| body.expose().as_slice())) {
+            self.stream.apply(decision, self.worker.telemetry().as_deref());
         }
     }
 
@@ -108,12 +140,19 @@ impl HttpContext for HttpFilter {
         self.follow()
     }
 
-    fn on_http_request_body(&mut self, _body_size: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        self.take_body(body_size, end_of_stream);
         self.follow()
     }
 
     /// Here, whatever the phase: Envoy does not call again when the request is let on.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        // They end the body. authentik sends none.
+        if self.stream.awaits_body.get()
+            && let Some(decision) = self.body_ended(None)
+        {
+            self.stream.apply(decision, self.worker.telemetry().as_deref());
+        }
         if !self.is_free && !self.strip_trailers() {
             self.worker.forget(self.id);
             self.stream.answer(&reply::broken_reply(), self.worker.telemetry().as_deref());

@@ -30,6 +30,8 @@ pub(crate) struct Stream {
     pub(super) phase: Cell<Phase>,
     /// Whether body or trailers follow.
     pub(super) has_more: Cell<bool>,
+    /// Whether the core waits for the body.
+    pub(super) awaits_body: Cell<bool>,
     pub(super) applied: RefCell<Applied>,
 }
 

@@ -9,7 +9,7 @@ use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::reply::shared_caches::may_be_shared;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
-use authentik_proxy_wasm::authn::{Authenticator, Ticket};
+use authentik_proxy_wasm::authn::{Authenticator, MAX_BODY_BYTES, Step, Ticket};
 use authentik_proxy_wasm::base::secret::Secret;
 use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
@@ -117,6 +117,22 @@ impl Subject for Core {
     fn send(&mut self, headers: &[(String, String)]) -> Option<Observed> {
         self.request = headers.to_vec();
         self.send_block(&block(headers))
+    }
+
+    fn post(&mut self, headers: &[(String, String)], body: &[u8]) -> Option<Observed> {
+        self.request = headers.to_vec();
+        self.next_id += 1;
+        let host = Rc::clone(&self.host);
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &*host };
+        let block = block(headers);
+        let step = match self.authenticator.authenticate(&env, self.next_id, &block) {
+            Step::AwaitBody => {
+                let body = Some(body).filter(|body| body.len() <= MAX_BODY_BYTES);
+                self.authenticator.body_ended(&env, self.next_id, &block, body)
+            }
+            step @ (Step::Decided(_) | Step::Waiting) => step,
+        };
+        step.decided().map(|decision| self.observed(decision))
     }
 
     fn calls(&mut self) -> Vec<String> {

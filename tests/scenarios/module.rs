@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local_envoy::module;
-use proxy_wasm_testkit::{CallAnswer, HeaderMap, Module, Outcome, StreamId, Vm, World};
+use proxy_wasm_testkit::{CallAnswer, HeaderMap, Module, Outcome, Plugin, Request, StreamId, Vm, World};
 
 use super::{NOW, Observed, Reply, Subject};
 use crate::support::host;
@@ -16,11 +16,20 @@ pub(crate) struct BuiltModule {
 
 impl BuiltModule {
     pub(crate) fn new(configuration: &str) -> Self {
+        Self::start(configuration, &Plugin::default())
+    }
+
+    /// In an Envoy with `allow_on_headers_stop_iteration`.
+    pub(crate) fn reading_bodies(configuration: &str) -> Self {
+        Self::start(configuration, &Plugin { allow_on_headers_stop_iteration: true, ..Plugin::default() })
+    }
+
+    fn start(configuration: &str, plugin: &Plugin) -> Self {
         let module = Module::load(module::module()).unwrap();
         let world = host::world();
         world.set_now(Duration::from_secs(NOW));
         world.add_cluster("authentik");
-        let vm = Vm::start(&world, &module, configuration.as_bytes()).unwrap();
+        let vm = Vm::start_as(&world, &module, plugin, configuration.as_bytes()).unwrap();
         Self { world, vm, stream: None }
     }
 
@@ -43,6 +52,12 @@ impl Subject for BuiltModule {
     fn send(&mut self, headers: &[(String, String)]) -> Option<Observed> {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.stream = Some(self.vm.request(&headers));
+        self.observed()
+    }
+
+    fn post(&mut self, headers: &[(String, String)], body: &[u8]) -> Option<Observed> {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.stream = Some(self.vm.send(Request::new(&headers).with_body(body)));
         self.observed()
     }
 

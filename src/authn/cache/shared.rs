@@ -121,6 +121,7 @@ impl Slots {
             | Rejection::LoginFailed(_)
             | Rejection::NotFound
             | Rejection::Throttled { .. }
+            | Rejection::Logout(_)
             | Rejection::UnknownHost => return,
         };
         // Guesses, of which there is no end, take no good verdict's place.

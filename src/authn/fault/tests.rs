@@ -33,6 +33,7 @@ fn every_reason_in_the_log_is_explained_on_the_page() {
         TokenRejection::NotJws,
         TokenRejection::Encrypted,
         TokenRejection::CriticalExtension,
+        TokenRejection::LogoutToken,
         TokenRejection::Algorithm,
         TokenRejection::Issuer,
         TokenRejection::Audience,

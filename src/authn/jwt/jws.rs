@@ -59,6 +59,11 @@ impl<'a> Jws<'a> {
         self.header.header().key_id.as_deref()
     }
 
+    /// Whether `typ` is this media type: without case, and with or without `application/` (RFC 7515 §4.1.9).
+    pub(super) fn is_of_type(&self, subtype: &str) -> bool {
+        self.header.header().token_type.as_deref().is_some_and(|typ| is_type(typ, subtype))
+    }
+
     /// Whether there is a `crit`.
     pub(super) fn has_critical_extension(&self) -> bool {
         self.header.header().other_fields.has_critical_extension
@@ -73,6 +78,23 @@ impl<'a> Jws<'a> {
             && A::Signature::try_from_slice(&self.signature)
                 .is_ok_and(|signature| algorithm.verify_signature(&signature, key, self.signing_input))
     }
+}
+
+/// Whether the header of a token says that the token is of this type, whatever the rest of it is.
+pub(crate) fn says_type(token: &str, subtype: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Type {
+        typ: String,
+    }
+    let header = token.split('.').next().and_then(decode);
+    let header = header.and_then(|header| serde_json::from_slice::<Type>(&header).ok());
+    header.is_some_and(|Type { typ }| is_type(&typ, subtype))
+}
+
+fn is_type(typ: &str, subtype: &str) -> bool {
+    let is_application = |(prefix, _): &(&str, &str)| prefix.eq_ignore_ascii_case("application");
+    let typ = typ.split_once('/').filter(is_application).map_or(typ, |(_, subtype)| subtype);
+    typ.eq_ignore_ascii_case(subtype)
 }
 
 /// The claims of a token in this form, whatever the rest of it is.
@@ -111,6 +133,25 @@ mod tests {
         let signing_input = token.strip_suffix(&format!(".{}", encode("signature"))).unwrap();
         assert_eq!(jws.signing_input, signing_input.as_bytes());
         assert_eq!(payload(&token).as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn type_is_compared_as_a_media_type() {
+        for (header, is_logout) in [
+            (r#"{"alg":"HS256","typ":"logout+jwt"}"#, true),
+            (r#"{"alg":"HS256","typ":"application/Logout+JWT"}"#, true),
+            (r#"{"alg":"HS256","typ":"logout"}"#, false),
+            (r#"{"alg":"HS256","typ":"text/logout+jwt"}"#, false),
+            (r#"{"alg":"HS256","typ":"JWT"}"#, false),
+            (r#"{"alg":"HS256"}"#, false),
+        ] {
+            let token = with_header(header);
+            assert_eq!(Jws::parse(&token).unwrap().is_of_type("logout+jwt"), is_logout, "{header}");
+            assert_eq!(says_type(&token, "logout+jwt"), is_logout, "{header}");
+        }
+        for token in ["", ".", "opaque", "e30.e30.", "!.e30."] {
+            assert!(!says_type(token, "logout+jwt"), "{token}");
+        }
     }
 
     #[test]

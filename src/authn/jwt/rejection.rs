@@ -28,6 +28,8 @@ pub enum TokenRejection {
     Encrypted,
     /// A `crit` header: an extension that must be understood and is not.
     CriticalExtension,
+    /// A logout token: it says that a session has ended, and lets nobody in.
+    LogoutToken,
     /// An algorithm that the provider's keys do not have.
     Algorithm,
     /// Another issuer.
@@ -56,6 +58,7 @@ impl TokenRejection {
         match self {
             Self::NotJws | Self::Encrypted | Self::Issuer | Self::Audience | Self::UnknownKey => true,
             Self::CriticalExtension
+            | Self::LogoutToken
             | Self::Algorithm
             | Self::Signature
             | Self::Claims
@@ -73,6 +76,7 @@ impl fmt::Display for TokenRejection {
             Self::NotJws => "the token is not a JWS",
             Self::Encrypted => "the token is encrypted",
             Self::CriticalExtension => "the token has a crit header",
+            Self::LogoutToken => "the token is a logout token",
             Self::Algorithm => "the token's algorithm is not the provider's",
             Self::Issuer => "the token's iss is not the provider's",
             Self::Audience => "the token's aud is not the provider's client_id",

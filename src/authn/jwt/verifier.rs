@@ -77,6 +77,9 @@ impl VerifiedIdentity {
     }
 }
 
+/// The `typ` of a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
+pub(super) const LOGOUT_TYPE: &str = "logout+jwt";
+
 /// What a token looks like from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -105,6 +108,28 @@ pub(crate) fn verify(
         Shape::Jwe => TokenRejection::Encrypted,
         Shape::Jws | Shape::Opaque => TokenRejection::NotJws,
     })?;
+    if jws.is_of_type(LOGOUT_TYPE) {
+        return Err(TokenRejection::LogoutToken.into());
+    }
+    let (claims, expires) = checked(&jws, keys, provider, config, env)?;
+    Ok(VerifiedIdentity {
+        claims: Box::new(claims),
+        claims_beside: 0,
+        token: token.clone(),
+        id_token: None,
+        vouched: env.now,
+        expires,
+    })
+}
+
+/// The checks that every token of a provider must pass, with its claims and its end.
+pub(super) fn checked(
+    jws: &Jws<'_>,
+    keys: &KeySet,
+    provider: &Provider,
+    config: &Config,
+    env: &Env<'_>,
+) -> Result<(Claims, Timestamp), NotVerified> {
     if jws.has_critical_extension() {
         return Err(TokenRejection::CriticalExtension.into());
     }
@@ -128,14 +153,7 @@ pub(crate) fn verify(
     if !is_genuine {
         return Err(TokenRejection::Signature.into());
     }
-    Ok(VerifiedIdentity {
-        claims: Box::new(claims),
-        claims_beside: 0,
-        token: token.clone(),
-        id_token: None,
-        vouched: env.now,
-        expires,
-    })
+    Ok((claims, expires))
 }
 
 /// The claims of a token that says that it comes from this provider's issuer, for this provider.
@@ -230,6 +248,11 @@ fn check_times(claims: &Claims, skew: u64, now: Timestamp) -> Result<Timestamp, 
         return Err(TokenRejection::IssuedInFuture);
     }
     Ok(expires)
+}
+
+/// Whether a token says that it is a logout token. It travels through proxies in the clear, and is no credential.
+pub(crate) fn is_logout_token(token: &str) -> bool {
+    jws::says_type(token, LOGOUT_TYPE)
 }
 
 /// Whether a token is a JWT that says that it comes from another issuer.

@@ -25,6 +25,8 @@ use crate::base::header::HeaderValue;
 /// What comes of a request of the login flow.
 pub(crate) enum Answered {
     Decided(Decision),
+    /// Its body is wanted: [`super::backchannel`] goes on with it.
+    AwaitBody,
     /// The code is to be exchanged; [`finish`] is next.
     Exchange {
         code: AuthorizationCode,
@@ -39,6 +41,7 @@ pub(crate) fn answer(request: Request<'_>, sessions: &mut Sessions) -> Option<An
     let context = login.reply_context();
     Some(Answered::Decided(match state::endpoint(request.view)? {
         Endpoint::Ping => reply::ping(&context),
+        Endpoint::BackchannelLogout => return Some(Answered::AwaitBody),
         Endpoint::Unknown => reply::reject(&context, Rejection::NotFound),
         Endpoint::SignOut => login.sign_out(sessions.open(request).session.as_deref()),
         Endpoint::Start { return_to } => login.start_at(return_to.as_deref()),

@@ -37,6 +37,8 @@ pub(crate) enum Endpoint {
     Callback(Callback),
     /// `/outpost.goauthentik.io/sign_out`, or any path with `X-authentik-logout=true`
     SignOut,
+    /// `POST /outpost.goauthentik.io/backchannel_logout`
+    BackchannelLogout,
     /// Another path of the outpost; never the application's.
     Unknown,
 }
@@ -78,6 +80,7 @@ pub(crate) fn endpoint(view: &RequestView<'_>) -> Option<Endpoint> {
         Some(b"/start") => Some(Endpoint::Start { return_to: parameter("rd") }),
         Some(b"/callback") => Some(callback()),
         Some(b"/sign_out") => Some(Endpoint::SignOut),
+        Some(b"/backchannel_logout") if view.method == b"POST" => Some(Endpoint::BackchannelLogout),
         Some(_) if is_outpost => Some(Endpoint::Unknown),
         Some(_) | None if is_set("X-authentik-auth-callback") => Some(callback()),
         Some(_) | None if is_set("X-authentik-logout") => Some(Endpoint::SignOut),

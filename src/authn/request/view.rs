@@ -263,6 +263,12 @@ impl<'a> RequestView<'a> {
         self.sec_fetch_site == b"cross-site"
     }
 
+    /// Whether the body is a form (`application/x-www-form-urlencoded`), with parameters or without.
+    pub fn is_form(&self) -> bool {
+        let media_type = self.content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }
+
     /// A gRPC call, by its content type.
     pub fn is_grpc(&self) -> bool {
         starts_with(self.content_type, b"application/grpc")

@@ -27,7 +27,7 @@ impl<W> Verification<W> {
         self.look_for_ended(env);
         for provider in self.providers.clone() {
             let waits = self.awaiting_keys_of(&provider).map(|waiting| env.now.since(waiting.since));
-            let longest_wait = waits.max();
+            let longest_wait = waits.chain(self.logouts.waits(&provider, env.now)).max();
             let tick = key_fetch::tick(&provider, &self.config, env, longest_wait, jitter_percent);
             if tick.is_to_fetch {
                 self.send_keys_call(env, &provider);
@@ -36,6 +36,7 @@ impl<W> Verification<W> {
                 self.resume_awaiting_keys(env, &provider);
             }
         }
+        self.look_at_logouts(env);
         let next = self.checkup.tick(env);
         self.fetch_discovery(next);
         let next = self.list.as_mut().and_then(|list| list.tick(env));
@@ -75,7 +76,7 @@ impl<W> Verification<W> {
         Load {
             ended_sessions,
             confirmations,
-            waiting_requests: self.waiting.len(),
+            waiting_requests: self.waiting.len().saturating_add(self.logouts.len()),
             pending_calls,
             call_limit,
             cache_entries: self.verdicts.len(),

@@ -187,6 +187,11 @@ fn judge(token: Candidate, facts: &Facts<'_>) -> Progress {
         },
     };
     let may_be_foreign = token.brought_by == BroughtBy::Client && facts.provider.federated_bearer;
+    let asks = may_be_foreign || verification == BearerVerification::Introspection;
+    // The local checks refuse it too.
+    if asks && verifier::is_logout_token(token.text()) {
+        return Progress::Done(rejected(TokenRejection::LogoutToken, token.brought_by));
+    }
     if may_be_foreign && verifier::is_issued_elsewhere(token.text(), &facts.provider.issuer) {
         return exchange_foreign(&token, facts);
     }

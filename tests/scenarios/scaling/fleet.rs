@@ -248,6 +248,7 @@ impl Fleet {
             let env = Env { now, host: &*worker.host };
             match worker.core.authenticate(&env, self.next_id, &block) {
                 Step::Decided(decision) => observe(*user, outcome(&mut self.users[*user], decision)),
+                Step::AwaitBody => panic!("no user posts to the outpost"),
                 Step::Waiting => {
                     worker.waiting.insert(self.next_id, (*user, block));
                 }

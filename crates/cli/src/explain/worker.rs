@@ -155,7 +155,7 @@ impl Worker {
         while let Some(id) = self.authenticator.next_ready() {
             match self.authenticator.resume(env, id, &self.block) {
                 Step::Decided(decided) => decision = Some(decided),
-                Step::Waiting => {}
+                Step::Waiting | Step::AwaitBody => {}
             }
         }
         decision
