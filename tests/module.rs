@@ -4,6 +4,7 @@
 mod answers;
 mod artefact;
 mod attributes;
+mod backchannel;
 mod bad_requests;
 mod bodies;
 mod bounds;
