@@ -12,6 +12,23 @@ use super::wire::basic;
 
 const BYTES: usize = 100 << 10;
 
+/// Envoy keeps the body of a request that waits, up to `per_connection_buffer_limit_bytes` (1 MiB by default). Without the
+/// option it stops to read instead.
+#[test]
+fn upload_that_waits_is_refused_where_it_is_longer_than_envoys_buffer() {
+    let place = Place::new(|options| options.plugin("allow_on_headers_stop_iteration", true));
+    place.await_keys("demo");
+    let seen = place.app.count();
+    let gate = Gate::closed();
+    place.authentik.fault(TOKEN, Fault::Held(gate.clone()));
+    let credential = place.newcomer("patient");
+    let upload = || place.request("POST", "/").authorization(&credential).body(vec![b'a'; 3 << 20]);
+    assert_eq!(upload().send().status, 413);
+    assert_eq!(place.app.count(), seen);
+    gate.open();
+    eventually("the credential is known", || upload().send().status == 200);
+}
+
 #[test]
 fn nothing_passes_where_envoy_stops_at_the_headers_only() {
     let place = Place::new(|options| {
