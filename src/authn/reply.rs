@@ -3,12 +3,11 @@
 //! Owns: [`Decision`], the replies, and what the log says about each.
 //! Must not: ask anything, or tell the client more than the status does.
 
-mod bare;
+pub(crate) mod bare;
 pub mod log_line;
 mod page;
 pub mod shared_caches;
 
-pub(crate) use self::bare::{logged_out, ping};
 use crate::authn::edits::Forward;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::Request;

@@ -35,7 +35,7 @@ pub(crate) fn finish(
     let context = ReplyContext::of(request, None);
     match verdict {
         Ok(Ok(token)) => match end(request, &token) {
-            Ok(()) => reply::logged_out(&context),
+            Ok(()) => reply::bare::logged_out(&context),
             Err(rejection) => reply::reject(&context, Rejection::Logout(rejection)),
         },
         Ok(Err(rejection)) => reply::reject(&context, Rejection::Logout(rejection)),

@@ -40,7 +40,7 @@ pub(crate) fn answer(request: Request<'_>, sessions: &mut Sessions) -> Option<An
     let login = LoginContext::of(request)?;
     let context = login.reply_context();
     Some(Answered::Decided(match state::endpoint(request.view)? {
-        Endpoint::Ping => reply::ping(&context),
+        Endpoint::Ping => reply::bare::ping(&context),
         Endpoint::BackchannelLogout => return Some(Answered::AwaitBody),
         Endpoint::Unknown => reply::reject(&context, Rejection::NotFound),
         Endpoint::SignOut => login.sign_out(sessions.open(request).session.as_deref()),
