@@ -10,6 +10,7 @@ pub(crate) mod checkup;
 pub(crate) mod key_fetch;
 mod keys;
 pub(crate) mod limit;
+mod logout_queue;
 pub(crate) mod logouts;
 pub(crate) mod pending;
 pub(crate) mod rate_limit;
@@ -33,7 +34,7 @@ use crate::authn::session::content::Session;
 use crate::authn::verdict::{Judgement, Source};
 use crate::authn::verification::checkup::Checkup;
 use crate::authn::verification::limit::{CallQueue, Full, Priority};
-use crate::authn::verification::logouts::Logouts;
+use crate::authn::verification::logout_queue::Logouts;
 
 pub use crate::authn::verification::limit::Ticket;
 use crate::authn::verification::pending::{Facts, PendingVerification, Progress, Stage};

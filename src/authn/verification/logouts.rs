@@ -1,6 +1,6 @@
 //! Requests for back-channel logout: each waits for its body, and its token may wait for keys.
 //!
-//! Owns: how many wait and for how long, and when a token is judged. A token that names an unknown key waits for a fetch of the
+//! Owns: how many wait, and when a token is judged. A token that names an unknown key waits for a fetch of the
 //! key set, which is bounded as it is for credentials.
 //! Must not: end a session, or know what a logout token must have.
 
@@ -12,16 +12,14 @@ use crate::authn::jwt::logout_token::{self, LogoutRejection, LogoutToken, NoLogo
 use crate::authn::jwt::rejection::TokenRejection;
 use crate::authn::provider::Provider;
 use crate::authn::provider::key_ring::Activity;
+use crate::authn::verification::logout_queue::Waiting;
 use crate::authn::verification::{LOST_AFTER_SECONDS, Verification, key_fetch};
-use crate::base::time::Timestamp;
 use crate::base::token::Token;
 
 /// Most requests that wait in one worker. Envoy keeps their bodies.
 const MAX_WAITING: usize = 1024;
 /// Most of them whose token waits for keys: the worker keeps those, each of at most 16 KiB.
 const MAX_TOKENS: usize = 64;
-/// How long a body may take, in seconds. [`Fault::NoBody`] names it too.
-const BODY_SECONDS: u64 = 5;
 
 /// What is known of a logout token.
 pub(crate) type LogoutVerdict = Result<Result<LogoutToken, LogoutRejection>, Fault>;
@@ -34,80 +32,6 @@ pub(crate) enum ResumedLogout {
     Waiting,
     /// It does not wait.
     Unknown,
-}
-
-/// The requests that wait in one worker.
-#[derive(Default)]
-pub(crate) struct Logouts {
-    waiting: Vec<Waiting>,
-}
-
-struct Waiting {
-    id: RequestId,
-    provider: Rc<Provider>,
-    since: Timestamp,
-    /// `None`: the body is to come.
-    token: Option<Token>,
-    is_over: bool,
-}
-
-impl Logouts {
-    /// How many requests wait.
-    pub(crate) const fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// The next request that waits no longer.
-    pub(crate) fn next_ready(&self) -> Option<RequestId> {
-        self.waiting.iter().find(|waiting| waiting.is_over).map(|waiting| waiting.id)
-    }
-
-    /// Whether this request waits no longer.
-    pub(crate) fn is_ready(&self, id: RequestId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.id == id && waiting.is_over)
-    }
-
-    /// A request is gone.
-    pub(crate) fn forget(&mut self, id: RequestId) {
-        self.waiting.retain(|waiting| waiting.id != id);
-    }
-
-    /// For how long tokens have waited for the keys of a provider, in seconds.
-    pub(super) fn waits<'a>(
-        &'a self,
-        provider: &'a Rc<Provider>,
-        now: Timestamp,
-    ) -> impl Iterator<Item = u64> + 'a {
-        self.awaiting_keys()
-            .filter(|waiting| Rc::ptr_eq(&waiting.provider, provider))
-            .map(move |waiting| now.since(waiting.since))
-    }
-
-    /// Whether a token waits for keys that another worker fetches.
-    pub(super) fn wants_ticks(&self) -> bool {
-        self.awaiting_keys().any(|waiting| key_fetch::activity(&waiting.provider) == Activity::Following)
-    }
-
-    /// Looks who need not wait any longer: no keys are on their way any more, or too much time has passed. `patience`: seconds
-    /// for keys.
-    pub(super) fn look(&mut self, now: Timestamp, patience: u64) {
-        for waiting in &mut self.waiting {
-            let waited = now.since(waiting.since);
-            waiting.is_over |= match waiting.token {
-                None => waited >= BODY_SECONDS,
-                Some(_) => key_fetch::activity(&waiting.provider) == Activity::Idle || waited >= patience,
-            };
-        }
-    }
-
-    fn awaiting_keys(&self) -> impl Iterator<Item = &Waiting> {
-        self.waiting.iter().filter(|waiting| waiting.token.is_some())
-    }
-
-    fn take(&mut self, id: RequestId) -> Option<Waiting> {
-        let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
-        Some(self.waiting.swap_remove(place))
-    }
 }
 
 impl<W> Verification<W> {
