@@ -1,5 +1,7 @@
 //! Moments since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
 
+mod utc;
+
 /// The months and their days, without 29 February.
 const MONTHS: [([u8; 3], u64); 12] = [
     (*b"Jan", 31),
@@ -80,6 +82,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(MILLISECONDS)))
+    }
+
+    /// This moment less `seconds`; the epoch instead of a time before it.
+    #[must_use]
+    pub const fn minus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_sub(seconds.saturating_mul(MILLISECONDS)))
     }
 
     /// Seconds from `earlier` to this moment, each as a whole second; 0 when it is later.
