@@ -5,7 +5,8 @@
 
 use core::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::api::{PAGE_SIZE, Page, api_call, parse_page, refusal};
 use super::{failure, response};
@@ -104,22 +105,40 @@ pub(crate) fn read_user(answer: &Answer) -> Looked {
     }
 }
 
+#[derive(Serialize)]
+struct Event<'a> {
+    action: &'a str,
+    app: &'a str,
+    context: Context<'a>,
+}
+
+#[derive(Serialize)]
+struct Context<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    at: u64,
+}
+
 /// Writes an event: what this Envoy has learned to be over, for the others.
 pub(crate) fn relay_call(
     config: &Config,
     events: &Events,
     (client_id, who, at): (&str, Who<'_>, Timestamp),
 ) -> Call {
-    let (kind, name) = match who {
-        Who::Session(sid) => ("sid", sid),
-        Who::User(sub) => ("sub", sub),
+    let (sid, sub) = match who {
+        Who::Session(sid) => (Some(sid), None),
+        Who::User(sub) => (None, Some(sub)),
     };
-    let context = json!({"client_id": client_id, kind: name, "at": at.millis()});
+    let context = Context { client_id, sid, sub, at: at.millis() };
     // `action` must be one of authentik's own words.
-    let event = json!({"action": "logout", "app": OWN_APP, "context": context});
+    let event = Event { action: "logout", app: OWN_APP, context };
     let mut call = api_call(config, &events.token, Endpoint::Events, ("POST", "/api/v3/events/events/"));
     call.headers.push(("content-type", HeaderValue::cleaned("application/json")));
-    call.body = Secret::new(event.to_string().into_bytes());
+    // Texts and numbers can always be written.
+    call.body = Secret::new(serde_json::to_vec(&event).unwrap_or_default());
     call
 }
 

@@ -90,11 +90,12 @@ impl News {
             return self.push(relayed);
         }
         let action = text(event, "action");
-        match (action, text(event, "/context/model/model_name")) {
+        let model = event.get("context").and_then(|context| context.get("model"));
+        match (action, model.and_then(|model| text(model, "model_name"))) {
             (Some("logout" | "password_set"), _) => self.add_user(event),
             // Nothing ends because something new is there.
             (Some("model_created"), Some("user" | "token")) => {}
-            (_, Some("user")) => self.add_changed_user(event, action == Some("model_deleted")),
+            (_, Some("user")) => self.add_changed_user(model, action == Some("model_deleted")),
             (_, Some("token" | "group" | "policybinding" | "application")) => self.push(Learned::Credentials),
             (_, Some("proxyprovider" | "outpost")) => self.push(Learned::Providers),
             // The search does not find others, but what cannot be read.
@@ -104,8 +105,9 @@ impl News {
 
     fn add_user(&mut self, event: &Value) {
         // While an administrator acts as somebody else, that user is in `on_behalf_of`.
-        let behalf = event.pointer("/user/on_behalf_of").filter(|user| !user.is_null());
-        for user in event.get("user").into_iter().chain(behalf) {
+        let user = event.get("user");
+        let behalf = user.and_then(|user| user.get("on_behalf_of")).filter(|user| !user.is_null());
+        for user in user.into_iter().chain(behalf) {
             let pk = user.get("pk").and_then(Value::as_u64);
             self.push(match (text(user, "username"), pk) {
                 (Some(username), pk) => Learned::User { pk, username: username.to_owned() },
@@ -113,13 +115,13 @@ impl News {
                 (None, None) => Learned::Everybody,
             });
         }
-        if event.get("user").is_none() {
+        if user.is_none() {
             self.push(Learned::Everybody);
         }
     }
 
-    fn add_changed_user(&mut self, event: &Value, is_deleted: bool) {
-        let Some(pk) = event.pointer("/context/model/pk").and_then(Value::as_u64) else {
+    fn add_changed_user(&mut self, model: Option<&Value>, is_deleted: bool) {
+        let Some(pk) = model.and_then(|model| model.get("pk")?.as_u64()) else {
             return self.push(Learned::Everybody);
         };
         if is_deleted {
@@ -175,10 +177,10 @@ fn relayed(event: &Value, now: Timestamp) -> Option<Learned> {
     Some(Learned::Ended { client_id, who, at })
 }
 
-/// A text that is not empty, by its name or its JSON pointer (RFC 6901).
-fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
-    let value = if place.starts_with('/') { value.pointer(place) } else { value.get(place) };
-    value?.as_str().filter(|text| is_bounded(text))
+/// A text that is not empty.
+#[inline(never)]
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str().filter(|text| is_bounded(text))
 }
 
 fn is_bounded(text: &str) -> bool {

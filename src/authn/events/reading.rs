@@ -208,7 +208,17 @@ impl Reading {
 /// When an event was and which it is. `None`: it cannot be read.
 fn time_and_key(event: &Value) -> Option<(Timestamp, Key)> {
     let created = Timestamp::from_utc(event.get("created")?.as_str()?)?;
-    let key = event.get("pk")?.as_str().filter(|key| key.len() <= 64)?.replace('-', "");
-    let is_key = key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
-    Some((created, Key::from_str_radix(&key, 16).ok().filter(|_| is_key)?))
+    Some((created, key(event.get("pk")?.as_str()?)?))
+}
+
+/// A UUID (RFC 9562 §4).
+fn key(text: &str) -> Option<Key> {
+    let digits = text.chars().filter(|digit| *digit != '-');
+    let mut key: Key = 0;
+    let mut count: u32 = 0;
+    for digit in digits {
+        key = key.checked_mul(16)?.checked_add(digit.to_digit(16)?.into())?;
+        count = count.checked_add(1)?;
+    }
+    (count == 32).then_some(key)
 }

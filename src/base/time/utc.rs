@@ -19,21 +19,8 @@ impl Timestamp {
         };
         let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
         let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-        let is_time = hour < 24 && minute < 60 && second <= 60;
-        let mut days = days_before(year)?;
-        for (index, (name, length)) in (1..).zip(MONTHS) {
-            let length = if name == *b"Feb" { leap_day(year).saturating_add(length) } else { length };
-            if index == month {
-                let days = days.saturating_add(day.checked_sub(1)?);
-                let minutes =
-                    days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
-                let seconds = minutes.saturating_mul(60).saturating_add(second);
-                let millis = seconds.saturating_mul(1000).saturating_add(milliseconds(rest)?);
-                return (is_time && day <= length).then_some(Self::from_millis(millis));
-            }
-            days = days.saturating_add(length);
-        }
-        None
+        let (_, seconds) = self::seconds((year, month, day), (hour, minute, second))?;
+        Some(Self::from_millis(seconds.saturating_mul(1000).saturating_add(milliseconds(rest)?)))
     }
 
     /// The second in which the moment lies: `2026-11-26 00:36:43`, the form of authentik's search. `None`: after the year 9999.
@@ -49,7 +36,7 @@ impl Timestamp {
         }
         let mut day = days.checked_sub(days_before(year)?)?;
         for (month, (name, length)) in (1..).zip(MONTHS) {
-            let length = if name == *b"Feb" { leap_day(year).saturating_add(length) } else { length };
+            let length = length_of(name, length, year);
             if day < length {
                 let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
                 let day = day.saturating_add(1);
@@ -61,6 +48,31 @@ impl Timestamp {
         }
         None
     }
+}
+
+/// Days and seconds since the epoch of a date and a time in UTC; a minute may have a leap second. `None`: there is no such
+/// moment, or it is before 1970.
+#[inline(never)]
+pub(super) fn seconds(
+    (year, month, day): (u64, u64, u64),
+    (hour, minute, second): (u64, u64, u64),
+) -> Option<(u64, u64)> {
+    let mut days = days_before(year)?.saturating_add(day.checked_sub(1)?);
+    for (number, (name, length)) in (1..).zip(MONTHS) {
+        let length = length_of(name, length, year);
+        if number == month {
+            let minutes =
+                days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
+            let is_moment = day <= length && hour < 24 && minute < 60 && second <= 60;
+            return is_moment.then(|| (days, minutes.saturating_mul(60).saturating_add(second)));
+        }
+        days = days.saturating_add(length);
+    }
+    None
+}
+
+fn length_of(month: [u8; 3], length: u64, year: u64) -> u64 {
+    if month == *b"Feb" { leap_day(year).saturating_add(length) } else { length }
 }
 
 /// The days from the epoch to the first of January.
