@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod edits;
 pub mod ended;
 pub mod env;
+pub(crate) mod events;
 pub mod fault;
 pub mod identity;
 pub mod jwt;

@@ -23,8 +23,8 @@ use self::json::Object;
 pub use self::meta::MetaHeaders;
 pub use self::seal::Seal;
 pub use self::settings::{
-    Authentik, BasicAuth, BearerVerification, BeyondApi, Cache, Config, Jwks, Mode, Outpost, Place, Provider,
-    ProviderId, Session, SessionIssue, Shadow, Throttle,
+    Authentik, BasicAuth, BearerVerification, BeyondApi, Cache, Config, Events, Jwks, Mode, Outpost, Place,
+    Provider, ProviderId, Session, SessionIssue, Shadow, Throttle,
 };
 
 impl Config {

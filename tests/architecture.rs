@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, UseTree};
 use local_envoy::module::root;
 
 /// From the bottom up. A file belongs to the longest name that its own begins with.
-const ROOMS: [&str; 29] = [
+const ROOMS: [&str; 30] = [
     "base",
     "config",
     "authn::env",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 29] = [
     "authn::session",
     "authn::provider",
     "authn::provider_list",
+    "authn::events",
     "authn::cache",
     "authn::verification",
     "authn::sessions",

@@ -11,6 +11,7 @@ mod bounds;
 mod budget;
 mod configurations;
 mod doctor;
+mod events;
 pub(crate) mod fixture;
 mod key_sets;
 mod log_lines;

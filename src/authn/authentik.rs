@@ -4,8 +4,10 @@
 //! authentik. A 200 with JSON is an answer, a 400 with a JSON `error` is a refusal, everything else is a failure:
 //! authentik answers a POST with 405 when its database is down.
 
+pub mod api;
 pub mod call;
 pub mod discovery;
+pub(crate) mod events;
 pub mod outposts;
 
 use std::rc::Rc;

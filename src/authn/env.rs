@@ -3,6 +3,7 @@
 //! Owns: [`Host`], [`Env`] and [`RequestId`]. Must not: wait, or decide anything.
 
 pub(crate) mod lease;
+pub(crate) mod published;
 
 use crate::base::time::Timestamp;
 

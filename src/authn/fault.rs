@@ -2,6 +2,7 @@
 //!
 //! Owns: the reasons for the log. Must not: reach the client.
 
+pub(crate) mod events;
 pub mod list;
 
 use core::fmt;

@@ -1,11 +1,10 @@
 //! The outpost's list of providers: when it is read, by which worker, and what all workers know of it.
 //!
-//! Owns: the schedule. One worker of an Envoy reads the list, page by page, and shares it ([`shared`]); the others take it from
+//! Owns: the schedule. One worker of an Envoy reads the list, page by page, and shares it ([`Published`]); the others take it from
 //! there, and so does a new worker or a new VM. A list that cannot be read changes nothing that is known.
 //! Must not: send a call, or know what becomes of an entry ([`crate::authn::provider::roster`] does).
 
 mod reading;
-mod shared;
 
 use std::rc::Rc;
 
@@ -14,10 +13,10 @@ use serde_json::Value;
 use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::env::Env;
 use crate::authn::env::lease::{LEASE_SECONDS, Taken};
+use crate::authn::env::published::{Head, Published};
 use crate::authn::fault::Fault;
 use crate::authn::fault::list::ListFault;
 use crate::authn::provider_list::reading::{Progress, Reading};
-use crate::authn::provider_list::shared::{Head, SharedList};
 use crate::base::backoff::Backoff;
 use crate::base::time::Timestamp;
 use crate::config::{Config, Outpost};
@@ -28,7 +27,7 @@ const LOG_SECONDS: u64 = 60;
 /// What one worker knows of the list.
 pub(crate) struct ProviderList {
     config: Rc<Config>,
-    shared: SharedList,
+    shared: Published,
     /// The list that this worker works with.
     known: Option<Head>,
     /// The entries of a list that nobody took yet.
@@ -55,8 +54,10 @@ pub(crate) struct News {
 impl ProviderList {
     /// `None`: the configuration names no outpost.
     pub(crate) fn new(config: &Rc<Config>) -> Option<Self> {
+        let outpost = config.outpost.as_ref()?;
+        let what = ("providers", outpost.name.as_deref().unwrap_or_default());
         Some(Self {
-            shared: SharedList::derive(config, config.outpost.as_ref()?)?,
+            shared: Published::derive(config, &outpost.token, what)?,
             config: Rc::clone(config),
             known: None,
             news: None,
@@ -123,10 +124,7 @@ impl ProviderList {
 
     fn is_due(&self, now: Timestamp) -> bool {
         let interval = self.outpost().map_or(0, |outpost| outpost.refresh_seconds);
-        let is_old = self.known.as_ref().is_none_or(|head| {
-            let late = interval.saturating_mul(u64::from(head.late_percent)) / 100;
-            now.since(head.fetched) >= interval.saturating_add(late)
-        });
+        let is_old = self.known.as_ref().is_none_or(|head| head.is_old(interval, now));
         is_old && self.paused_until.is_none_or(|until| until <= now)
     }
 

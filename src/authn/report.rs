@@ -42,6 +42,8 @@ pub struct Load {
     pub keys_age: Vec<(ProviderId, u64)>,
     /// How old the outpost's list of providers is, in seconds.
     pub config_age: Option<u64>,
+    /// How long ago authentik's event log was last read whole, in seconds; before the first time, since when it is tried.
+    pub events_age: Option<u64>,
     /// How often sessions were ended, for each of [`Cause::ALL`].
     pub ended_sessions: [u64; Cause::ALL.len()],
     /// How often authentik was asked about a session, for each of [`Confirmation::ALL`].

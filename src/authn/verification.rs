@@ -23,6 +23,7 @@ use crate::authn::cache::miss::Miss;
 use crate::authn::cache::verdicts::{Outcome, Verdicts};
 use crate::authn::ended::Common;
 use crate::authn::env::Env;
+use crate::authn::events::EventLog;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::provider::key_ring::Activity;
 use crate::authn::provider::roster::Roster;
@@ -54,6 +55,10 @@ enum Subject {
     Discovery(Rc<Provider>),
     /// The outpost's list of providers.
     List,
+    /// authentik's event log.
+    Events,
+    /// What is written into it.
+    Relay,
     Credential(Name),
 }
 
@@ -70,6 +75,8 @@ pub(crate) struct Verification<W> {
     checkup: Checkup,
     /// `None`: the configuration names no outpost.
     list: Option<ProviderList>,
+    /// `None`: authentik's event log is not read.
+    events: Option<EventLog>,
     looked_for_ended: Timestamp,
     common: Rc<Common>,
 }
@@ -90,6 +97,7 @@ impl<W> Verification<W> {
         Self {
             checkup: Checkup::new(config, &providers),
             list: ProviderList::new(config),
+            events: EventLog::new(config),
             looked_for_ended: Timestamp::from_seconds(0),
             common: Rc::clone(roster.common()),
             providers,
@@ -215,9 +223,12 @@ impl<W> Verification<W> {
                         self.rate_limit.release(verification.attempt.as_ref(), &Err(Fault::TooManyWaiting));
                     }
                 }
-                Subject::Credential(_) | Subject::Keys(_) | Subject::Discovery(_) | Subject::List => {
-                    calls.push((Ticket(number), call));
-                }
+                Subject::Credential(_)
+                | Subject::Keys(_)
+                | Subject::Discovery(_)
+                | Subject::List
+                | Subject::Events
+                | Subject::Relay => calls.push((Ticket(number), call)),
             }
         }
         calls
@@ -244,7 +255,15 @@ impl<W> Verification<W> {
             }
             Subject::List => {
                 let next = self.list.as_mut().and_then(|list| list.answered(env, answer));
-                self.read_list(env, next);
+                self.push_urgent(env, Subject::List, next);
+            }
+            Subject::Events => {
+                let next = self.events.as_mut().and_then(|log| log.answered(env, answer));
+                self.push_urgent(env, Subject::Events, next);
+            }
+            Subject::Relay => {
+                let next = self.events.as_mut().and_then(|log| log.relay_answered(env, answer));
+                self.push_urgent(env, Subject::Relay, next);
             }
             Subject::Credential(name) => {
                 if self.waiting.get(&name).is_some_and(|verification| verification.call == Some(number))

@@ -1,5 +1,7 @@
 //! Moments since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
 
+mod utc;
+
 /// The months and their days, without 29 February.
 const MONTHS: [([u8; 3], u64); 12] = [
     (*b"Jan", 31),
@@ -47,23 +49,11 @@ impl Timestamp {
         let (day, year) = (number(&[d1, d2])?, number(&[y1, y2, y3, y4])?);
         let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
         let month = [m1, m2, m3];
-        let mut days = day.checked_sub(1)?;
-        for year in 1970..year {
-            days = days.saturating_add(365).saturating_add(leap_day(year));
-        }
-        for (name, length) in MONTHS {
-            let length = if name == *b"Feb" { leap_day(year).saturating_add(length) } else { length };
-            if name == month {
-                let is_date = year >= 1970 && day <= length && hour < 24 && minute < 60 && second <= 60;
-                let weekday = WEEKDAYS.get(usize::try_from(days % 7).ok()?)?;
-                let minutes =
-                    days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
-                let seconds = minutes.saturating_mul(60).saturating_add(second);
-                return (is_date && *weekday == [w1, w2, w3]).then_some(Self::from_seconds(seconds));
-            }
-            days = days.saturating_add(length);
-        }
-        None
+        let month =
+            MONTHS.iter().zip(1..).find(|((name, _), _)| *name == [m1, m2, m3]).map(|(_, month)| month)?;
+        let (days, seconds) = utc::seconds((year, month, day), (hour, minute, second))?;
+        let weekday = WEEKDAYS.get(usize::try_from(days % 7).ok()?)?;
+        (*weekday == [w1, w2, w3]).then_some(Self::from_seconds(seconds))
     }
 
     /// Whole seconds since the epoch.
@@ -80,6 +70,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(MILLISECONDS)))
+    }
+
+    /// This moment less `seconds`; the epoch instead of a time before it.
+    #[must_use]
+    pub const fn minus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_sub(seconds.saturating_mul(MILLISECONDS)))
     }
 
     /// Seconds from `earlier` to this moment, each as a whole second; 0 when it is later.

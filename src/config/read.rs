@@ -11,9 +11,12 @@ use serde_json::Value;
 use super::json::Object;
 use super::provider::{self, Context};
 use super::seal::Seal;
-use super::settings::{Authentik, BeyondApi, Cache, Config, Jwks, Outpost, Provider, Session, Throttle};
+use super::settings::{
+    Authentik, BeyondApi, Cache, Config, Events, Jwks, Outpost, Provider, Session, Throttle,
+};
 use super::shadow;
-use super::table::{self, authentik, cache, jwks, session, throttle};
+use super::table::kinds::OneSecret;
+use super::table::{self, authentik, cache, events, jwks, session, throttle};
 use crate::base::header::{self, IdentityHeader};
 use crate::base::mac;
 use crate::base::secret::Secret;
@@ -36,7 +39,7 @@ pub(super) fn json(raw: &[u8]) -> Result<Value, String> {
 
 /// `None` only where a fault was found.
 pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
-    let (authentik, outpost) = read_authentik(root.section(&table::AUTHENTIK));
+    let (authentik, outpost, events) = read_authentik(root.section(&table::AUTHENTIK));
     let outpost = read_beyond_api(&mut root, outpost);
     let session = read_session(root.section(&table::SESSION));
     let mut warnings = Vec::new();
@@ -67,7 +70,8 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     let clock_skew_seconds = root.integer(&table::CLOCK_SKEW_SECONDS).into();
     let allow_cors_preflight = root.boolean(&table::ALLOW_CORS_PREFLIGHT);
     let allow_cors_origins = read_cors_origins(&mut root);
-    let digest = digest(raw, &providers, outpost.as_ref(), seal.as_deref());
+    let tokens = outpost.iter().map(|it| &it.token).chain(events.iter().map(|it| &it.token));
+    let digest = digest(raw, &providers, tokens, seal.as_deref());
     let digest = digest.filter(|_| providers.len() == count);
     // Last: everything was read before this ends the reading.
     let (authentik, digest) = authentik.zip(digest)?;
@@ -76,6 +80,7 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
         outpost_name,
         providers,
         outpost,
+        events,
         identity_headers,
         owned_headers,
         seal,
@@ -93,9 +98,23 @@ pub(super) fn config(raw: &[u8], mut root: Object<'_>) -> Option<Config> {
     })
 }
 
-fn read_authentik(mut object: Object<'_>) -> (Option<Authentik>, Option<Outpost>) {
+fn read_authentik(mut object: Object<'_>) -> (Option<Authentik>, Option<Outpost>, Option<Events>) {
     let outpost = read_outpost(&mut object);
-    (read_endpoint(&mut object), outpost)
+    let events = object.optional_section(&authentik::EVENTS).map(read_events);
+    (read_endpoint(&mut object), outpost, events)
+}
+
+fn read_events(mut object: Object<'_>) -> Events {
+    let token = object.secret(&events::TOKEN);
+    check_token(&object, &events::TOKEN, &token);
+    Events { token, interval_seconds: object.integer(&events::INTERVAL_SECONDS).into() }
+}
+
+/// It becomes a header's value (RFC 6750 §2.1).
+fn check_token(object: &Object<'_>, setting: &'static OneSecret, token: &Secret<String>) {
+    if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        object.fault(setting.name, "must consist of visible ASCII characters");
+    }
 }
 
 /// What there is of it in `authentik`.
@@ -104,14 +123,11 @@ fn read_outpost(object: &mut Object<'_>) -> Option<Outpost> {
     let refresh_seconds = object.integer(&authentik::OUTPOST_REFRESH_SECONDS).into();
     let token = object.optional_secret(&authentik::TOKEN);
     match &token {
-        // It becomes a header's value (RFC 6750 §2.1).
-        Some(token) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
-            object.fault(authentik::TOKEN.name, "must consist of visible ASCII characters");
-        }
+        Some(token) => check_token(object, &authentik::TOKEN, token),
         None if !name.is_empty() => {
             object.fault(authentik::OUTPOST.name, "is of no use without authentik.token")
         }
-        Some(_) | None => {}
+        None => {}
     }
     let name = Some(name).filter(|name| !name.is_empty());
     let (defaults, overrides) = (BeyondApi::default(), Vec::new());
@@ -245,10 +261,10 @@ fn read_throttle(mut object: Object<'_>) -> Throttle {
 
 /// HMAC over the raw text, keyed by the secrets: the environment is part of the configuration, and a digest
 /// without a key would let a weak secret be guessed from the names of the shared slots.
-fn digest(
+fn digest<'a>(
     raw: &[u8],
     providers: &[Rc<Provider>],
-    outpost: Option<&Outpost>,
+    tokens: impl Iterator<Item = &'a Secret<String>>,
     seal: Option<&Seal>,
 ) -> Option<[u8; 32]> {
     fn add(key: &mut Vec<u8>, secret: &[u8]) {
@@ -262,8 +278,8 @@ fn digest(
             add(&mut key, secret.expose().as_bytes());
         }
     }
-    if let Some(outpost) = outpost {
-        add(&mut key, outpost.token.expose().as_bytes());
+    for token in tokens {
+        add(&mut key, token.expose().as_bytes());
     }
     for value in seal.into_iter().flat_map(Seal::values) {
         add(&mut key, value);

@@ -23,6 +23,8 @@ pub struct Config {
     pub providers: Vec<Rc<Provider>>,
     /// The outpost whose providers there are too.
     pub outpost: Option<Outpost>,
+    /// authentik's event log. `None`: it is not read.
+    pub events: Option<Events>,
     /// The identity headers to send, out of authentik's twelve.
     pub identity_headers: Vec<IdentityHeader>,
     /// Further names that only the filter may set: lower case, `_` read as `-`. Has the seal's name if that is not an
@@ -95,6 +97,15 @@ pub struct Outpost {
     pub defaults: BeyondApi,
     /// The same for single ones, by slug.
     pub overrides: Vec<(String, BeyondApi)>,
+}
+
+/// authentik's event log, from which the filter learns what has ended.
+#[derive(Debug)]
+pub struct Events {
+    /// An API token that may read events, and write them.
+    pub token: Secret<String>,
+    /// How often the log is read.
+    pub interval_seconds: u64,
 }
 
 /// What a provider has beyond authentik's API.

@@ -10,6 +10,7 @@ pub mod beyond_api;
 pub mod cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod describe;
+pub mod events;
 pub mod jwks;
 pub mod kinds;
 mod list;

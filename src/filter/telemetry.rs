@@ -44,6 +44,7 @@ enum Series {
     Durations(Endpoint),
     KeysAge(Label),
     ConfigAge,
+    EventsAge,
     EndedSessions(Cause),
     Confirmations(Confirmation),
     Shadow(Option<Label>, Finding),
@@ -258,11 +259,15 @@ impl Telemetry {
                 metrics::record(metric, *age);
             }
         }
-        if let Some(age) = load.config_age
-            && let Some(metric) = self
-                .metric(Series::ConfigAge, Kind::Gauge, || "authentik_proxy_config_age_seconds".to_owned())
-        {
-            metrics::record(metric, age);
+        for (age, series, name) in [
+            (load.config_age, Series::ConfigAge, "authentik_proxy_config_age_seconds"),
+            (load.events_age, Series::EventsAge, "authentik_proxy_events_age_seconds"),
+        ] {
+            if let Some(age) = age
+                && let Some(metric) = self.metric(series, Kind::Gauge, || name.to_owned())
+            {
+                metrics::record(metric, age);
+            }
         }
         self.count_endings(load);
     }

@@ -25,9 +25,10 @@ fn from_authentik(options: EnvoyOptions) -> EnvoyOptions {
         .configure("/authentik/outpost_refresh_seconds", 1)
 }
 
-/// An Envoy whose providers come from this authentik, and that has no application behind it.
+/// An Envoy whose providers come from this authentik, that reads its event log, and that has no application behind it.
 pub(crate) fn without_application(authentik: &Authentik) -> Envoy {
-    Envoy::start(from_authentik(EnvoyOptions::new(&authentik.authority(), NOBODY)))
+    let options = from_authentik(EnvoyOptions::new(&authentik.authority(), NOBODY));
+    Envoy::start(options.configure("/authentik/events", json!({"token": OUTPOST_TOKEN})))
 }
 
 fn two_applications() -> Authentik {

@@ -456,16 +456,22 @@ pub(crate) fn of_call(call: &Call, config: &Config) {
                 let slug = page("/jwks/").or_else(|| page("/.well-known/openid-configuration"));
                 ["/application/o/token/", "/application/o/introspect/"].contains(&path)
                     || (config.outpost.is_some() && path.starts_with("/api/v3/outposts/"))
+                    || (config.events.is_some() && path.starts_with("/api/v3/events/events/"))
+                    || (config.events.is_some() && path.starts_with("/api/v3/core/users/"))
                     || slug.is_some_and(|slug| config.providers.iter().any(|provider| provider.slug == slug))
             }
-            // The token goes to the API, and nowhere else.
-            "authorization" => call.endpoint == Endpoint::Outposts,
+            // A token goes to the API, and nowhere else.
+            "authorization" => [Endpoint::Outposts, Endpoint::Events].contains(&call.endpoint),
             _ => true,
         };
         assert!(is_right, "{name}: {value}");
     }
     let form = call.body.expose();
     assert_eq!(is_get, form.is_empty());
+    if call.endpoint == Endpoint::Events {
+        assert!(is_get || serde_json::from_slice::<Value>(form).is_ok(), "an event is JSON");
+        return;
+    }
     let is_form_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"*-._+%&=".contains(byte);
     assert!(form.iter().all(is_form_byte), "a form is form-encoded");
     // authentik fails on those. A token that it is asked about may be one that it made itself.

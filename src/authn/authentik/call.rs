@@ -24,6 +24,8 @@ pub enum Endpoint {
     Discovery,
     /// authentik's API: the outposts that a token sees, and their proxy providers.
     Outposts,
+    /// authentik's API: the event log, and the users whom it names.
+    Events,
 }
 
 impl Endpoint {
@@ -35,6 +37,7 @@ impl Endpoint {
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
             Self::Outposts => "outposts",
+            Self::Events => "events",
         }
     }
 }
@@ -111,7 +114,7 @@ pub enum NotSent {
 /// What came of a call, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallResult {
-    /// `200`
+    /// `200`, or `201` for what was written.
     Ok,
     /// `400`, `401` or `403`.
     Refused,
@@ -129,7 +132,7 @@ impl CallResult {
     /// What this answer is.
     pub const fn of(answer: &Answer) -> Self {
         match answer {
-            Answer::Response { status: 200, .. } => Self::Ok,
+            Answer::Response { status: 200 | 201, .. } => Self::Ok,
             Answer::Response { status: 400 | 401 | 403, .. } => Self::Refused,
             Answer::Response { .. } | Answer::TooLarge => Self::Failed,
             Answer::Unreachable { status: 504, .. } | Answer::Lost => Self::Timeout,

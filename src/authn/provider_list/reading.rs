@@ -6,8 +6,9 @@
 
 use serde_json::Value;
 
+use crate::authn::authentik::api::{Page, parse_page};
 use crate::authn::authentik::call::{Answer, Call};
-use crate::authn::authentik::outposts::{self, List, Page};
+use crate::authn::authentik::outposts::{self, List};
 use crate::authn::fault::Fault;
 use crate::authn::fault::list::ListFault;
 use crate::config::{Config, Outpost};
@@ -144,7 +145,7 @@ pub(super) fn entries(mut content: &[u8]) -> Option<Vec<Value>> {
         let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
         match *kind {
             OUTPOST => wanted = Some(part.as_chunks().0.iter().map(|key| u64::from_be_bytes(*key)).collect()),
-            PROVIDERS => entries.extend(outposts::parse_page(part)?.results),
+            PROVIDERS => entries.extend(parse_page(part)?.results),
             _ => return None,
         }
         content = rest;

@@ -1,13 +1,16 @@
-//! What is done for nobody's request: key sets, the doctor's round, the outpost's list of providers.
+//! What is done for nobody's request: key sets, the doctor's round, the outpost's list of providers, authentik's event log.
 //!
 //! Owns: what a tick does, in which order; and what ends with a provider. Must not: know when something is due: each of those
-//! three does.
+//! does.
 
 use std::rc::Rc;
 
 use crate::authn::authentik;
 use crate::authn::authentik::call::Call;
+use crate::authn::ended::Who;
 use crate::authn::env::Env;
+use crate::authn::events::EventLog;
+use crate::authn::events::learned::Learned;
 use crate::authn::fault::Fault;
 use crate::authn::fault::list::ListFault;
 use crate::authn::provider::Provider;
@@ -40,7 +43,11 @@ impl<W> Verification<W> {
         let next = self.checkup.tick(env);
         self.fetch_discovery(next);
         let next = self.list.as_mut().and_then(|list| list.tick(env));
-        self.read_list(env, next);
+        self.push_urgent(env, Subject::List, next);
+        let next = self.events.as_mut().and_then(|log| log.tick(env));
+        self.push_urgent(env, Subject::Events, next);
+        let next = self.events.as_mut().and_then(|log| log.tick_relay(env.now));
+        self.push_urgent(env, Subject::Relay, next);
     }
 
     /// Once a second: what other workers have ended.
@@ -81,15 +88,28 @@ impl<W> Verification<W> {
             call_limit,
             cache_entries: self.verdicts.len(),
             keys_age: self.providers.iter().filter_map(age).collect(),
+            events_age: self.events.as_ref().and_then(|log| log.age(now)),
             config_age: self.list.as_ref().and_then(|list| list.age(now)),
         }
     }
 
-    /// Sends the call for a page of the list.
-    pub(super) fn read_list(&mut self, env: &Env<'_>, call: Option<Call>) {
+    /// Sends a call of which there is one at a time.
+    pub(super) fn push_urgent(&mut self, env: &Env<'_>, subject: Subject, call: Option<Call>) {
         if let Some(call) = call {
             // There is always room for it.
-            let _ = self.calls.push(Priority::Keys, Subject::List, call, env.now);
+            let _ = self.calls.push(Priority::Keys, subject, call, env.now);
+        }
+    }
+
+    /// What this worker has read in authentik's event log, once. It must be applied within the callback.
+    pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
+        self.events.as_mut().map_or_else(Vec::new, EventLog::take_news)
+    }
+
+    /// Has other Envoys know whose sessions have ended.
+    pub(crate) fn relay(&mut self, client_id: &str, who: Who<'_>, at: Timestamp, now: Timestamp) {
+        if let Some(log) = &mut self.events {
+            log.relay(client_id, who, at, now);
         }
     }
 

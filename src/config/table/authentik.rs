@@ -1,6 +1,7 @@
 //! The settings of `authentik`: how the filter reaches it.
 
-use super::kinds::{Integer, Need, OneSecret, Rule, Text};
+use super::events;
+use super::kinds::{Integer, Need, OneSecret, Rule, Section, Text};
 use super::list::settings;
 
 settings! {
@@ -48,4 +49,9 @@ settings! {
     OUTPOST_REFRESH_SECONDS: Integer = Integer::new("outpost_refresh_seconds", 1..=86_400, 60),
         change: "A change in authentik must count earlier, or many replicas must ask less often.",
         example: "300";
+
+    /// authentik's event log, from which the filter learns who signed out or was changed. It is not read by default.
+    EVENTS: Section = Section::optional("events"), fields: [events::ROWS],
+        change: "A user who is disabled or signs out in authentik must lose access within seconds, and the calls that `revalidate_seconds` makes are too many.",
+        example: "{\"token\": {\"env\": \"AUTHENTIK_EVENTS_TOKEN\"}}";
 }

@@ -47,6 +47,22 @@ fn token_is_all_that_a_configuration_needs() {
 }
 
 #[test]
+fn event_log_is_read_only_with_a_token_of_its_own() {
+    assert!(parse(&with_token(&json!({}))).unwrap().events.is_none());
+    let with_events = |token: &str| {
+        let mut configuration = minimal();
+        configuration["authentik"]["events"] = json!({"token": {"env": "TOKEN"}});
+        Config::parse(configuration.to_string().as_bytes(), &|_| Some(token.to_owned())).unwrap()
+    };
+    let (one, other) = (with_events("one"), with_events("other"));
+    let events = one.events.unwrap();
+    assert_eq!((events.token.expose().as_str(), events.interval_seconds), ("one", 15));
+    assert!(one.outpost.is_none());
+    assert_ne!(one.digest, other.digest, "the secret is part of the configuration");
+    assert_eq!(one.public_digest, other.public_digest, "and not of what is shown of it");
+}
+
+#[test]
 fn outpost_has_its_own_name_unless_the_configuration_gives_another() {
     let named = |fields: Value| {
         let mut configuration = with_token(&fields);

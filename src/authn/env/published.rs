@@ -1,56 +1,66 @@
-//! The list as all workers of an Envoy share it.
+//! What one worker of an Envoy has read from authentik's API, for all of its workers.
 //!
-//! Owns: three entries in shared data, named after the token, authentik and the outpost. The *content* is sealed, since it has
-//! the secrets of every provider. The *head* says when authentik gave it, when it is read again, and its digest, so that a
-//! worker looks for news without reading it. The *lease* says which worker reads.
-//! Must not: know what a list is.
+//! Owns: three entries in shared data, named after the API token, authentik and what was read. The *content* is sealed: it may
+//! have secrets and names. The *head* says when authentik gave it, when it is read again, and its digest, so that a worker looks
+//! for news without reading it. The *lease* says which worker reads.
+//! Must not: know what the content is.
 
 use crate::authn::env::Env;
 use crate::authn::env::lease::Lease;
 use crate::base::aead::{Aead, NONCE_BYTES};
 use crate::base::hex;
 use crate::base::mac::{self, Mac};
+use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::config::{Config, Outpost};
+use crate::config::Config;
 
 const MAC_BYTES: usize = 32;
 /// A reading is at most so much later than the interval, in percent of it.
 const MAX_LATE_PERCENT: u8 = 10;
 
-/// When authentik gave a list, and which it was.
+/// When authentik gave the content, and which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) fetched: Timestamp,
-    /// How much later than the interval the next reading is, in percent of it (0 to 10). Drawn for each list and the same for
+pub(crate) struct Head {
+    pub(crate) fetched: Timestamp,
+    /// How much later than the interval the next reading is, in percent of it (0 to 10). Drawn for each reading and the same for
     /// all workers: of delays of their own the shortest would count, and replicas with many workers would read together.
-    pub(super) late_percent: u8,
+    pub(crate) late_percent: u8,
     /// Keyed.
-    pub(super) digest: [u8; 32],
+    pub(crate) digest: [u8; 32],
 }
 
 impl Head {
-    /// Eight hex digits that stand for the list.
-    pub(super) fn version(&self) -> String {
+    /// Whether it is time to read again, at this interval in seconds.
+    pub(crate) fn is_old(&self, interval: u64, now: Timestamp) -> bool {
+        let late = interval.saturating_mul(u64::from(self.late_percent)) / 100;
+        now.since(self.fetched) >= interval.saturating_add(late)
+    }
+
+    /// Eight hex digits that stand for the content.
+    pub(crate) fn version(&self) -> String {
         hex::of(self.digest.first_chunk::<4>().map_or(&[], |bytes| bytes))
     }
 }
 
 /// The shared entries, and their keys.
-pub(super) struct SharedList {
+pub(crate) struct Published {
     name: String,
     seal: Aead,
     digests: Mac,
     heads: Mac,
 }
 
-impl SharedList {
-    /// `None` only if HMAC refused a key, which it never does.
+impl Published {
+    /// `kind` and `name`: what is read. `None` only if HMAC refused a key, which it never does.
     #[inline(never)]
-    pub(super) fn derive(config: &Config, outpost: &Outpost) -> Option<Self> {
-        let mut root = mac::keyed(outpost.token.expose().as_bytes())?;
+    pub(crate) fn derive(
+        config: &Config,
+        token: &Secret<String>,
+        (kind, name): (&str, &str),
+    ) -> Option<Self> {
+        let mut root = mac::keyed(token.expose().as_bytes())?;
         let base = config.authentik.base.to_string();
-        let name = outpost.name.as_deref().unwrap_or_default();
-        for part in ["authentik-proxy-wasm 2 providers", &base, &config.authentik.cluster, name] {
+        for part in ["authentik-proxy-wasm 2", kind, &base, &config.authentik.cluster, name] {
             mac::update(&mut root, &part.len().to_be_bytes());
             mac::update(&mut root, part.as_bytes());
         }
@@ -62,7 +72,7 @@ impl SharedList {
         };
         let name = hex::of(derive(b"name")?.first_chunk::<8>()?);
         Some(Self {
-            name: format!("authentik-proxy-wasm/2/providers/{name}"),
+            name: format!("authentik-proxy-wasm/2/{kind}/{name}"),
             seal: Aead::new(derive(b"seal")?),
             digests: mac::keyed(&derive(b"digest")?)?,
             heads: mac::keyed(&derive(b"head")?)?,
@@ -70,13 +80,13 @@ impl SharedList {
     }
 
     /// Which worker reads.
-    pub(super) fn lease<'a>(&self, env: &'a Env<'_>) -> Lease<'a> {
+    pub(crate) fn lease<'a>(&self, env: &'a Env<'_>) -> Lease<'a> {
         Lease { name: self.entry("lease"), host: env.host }
     }
 
     /// The head of what some worker has read. `None`: there is none, or it is not ours to the last bit.
     #[inline(never)]
-    pub(super) fn head(&self, env: &Env<'_>) -> Option<Head> {
+    pub(crate) fn head(&self, env: &Env<'_>) -> Option<Head> {
         let entry = env.host.shared(&self.entry("head"))?.value;
         let (content, mac) = entry.split_at_checked(entry.len().checked_sub(MAC_BYTES)?)?;
         let (fetched, rest) = content.split_first_chunk()?;
@@ -90,14 +100,14 @@ impl SharedList {
     }
 
     /// The content that belongs to this head.
-    pub(super) fn content(&self, env: &Env<'_>, head: &Head) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self, env: &Env<'_>, head: &Head) -> Option<Vec<u8>> {
         let sealed = env.host.shared(&self.entry("content"))?.value;
         let content = Aead::open(core::slice::from_ref(&self.seal), self.name.as_bytes(), sealed)?;
         (self.digest(&content) == head.digest).then_some(content)
     }
 
-    /// Makes a list known to all workers: what they know already is not written again.
-    pub(super) fn publish(&self, env: &Env<'_>, content: &[u8]) -> Head {
+    /// Makes a content known to all workers: what they know already is not written again.
+    pub(crate) fn publish(&self, env: &Env<'_>, content: &[u8]) -> Head {
         let mut random = [0];
         env.host.random(&mut random);
         let [random] = random;
