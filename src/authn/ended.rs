@@ -32,6 +32,33 @@ pub(crate) enum Who<'a> {
     User(&'a str),
 }
 
+/// [`Who`] with texts of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// `sid`
+    Session(String),
+    /// `sub`
+    User(String),
+}
+
+impl Whose {
+    pub(crate) fn as_who(&self) -> Who<'_> {
+        match self {
+            Self::Session(sid) => Who::Session(sid),
+            Self::User(sub) => Who::User(sub),
+        }
+    }
+}
+
+impl From<Who<'_>> for Whose {
+    fn from(who: Who<'_>) -> Self {
+        match who {
+            Who::Session(sid) => Self::Session(sid.to_owned()),
+            Who::User(sub) => Self::User(sub.to_owned()),
+        }
+    }
+}
+
 /// What is said of a session or of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -63,13 +90,47 @@ pub(crate) struct Common {
     /// `None`: authentik's event log is not read.
     pub(crate) revalidation: Option<RefCell<RevalidationList>>,
     pub(crate) tally: Tally,
+    /// What other Envoys are to know.
+    pub(crate) untold: RefCell<Vec<Ended>>,
 }
+
+/// Something that has ended, and that this Envoy has learned first.
+pub(crate) struct Ended {
+    /// Of the provider.
+    pub(crate) client_id: String,
+    pub(crate) who: Whose,
+    /// What was begun until then.
+    pub(crate) at: Timestamp,
+}
+
+impl Common {
+    /// `None` only if HMAC refused a key, which it never does.
+    pub(crate) fn new(config: &Config) -> Option<Self> {
+        let revalidation = match &config.events {
+            Some(events) => Some(RefCell::new(RevalidationList::new(config, events.token.expose())?)),
+            None => None,
+        };
+        Some(Self { revalidation, ..Self::default() })
+    }
+
+    /// Takes note that something has ended here first. Without the event log nobody can be told.
+    fn tell(&self, client_id: &str, who: Who<'_>, at: Timestamp) {
+        let mut untold = self.untold.borrow_mut();
+        if self.revalidation.is_some() && untold.len() < MAX_UNTOLD {
+            untold.push(Ended { client_id: client_id.to_owned(), who: who.into(), at });
+        }
+    }
+}
+
+/// Most that is kept until the next tick.
+const MAX_UNTOLD: usize = 256;
 
 /// The list of one provider.
 pub(crate) struct EndedList {
     /// One for each cookie secret: what one of them has sealed can be ended under it after it is no longer the first.
     tables: Vec<SharedTable>,
     common: Rc<Common>,
+    client_id: String,
     /// Grows with each change; 0: this worker has not looked yet.
     version: u64,
     /// How long a session or a token can last, in seconds.
@@ -93,6 +154,7 @@ impl EndedList {
         Some(Self {
             tables: tables.collect::<Option<_>>()?,
             common: Rc::clone(common),
+            client_id: provider.client_id.clone(),
             version: 0,
             lifetime: config.session.max_age_seconds.max(provider.access_token_validity_seconds),
         })
@@ -101,14 +163,19 @@ impl EndedList {
     /// Whose sessions have ended: what was begun until `at`. All workers know it within a second.
     #[inline(never)]
     pub(crate) fn end(&mut self, who: Who<'_>, at: Timestamp, cause: Cause, env: &Env<'_>) {
-        self.common.tally.ended(cause);
         let until = at.max(env.now).plus(self.lifetime);
         let (kind, name) = match who {
             Who::Session(sid) => (SESSION, sid),
             Who::User(sub) => (USER, sub),
         };
-        if let Some(table) = self.tables.first_mut() {
-            table.note(kind, name, at, until);
+        let is_news = self.tables.first_mut().is_some_and(|table| table.note(kind, name, at, until));
+        if is_news {
+            self.common.tally.ended(cause);
+            match cause {
+                Cause::SignOut | Cause::BackchannelLogout => self.common.tell(&self.client_id, who, at),
+                // It is in the log already; and what authentik says once it says again.
+                Cause::Relay | Cause::Confirmation => {}
+            }
         }
         self.sync(env);
     }

@@ -48,3 +48,13 @@ pub struct Env<'a> {
     /// The host, or a test's stand-in for it.
     pub host: &'a dyn Host,
 }
+
+impl Env<'_> {
+    /// One byte of randomness; 0 where the host has none: for what only spreads work.
+    pub(crate) fn random_byte(&self) -> u8 {
+        let mut random = [0];
+        self.host.random(&mut random);
+        let [random] = random;
+        random
+    }
+}

@@ -23,12 +23,9 @@ use crate::authn::events::reading::{Done, Progress, Reading};
 use crate::authn::events::relay::Relay;
 use crate::authn::fault::Fault;
 use crate::authn::fault::events::EventsFault;
-use crate::base::backoff::Backoff;
+use crate::base::backoff::{self, Backoff};
 use crate::base::time::Timestamp;
 use crate::config::Config;
-
-/// A failure is logged once in this time.
-const LOG_SECONDS: u64 = 60;
 
 /// What one worker knows of the log.
 pub(crate) struct EventLog {
@@ -190,10 +187,10 @@ impl EventLog {
 
     #[inline(never)]
     fn failed(&mut self, env: &Env<'_>, fault: &EventsFault) {
-        let until = env.now.plus(self.backoff.next_pause(random_byte(env)));
+        let until = env.now.plus(self.backoff.next_pause(env.random_byte()));
         self.shared.lease(env).fail(until);
         self.paused_until = Some(until);
-        if is_to_be_logged(&mut self.last_logged, env.now) {
+        if backoff::is_to_be_logged(&mut self.last_logged, env.now) {
             let base = &self.config.authentik.base;
             log::warn!(
                 "authentik's event log could not be read from {base}/api/v3/events/events/: {fault}; what ends there \
@@ -201,22 +198,6 @@ impl EventLog {
             );
         }
     }
-}
-
-fn random_byte(env: &Env<'_>) -> u8 {
-    let mut random = [0];
-    env.host.random(&mut random);
-    let [random] = random;
-    random
-}
-
-/// Whether there was no line like it within the last minute.
-fn is_to_be_logged(last: &mut Option<Timestamp>, now: Timestamp) -> bool {
-    let is_due = last.is_none_or(|last| now.since(last) >= LOG_SECONDS);
-    if is_due {
-        *last = Some(now);
-    }
-    is_due
 }
 
 #[cfg(test)]

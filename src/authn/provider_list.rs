@@ -39,6 +39,8 @@ pub(crate) struct ProviderList {
     paused_until: Option<Timestamp>,
     last_fault: Option<Fault>,
     last_logged: Option<Timestamp>,
+    /// Whether the list is read before its time.
+    is_wanted: bool,
 }
 
 /// A list that differs from the one before.
@@ -66,6 +68,7 @@ impl ProviderList {
             paused_until: None,
             last_fault: None,
             last_logged: None,
+            is_wanted: false,
         })
     }
 
@@ -92,6 +95,11 @@ impl ProviderList {
     /// Whether the first list may come at any moment.
     pub(crate) const fn is_expected(&self) -> bool {
         self.known.is_none() && self.paused_until.is_none()
+    }
+
+    /// authentik says that something has changed: the list is read at the next tick, by whichever worker is first.
+    pub(crate) fn read_at_once(&mut self) {
+        self.is_wanted = true;
     }
 
     /// One tick: takes what another worker has read, and begins to read when it is time. The call that is to be sent.
@@ -125,7 +133,7 @@ impl ProviderList {
     fn is_due(&self, now: Timestamp) -> bool {
         let interval = self.outpost().map_or(0, |outpost| outpost.refresh_seconds);
         let is_old = self.known.as_ref().is_none_or(|head| head.is_old(interval, now));
-        is_old && self.paused_until.is_none_or(|until| until <= now)
+        (is_old || self.is_wanted) && self.paused_until.is_none_or(|until| until <= now)
     }
 
     /// Takes what another worker has read, if it is newer. A list that is long overdue is taken only after a failed reading: a
@@ -191,6 +199,7 @@ impl ProviderList {
     }
 
     fn succeeded(&mut self) {
+        self.is_wanted = false;
         self.backoff = Backoff::default();
         self.paused_until = None;
         self.last_fault = None;

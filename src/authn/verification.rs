@@ -9,6 +9,7 @@ mod background;
 pub(crate) mod checkup;
 pub(crate) mod key_fetch;
 mod keys;
+mod learned;
 pub(crate) mod limit;
 mod logout_queue;
 pub(crate) mod logouts;
@@ -259,6 +260,7 @@ impl<W> Verification<W> {
             }
             Subject::Events => {
                 let next = self.events.as_mut().and_then(|log| log.answered(env, answer));
+                self.apply_learned(env);
                 self.push_urgent(env, Subject::Events, next);
             }
             Subject::Relay => {

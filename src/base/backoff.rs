@@ -2,6 +2,8 @@
 //!
 //! Owns: how long they are. Must not: know what is tried.
 
+use crate::base::time::Timestamp;
+
 /// The pause after the first failure, in seconds; each further one doubles it.
 const FIRST_PAUSE_SECONDS: u64 = 1;
 /// The longest pause, the random part included.
@@ -23,4 +25,16 @@ impl Backoff {
         let spread = pause.saturating_mul(u64::from(random)) / 512;
         pause.saturating_add(spread).min(LONGEST_PAUSE_SECONDS)
     }
+}
+
+/// A failure that lasts is logged once in this time, in seconds.
+const LOG_SECONDS: u64 = 60;
+
+/// Whether there was no line like it within the last minute; `last` is when there was one.
+pub(crate) fn is_to_be_logged(last: &mut Option<Timestamp>, now: Timestamp) -> bool {
+    let is_due = last.is_none_or(|last| now.since(last) >= LOG_SECONDS);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }

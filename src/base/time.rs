@@ -48,7 +48,6 @@ impl Timestamp {
               h1, h2, b':', n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T'] = text else { return None };
         let (day, year) = (number(&[d1, d2])?, number(&[y1, y2, y3, y4])?);
         let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-        let month = [m1, m2, m3];
         let month =
             MONTHS.iter().zip(1..).find(|((name, _), _)| *name == [m1, m2, m3]).map(|(_, month)| month)?;
         let (days, seconds) = utc::seconds((year, month, day), (hour, minute, second))?;

@@ -61,16 +61,17 @@ impl SharedTable {
         self.table.evicted(kind)
     }
 
-    /// Takes an entry; the next [`Self::sync`] tells the others.
-    pub(super) fn note(&mut self, kind: u8, name: &str, at: Timestamp, until: Timestamp) {
-        if let Some(digest) = self.digest(kind, name)
-            && self.table.at(&digest).is_none_or(|known| known < at)
-        {
-            self.table.note(digest, at, until);
-            self.is_ahead = true;
-            // What this worker has said itself is news too.
-            self.seen = None;
+    /// Takes an entry; the next [`Self::sync`] tells the others. Whether it is news.
+    pub(super) fn note(&mut self, kind: u8, name: &str, at: Timestamp, until: Timestamp) -> bool {
+        let Some(digest) = self.digest(kind, name) else { return false };
+        if self.table.at(&digest).is_some_and(|known| known >= at) {
+            return false;
         }
+        self.table.note(digest, at, until);
+        self.is_ahead = true;
+        // What this worker has said itself is news too.
+        self.seen = None;
+        true
     }
 
     /// Takes what other workers have said, and tells them what this one has. Whether there may be news.

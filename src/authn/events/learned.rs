@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::authn::authentik::events::OWN_APP;
-use crate::authn::ended::Who;
+use crate::authn::ended::Whose;
 use crate::base::time::Timestamp;
 
 /// Longest text that is taken from an event, in bytes. authentik's user names have at most 150 characters.
@@ -45,33 +45,6 @@ pub(crate) enum Learned {
         /// What was begun until then; never later than now.
         at: Timestamp,
     },
-}
-
-/// [`Who`] with texts of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// `sid`
-    Session(String),
-    /// `sub`
-    User(String),
-}
-
-impl Whose {
-    pub(crate) fn as_who(&self) -> Who<'_> {
-        match self {
-            Self::Session(sid) => Who::Session(sid),
-            Self::User(sub) => Who::User(sub),
-        }
-    }
-}
-
-impl From<Who<'_>> for Whose {
-    fn from(who: Who<'_>) -> Self {
-        match who {
-            Who::Session(sid) => Self::Session(sid.to_owned()),
-            Who::User(sub) => Self::User(sub.to_owned()),
-        }
-    }
 }
 
 /// The news of a reading, each once, and the users who are to be looked up.

@@ -7,13 +7,11 @@ use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call};
 use crate::authn::authentik::events::{self, Written};
-use crate::authn::ended::Who;
+use crate::authn::ended::{Who, Whose};
 use crate::authn::env::Env;
-use crate::authn::events::learned::Whose;
-use crate::authn::events::{is_to_be_logged, random_byte};
 use crate::authn::fault::events::EventsFault;
 use crate::authn::fault::list::TokenRefusal;
-use crate::base::backoff::Backoff;
+use crate::base::backoff::{self, Backoff};
 use crate::base::time::Timestamp;
 use crate::config::Config;
 
@@ -65,7 +63,7 @@ impl Relay {
     fn keep_bound(&mut self, now: Timestamp) {
         if self.waiting.len() > MAX_WAITING {
             self.waiting.pop_front();
-            if is_to_be_logged(&mut self.last_dropped, now) {
+            if backoff::is_to_be_logged(&mut self.last_dropped, now) {
                 log::warn!(
                     "sign-outs are not told to other Envoys: {MAX_WAITING} wait for authentik's event log already"
                 );
@@ -93,14 +91,19 @@ impl Relay {
             Written::Failed(fault) => {
                 self.waiting.push_front(line);
                 self.keep_bound(env.now);
-                self.paused_until = Some(env.now.plus(self.backoff.next_pause(random_byte(env))));
+                self.paused_until = Some(env.now.plus(self.backoff.next_pause(env.random_byte())));
                 match fault {
                     EventsFault::TokenRefused(TokenRefusal::NoPermission) => self.log(
                         env.now,
                         "the user of authentik.events.token may not write events (403); give the user a role with the \
                          permission authentik_events.add_event",
                     ),
-                    fault => self.log(env.now, &fault.to_string()),
+                    fault @ (EventsFault::TokenRefused(_)
+                    | EventsFault::Call(_)
+                    | EventsFault::Nothing
+                    | EventsFault::Incomplete
+                    | EventsFault::NoApi { .. }
+                    | EventsFault::Changed) => self.log(env.now, &fault.to_string()),
                 }
                 return None;
             }
@@ -110,7 +113,7 @@ impl Relay {
     }
 
     fn log(&mut self, now: Timestamp, cause: &str) {
-        if is_to_be_logged(&mut self.last_logged, now) {
+        if backoff::is_to_be_logged(&mut self.last_logged, now) {
             let base = &self.config.authentik.base;
             log::warn!(
                 "a sign-out could not be told to other Envoys through {base}/api/v3/events/events/: {cause}"

@@ -38,7 +38,7 @@ pub(crate) struct Changes {
 impl Roster {
     /// With the providers of the configuration. `None` only if HMAC refused a key, which it never does.
     pub(crate) fn new(config: &Rc<Config>) -> Option<Self> {
-        let common = Rc::new(Common::default());
+        let common = Rc::new(Common::new(config)?);
         let entries = config.providers.iter().enumerate();
         let own: Vec<_> = entries
             .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes(), &common))

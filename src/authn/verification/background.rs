@@ -7,10 +7,7 @@ use std::rc::Rc;
 
 use crate::authn::authentik;
 use crate::authn::authentik::call::Call;
-use crate::authn::ended::Who;
 use crate::authn::env::Env;
-use crate::authn::events::EventLog;
-use crate::authn::events::learned::Learned;
 use crate::authn::fault::Fault;
 use crate::authn::fault::list::ListFault;
 use crate::authn::provider::Provider;
@@ -46,6 +43,7 @@ impl<W> Verification<W> {
         self.push_urgent(env, Subject::List, next);
         let next = self.events.as_mut().and_then(|log| log.tick(env));
         self.push_urgent(env, Subject::Events, next);
+        self.tell_other_envoys(env);
         let next = self.events.as_mut().and_then(|log| log.tick_relay(env.now));
         self.push_urgent(env, Subject::Relay, next);
     }
@@ -98,18 +96,6 @@ impl<W> Verification<W> {
         if let Some(call) = call {
             // There is always room for it.
             let _ = self.calls.push(Priority::Keys, subject, call, env.now);
-        }
-    }
-
-    /// What this worker has read in authentik's event log, once. It must be applied within the callback.
-    pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
-        self.events.as_mut().map_or_else(Vec::new, EventLog::take_news)
-    }
-
-    /// Has other Envoys know whose sessions have ended.
-    pub(crate) fn relay(&mut self, client_id: &str, who: Who<'_>, at: Timestamp, now: Timestamp) {
-        if let Some(log) = &mut self.events {
-            log.relay(client_id, who, at, now);
         }
     }
 

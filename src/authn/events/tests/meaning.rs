@@ -1,7 +1,8 @@
 //! What events mean: those that a real authentik 2026.5 has written, and those that it would not write.
 
 use super::*;
-use crate::authn::events::learned::{News, Whose};
+use crate::authn::ended::Whose;
+use crate::authn::events::learned::News;
 
 fn recorded(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/transcripts/8-{name}.txt", env!("CARGO_MANIFEST_DIR"));

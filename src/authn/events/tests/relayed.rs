@@ -1,7 +1,7 @@
 //! What one Envoy writes and the others read.
 
 use super::*;
-use crate::authn::events::learned::Whose;
+use crate::authn::ended::Whose;
 
 pub(super) fn event(number: u64, seconds: u64, context: Value) -> Value {
     json!({
