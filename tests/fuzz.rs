@@ -34,7 +34,7 @@ macro_rules! targets {
     };
 }
 
-targets! { authorization cookies path jwt jwks answers cache_entry configuration }
+targets! { authorization cookies path jwt jwks answers cache_entry configuration logout }
 
 #[test]
 fn every_target_has_its_binary_and_its_corpus_and_the_other_way_round() {

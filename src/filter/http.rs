@@ -148,10 +148,11 @@ impl HttpContext for HttpFilter {
     /// Here, whatever the phase: Envoy does not call again when the request is let on.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         // They end the body. authentik sends none.
-        if self.stream.awaits_body.get()
-            && let Some(decision) = self.body_ended(None)
-        {
-            self.stream.apply(decision, self.worker.telemetry().as_deref());
+        if self.stream.awaits_body.get() {
+            if let Some(decision) = self.body_ended(None) {
+                self.stream.apply(decision, self.worker.telemetry().as_deref());
+            }
+            return self.follow();
         }
         if !self.is_free && !self.strip_trailers() {
             self.worker.forget(self.id);

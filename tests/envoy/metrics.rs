@@ -97,6 +97,8 @@ fn each_decision_adds_one_to_its_own_series_and_to_no_other() {
     counts(&place, place.get("/outpost.goauthentik.io/start"), "demo login login none");
     counts(&place, place.get("/outpost.goauthentik.io/callback?code=x"), "demo denied login_failed none");
     counts(&place, place.get("/outpost.goauthentik.io/sign_out"), "demo login signed_out none");
+    let logout = place.request("POST", "/outpost.goauthentik.io/backchannel_logout");
+    counts(&place, logout, "demo denied backchannel_logout_refused none");
 
     authentik.fault(TOKEN, Fault::ServerError405);
     counts(&place, place.get_as(place.newcomer("unlucky")), "demo unavailable unavailable none");

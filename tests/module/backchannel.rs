@@ -165,6 +165,21 @@ fn logout_token_counts_once_for_all_workers_and_ends_the_session_in_all() {
     }
 }
 
+/// A listener of its own can have the option for all.
+#[test]
+fn filter_without_the_option_knows_what_one_with_it_has_ended() {
+    let world = world();
+    let mut without = worker_with(&world, &configuration("hs"), false);
+    give_keys(&mut without);
+    let mut with = worker(&world);
+    let cookie = session(&mut without, "a");
+    assert_eq!(with_cookie(&mut without, &cookie), passed_as("alice"));
+    assert_eq!(send(&mut with, post().with_body(form("a"))), Observed::Status(200));
+    world.advance(seconds(1));
+    without.tick();
+    assert_eq!(with_cookie(&mut without, &cookie), Observed::Status(401));
+}
+
 #[test]
 fn token_waits_for_keys_that_another_worker_fetches() {
     let world = world();

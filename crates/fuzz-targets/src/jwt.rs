@@ -215,6 +215,27 @@ fn expected_of_any_algorithm(slug: &str, header: &[u8], claims: &[u8]) -> Option
 
 /// RFC 7515, 7519 and the README, for a token whose signature is good. `None`: it must not pass.
 fn expected(slug: &str, alg: &str, header: &[u8], claims: &[u8]) -> Option<Expected> {
+    let (header, claims) = standing(slug, alg, header, claims)?;
+    if is_logout(&header) {
+        return None;
+    }
+    let names = ["sub", "preferred_username"].map(|name| claims[name].as_str().unwrap_or_default());
+    let is_plain = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    Some(match names {
+        names if !names.iter().all(|name| is_plain(name)) => Expected::Nobody,
+        names if !names.iter().all(|name| promises::is_whole(name)) => Expected::Trimmed,
+        _ => Expected::Passes,
+    })
+}
+
+/// Whether the header is that of a logout token, by the media type (RFC 7515 §4.1.9).
+pub(crate) fn is_logout(header: &Value) -> bool {
+    let typ = header["typ"].as_str().unwrap_or_default().to_ascii_lowercase();
+    ["logout+jwt", "application/logout+jwt"].contains(&typ.as_str())
+}
+
+/// Header and claims of a token whose signature is good, if it is a token of this provider and of this time.
+pub(crate) fn standing(slug: &str, alg: &str, header: &[u8], claims: &[u8]) -> Option<(Value, Value)> {
     let (header, claims) = (read(header)?, read(claims)?);
     let own_kid = |kid: &str| authentik::key_set(slug).contains(&format!("\"kid\":\"{kid}\""));
     let is_own_key = match header.get("kid").filter(|kid| !kid.is_null()) {
@@ -237,11 +258,5 @@ fn expected(slug: &str, alg: &str, header: &[u8], claims: &[u8]) -> Option<Expec
     if !second("exp").is_some_and(|exp| exp > now) || !is_past("nbf") || !is_past("iat") {
         return None;
     }
-    let names = ["sub", "preferred_username"].map(|name| claims[name].as_str().unwrap_or_default());
-    let is_plain = |text: &str| !text.is_empty() && !text.contains(char::is_control);
-    Some(match names {
-        names if !names.iter().all(|name| is_plain(name)) => Expected::Nobody,
-        names if !names.iter().all(|name| promises::is_whole(name)) => Expected::Trimmed,
-        _ => Expected::Passes,
-    })
+    Some((header, claims))
 }

@@ -14,6 +14,7 @@ pub mod configuration;
 pub mod cookies;
 pub mod jwks;
 pub mod jwt;
+pub mod logout;
 pub mod path;
 
 mod authentik;

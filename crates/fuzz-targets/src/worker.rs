@@ -11,7 +11,7 @@ use authentik_proxy_wasm::authn::edits;
 use authentik_proxy_wasm::authn::env::{Env, Host, Shared};
 use authentik_proxy_wasm::authn::reply::Decision;
 use authentik_proxy_wasm::authn::request::view::HeaderBlock;
-use authentik_proxy_wasm::authn::{Authenticator, RequestId, Ticket};
+use authentik_proxy_wasm::authn::{Authenticator, RequestId, Step, Ticket};
 use authentik_proxy_wasm::base::time::Timestamp;
 use authentik_proxy_wasm::config::Config;
 use serde_json::{Value, json};
@@ -194,6 +194,21 @@ impl Worker {
             None => {
                 self.waiting.insert(self.last_id, request.clone());
             }
+        }
+        decision
+    }
+
+    /// Sends a request whose body is read, and the body; `None`: it is longer than the shell reads. `None`: it waits.
+    pub(crate) fn post(&mut self, request: &Request, body: Option<&[u8]>) -> Option<Decision> {
+        self.last_id += 1;
+        let env = Env { now: Timestamp::from_seconds(self.now), host: &self.world };
+        let step = match self.core.authenticate(&env, self.last_id, &request.block()) {
+            Step::AwaitBody => self.core.body_ended(&env, self.last_id, &request.block(), body),
+            step @ (Step::Decided(_) | Step::Waiting) => step,
+        };
+        let decision = step.decided();
+        if let Some(decision) = &decision {
+            self.judge(decision, request);
         }
         decision
     }

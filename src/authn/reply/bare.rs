@@ -19,10 +19,12 @@ pub(crate) fn ping(context: &ReplyContext<'_>) -> Decision {
 
 /// A session was ended, as authentik asked (OpenID Connect Back-Channel Logout 1.0 §2.8).
 pub(crate) fn logged_out(context: &ReplyContext<'_>) -> Decision {
+    let mut headers = vec![header("cache-control", "no-store".to_owned())];
+    headers.extend(cors_headers(context));
     Decision::Reply(Reply {
         status: 200,
         grpc_status: None,
-        headers: vec![header("cache-control", "no-store".to_owned())],
+        headers,
         body: String::new(),
         report: Report::new(context.id, Reason::BackchannelLogout),
         log: line(context, log::Level::Info, "session ended by authentik's back-channel logout"),
