@@ -8,6 +8,7 @@ mod bearer;
 mod bodies;
 mod bypass;
 mod cache;
+mod capabilities;
 mod configuration;
 mod crowd;
 mod crowds;
