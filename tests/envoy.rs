@@ -23,6 +23,7 @@ mod hosts;
 mod http2;
 mod introspection;
 mod metrics;
+mod moving_over;
 mod outage;
 pub(crate) mod outpost;
 mod panics;
