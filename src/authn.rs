@@ -73,7 +73,7 @@ pub use crate::authn::env::RequestId;
 pub use crate::authn::step::{MAX_BODY_BYTES, Step, TickInterval};
 pub use crate::authn::verification::Ticket;
 
-/// Everything that one worker knows under one configuration.
+#[doc = include_str!("authn/example.md")]
 pub struct Authenticator {
     config: Rc<Config>,
     roster: Roster,

@@ -54,7 +54,10 @@ fn modules() -> BTreeMap<String, String> {
             let module = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}::{name}") };
             if path.is_dir() {
                 read(&path, &module, modules);
-            } else if name != "tests" && !prefix.ends_with("::tests") {
+            } else if path.extension().is_some_and(|it| it == "rs")
+                && name != "tests"
+                && !prefix.ends_with("::tests")
+            {
                 modules.insert(module, fs::read_to_string(&path).unwrap());
             }
         }

@@ -71,7 +71,7 @@ fn every_default_of_the_page_is_that_of_its_setting_and_is_taken() {
 /// Where a setting is, as a JSON pointer.
 fn pointer(setting: &str) -> String {
     match setting.strip_prefix('.') {
-        Some(field) => format!("/providers/0/{field}"),
+        Some(field) => format!("/providers/0/{}", field.replace('.', "/")),
         None => format!("/{}", setting.replace('.', "/")),
     }
 }
@@ -85,12 +85,20 @@ fn faults(pointer: &str, value: Value) -> Vec<String> {
             "cookie_secret": "0123456789abcdef0123456789abcdef", "external_host": "https://app.example.com",
         }],
     });
-    let (parent, field) = pointer.rsplit_once('/').unwrap();
-    if configuration.pointer(parent).is_none() {
-        configuration[parent.trim_start_matches('/')] = json!({});
+    let mut place = &mut configuration;
+    for step in pointer.split('/').skip(1) {
+        place = match step.parse::<usize>() {
+            Ok(index) => &mut place[index],
+            // A missing object is made.
+            Err(_) => &mut place[step],
+        };
     }
-    configuration.pointer_mut(parent).unwrap()[field] = value;
-    Config::parse(configuration.to_string().as_bytes(), &|_| None).err().unwrap_or_default()
+    *place = value;
+    Config::parse(configuration.to_string().as_bytes(), &|_| {
+        Some("0123456789abcdef0123456789abcdef".to_owned())
+    })
+    .err()
+    .unwrap_or_default()
 }
 
 #[test]
@@ -117,6 +125,29 @@ fn every_number_has_the_range_that_the_page_gives() {
     assert!(count >= 20, "{count}");
 }
 
+#[test]
+fn every_setting_that_somebody_changes_has_an_example_that_is_taken() {
+    let mut count = 0;
+    for (name, _) in settings() {
+        let Some(example) = fact(&name, "Example") else {
+            assert_eq!(fact(&name, "When to change"), None, "{name} has no example");
+            continue;
+        };
+        let example: Value =
+            serde_json::from_str(&format!("{{{}}}", example.trim_matches('`'))).expect(example);
+        let (_, value) = example.as_object().unwrap().iter().next().expect("one field");
+        // What another setting lacks, or this one without another, is no fault of the example.
+        let field = field_of(&name);
+        let own: Vec<_> = faults(&pointer(&name), value.clone())
+            .into_iter()
+            .filter(|fault| fault.starts_with(&field) && !fault.contains(" without "))
+            .collect();
+        assert_eq!(own, [""; 0], "{name}");
+        count += 1;
+    }
+    assert!(count > 45, "{count}");
+}
+
 /// What a later version must still read (`scenarios::releases`).
 #[test]
 fn every_setting_is_in_the_recorded_settings_of_this_version() {
@@ -126,7 +157,7 @@ fn every_setting_is_in_the_recorded_settings_of_this_version() {
     let settings = settings();
     assert!(settings.len() > 45, "{}", settings.len());
     for (setting, _) in settings {
-        let pointer = pointer(&setting).replace('.', "/");
+        let pointer = pointer(&setting);
         assert!(recorded.pointer(&pointer).is_some(), "{setting} is not at {pointer}");
     }
 }

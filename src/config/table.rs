@@ -71,7 +71,8 @@ settings! {
 
     /// Grace for a token's `nbf` and `iat`, in seconds. `exp` has none.
     CLOCK_SKEW_SECONDS: Integer = Integer::new("clock_skew_seconds", 0..=3600, 60),
-        change: "The clocks of Envoy and of authentik differ by more.";
+        change: "The clocks of Envoy and of authentik differ by more.",
+        example: "120";
 
     /// Whether CORS preflights pass without an identity.
     ALLOW_CORS_PREFLIGHT: Boolean = Boolean::new("allow_cors_preflight", false),

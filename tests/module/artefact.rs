@@ -4,6 +4,7 @@ use authentik_proxy_wasm::config::table::describe::all;
 use local_envoy::module::module;
 
 use super::fixture::artefact;
+use crate::support::capabilities_of_the_page;
 
 /// What Envoy looks up and calls. Without one of these the filter would be loaded and not be asked; with another one it
 /// would be called for nothing, for every request.
@@ -49,6 +50,19 @@ fn module_imports_only_harmless_wasi_functions() {
         .filter(|(module, name)| module != "env" && !ALLOWED_WASI.contains(&name.as_str()))
         .collect();
     assert!(beyond.is_empty(), "{beyond:?}");
+}
+
+/// The page names what the filter uses. Of its imports the SDK has more.
+#[test]
+fn every_capability_of_the_page_is_an_import_or_export_of_the_module() {
+    let page = capabilities_of_the_page();
+    let imports: Vec<_> = artefact().imports().into_iter().map(|(_, name)| name).collect();
+    for name in &page {
+        assert!(imports.contains(name) || EXPORTS.contains(&name.as_str()), "{name}");
+    }
+    for callback in EXPORTS.iter().filter(|name| name.starts_with("proxy_on_")) {
+        assert!(page.iter().any(|name| name == callback), "{callback} is not on the page");
+    }
 }
 
 /// Envoy compiles the module at each start: texts of the table of settings are for the native tools.

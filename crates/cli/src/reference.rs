@@ -47,6 +47,7 @@ fn section(page: &mut String, title: &str, path: &str, rows: &[&Row]) {
 
 fn setting(page: &mut String, path: &str, row: &Row) {
     let Description { name, need, kind, default } = row.describe();
+    let other = default.as_ref().and_then(|default| default.as_bool()).map(|default| (!default).to_string());
     let _ = write!(page, "\n### `{path}{name}`\n\n{}\n\n* Value: {}\n", row.meaning(), value(&kind));
     let required = match need {
         Need::Always => "yes",
@@ -62,8 +63,9 @@ fn setting(page: &mut String, path: &str, row: &Row) {
     if !row.change.is_empty() {
         let _ = writeln!(page, "* When to change: {}", row.change);
     }
-    if !row.example.is_empty() {
-        let _ = writeln!(page, "* Example: `\"{name}\": {}`", row.example);
+    let example = other.as_deref().unwrap_or(row.example);
+    if !example.is_empty() {
+        let _ = writeln!(page, "* Example: `\"{name}\": {example}`");
     }
 }
 

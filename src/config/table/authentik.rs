@@ -21,19 +21,23 @@ settings! {
 
     /// The longest answer of authentik that is read, in bytes.
     MAX_RESPONSE_BYTES: Integer = Integer::new("max_response_bytes", 4096..=16 << 20, 1 << 20),
-        change: "The log says that an answer `is longer than authentik.max_response_bytes`.";
+        change: "The log says that an answer `is longer than authentik.max_response_bytes`.",
+        example: "4194304";
 
     /// Most concurrent calls to authentik per worker. The limit starts at 4, grows with good answers, and a failure halves it.
     MAX_CONCURRENT_CALLS: Integer = Integer::new("max_concurrent_calls", 1..=1024, 8),
-        change: "Many new users arrive at once and authentik has capacity to spare, or it must be spared.";
+        change: "Many new users arrive at once and authentik has capacity to spare, or it must be spared.",
+        example: "16";
 
     /// Most calls that wait for a place per worker, for unknown and for known credentials each. Beyond it the reply is `503`.
     MAX_PENDING_CALLS: Integer = Integer::new("max_pending_calls", 1..=65_536, 256),
-        change: "Crowds of new users get `503` although authentik answers in time.";
+        change: "Crowds of new users get `503` although authentik answers in time.",
+        example: "1024";
 
     /// Longest time that a call waits for a place, in seconds. Then the reply is `503`.
     MAX_WAIT_SECONDS: Integer = Integer::new("max_wait_seconds", 1..=300, 15),
-        change: "Clients give up earlier, or they can wait for longer.";
+        change: "Clients give up earlier, or they can wait for longer.",
+        example: "5";
 
     /// The API token of an outpost. With it the filter takes its providers from authentik's API, as an outpost does.
     TOKEN: OneSecret = OneSecret { name: "token", rule: Rule::Visible, need: Need::Never },

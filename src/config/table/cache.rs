@@ -11,7 +11,8 @@ settings! {
 
     /// How long a refusal of authentik is remembered, in seconds.
     NEGATIVE_TTL_SECONDS: Integer = Integer::new("negative_ttl_seconds", 0..=300, 10),
-        change: "Lower: a new app password works earlier after a failed attempt.";
+        change: "Lower: a new app password works earlier after a failed attempt.",
+        example: "3";
 
     /// How long past `ttl_seconds` a valid credential is accepted while authentik fails, in seconds; never past `exp`.
     STALE_SECONDS: Integer = Integer::new("stale_seconds", 0..=86_400, 0),
@@ -25,5 +26,6 @@ settings! {
 
     /// Verdicts of exchanges and introspections that all workers share. A slot takes at most 16 KiB.
     SHARED_SLOTS: Integer = Integer::new("shared_slots", 0..=65_536, 4096),
-        change: "More credentials than this are in use at one time. 0: no verdict is shared.";
+        change: "More credentials than this are in use at one time. 0: no verdict is shared.",
+        example: "16384";
 }

@@ -11,5 +11,6 @@ settings! {
 
     /// The least time between two fetches, in seconds: a token with an unknown `kid` causes at most one in this time.
     MIN_REFRESH_INTERVAL_SECONDS: Integer = Integer::new("min_refresh_interval_seconds", 1..=3600, 10),
-        change: "Lower: a new signing key is known earlier. Higher: strange tokens cost authentik fewer calls.";
+        change: "Lower: a new signing key is known earlier. Higher: strange tokens cost authentik fewer calls.",
+        example: "30";
 }

@@ -86,7 +86,8 @@ settings! {
 
     /// The longest life of a session, in seconds. `session.max_age_seconds` bounds it too.
     ACCESS_TOKEN_VALIDITY: Integer = Integer::new("access_token_validity", 1..=YEAR, 86_400),
-        change: "The provider has another validity in authentik.";
+        change: "The provider has another validity in authentik.",
+        example: "28800";
 
     /// authentik's issuer mode of the provider.
     HAS_GLOBAL_ISSUER: Words<bool> =

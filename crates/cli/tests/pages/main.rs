@@ -9,9 +9,13 @@ use page::page;
 
 /// What does not fit into it belongs on a page of `docs/`.
 #[test]
-fn readme_has_at_most_150_lines() {
-    let lines = page("README.md").text.lines().count();
+fn readme_has_at_most_150_lines_that_fit() {
+    let readme = page("README.md");
+    let lines = readme.text.lines().count();
     assert!(lines <= 150, "{lines}");
+    for line in readme.text.lines().filter(|line| !line.starts_with('|')) {
+        assert!(line.chars().count() <= 120, "{line}");
+    }
 }
 
 /// The order in which somebody reads who does not know the project.
