@@ -72,7 +72,7 @@ impl Subject {
     }
 
     /// Whether the login's token and the app password's are active, and what a new exchange is answered.
-    fn stands(&self) -> (bool, bool, u16) {
+    fn stands(&self) -> Standing {
         let is_active = |token| introspected(&self.authentik, "demo", token)["active"] == true;
         let exchange = token_request(&self.authentik, "demo", USER, PASSWORD).send().unwrap();
         (is_active(&self.of_login), is_active(&self.of_password), exchange.status().as_u16())
@@ -123,10 +123,12 @@ fn comparable(event: &Value) -> Value {
 }
 
 type Act = fn(&Subject);
+/// Whether the tokens of the login and of the app password are active, and what a new exchange is answered.
+type Standing = (bool, bool, u16);
 
 #[test]
 fn each_act_writes_the_recorded_events_and_ends_what_it_ended() {
-    let acts: [(&str, Act, (bool, bool, u16)); 14] = [
+    let acts: [(&str, Act, Standing); 14] = [
         ("8-a1-events", |it| it.authentik.sign_out(&it.sid), (false, true, 200)),
         ("8-c1-events", |it| it.authentik.disable_user(USER), (false, false, 400)),
         ("8-c2-events", |it| it.authentik.delete_user(USER), (false, false, 400)),
@@ -164,7 +166,7 @@ fn each_act_writes_the_recorded_events_and_ends_what_it_ended() {
 /// Acts of the recorded table for which no list of events was kept.
 #[test]
 fn other_acts_write_the_events_of_the_table() {
-    let acts: [(&str, Act, &[&str], (bool, bool, u16)); 8] = [
+    let acts: [(&str, Act, &[&str], Standing); 8] = [
         ("b", |it| it.authentik.delete_session(&it.sid), &[], (false, true, 200)),
         ("f1", |it| it.authentik.revoke(&it.of_login), &[], (false, true, 200)),
         (
