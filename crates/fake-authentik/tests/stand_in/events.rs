@@ -273,6 +273,8 @@ fn log_is_searched_as_recorded_and_never_says_that_it_did_not_understand() {
         r#"action in ("logout""#.to_owned(),
         r#"(action in ("logout")"#.to_owned(),
         r#"action = "logout" and"#.to_owned(),
+        r#"action = "logout" "logout""#.to_owned(),
+        r#"action = "logout")"#.to_owned(),
         r#"action = "logout" or unknown = "x""#.to_owned(),
         r#"action = "logout"#.to_owned(),
         "logout".to_owned(),
