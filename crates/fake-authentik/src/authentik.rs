@@ -3,11 +3,15 @@
 //! and the routes; the endpoints are in the files beside. A test talks to [`Authentik`] in Rust, the filter
 //! talks to its port.
 
+mod acts;
 mod answers;
+mod api;
 mod authorize;
+mod backchannel;
 mod claims;
 mod directory;
 mod discovery;
+mod events;
 mod fault;
 mod introspection;
 mod logins;
@@ -15,7 +19,10 @@ mod mint;
 mod outposts;
 mod pages;
 mod request;
+mod search;
 mod token;
+mod traffic;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,17 +34,23 @@ use loopback::{Cut, Server};
 use serde_json::Value;
 
 use self::answers::{html, json_answer, method_not_allowed, redirect, server_error_on_post};
+use self::api::Permissions;
 use self::claims::Claims;
+use self::events::Log;
 use self::logins::{Code, Logins};
+use self::traffic::{Traffic, UnderWay};
 use crate::keys::Key;
 
+pub use self::acts::Actor;
+pub use self::api::{ADMIN_TOKEN, ALICE_API_TOKEN, Permission, SERVICE_TOKEN};
+pub use self::backchannel::LOGOUT_EVENT;
 pub use self::directory::{Provider, Signing, User};
+pub use self::events::EVENTS;
 pub use self::fault::{Fault, Gate};
 pub use self::mint::TokenSpec;
-pub use self::outposts::{
-    ADMIN_TOKEN, ALICE_API_TOKEN, OUTPOST_INSTANCES, OUTPOST_PROVIDERS, OUTPOST_TOKEN, Outpost, Proxy,
-};
+pub use self::outposts::{OUTPOST_INSTANCES, OUTPOST_PROVIDERS, OUTPOST_TOKEN, Outpost, Proxy};
 pub use self::request::Call;
+pub use self::users::USERS;
 
 /// The token endpoint.
 pub const TOKEN: &str = "/application/o/token/";
@@ -129,9 +142,16 @@ impl Authentik {
         self.world().calls.iter().filter(|call| call.path == path).count()
     }
 
-    /// Forgets the calls so far.
+    /// How many calls to exactly this path were under way at one time, at the most.
+    pub fn most_at_once(&self, path: &str) -> usize {
+        self.world().traffic.most(path)
+    }
+
+    /// Forgets the calls so far; [`Authentik::most_at_once`] counts from those under way.
     pub fn forget_calls(&self) {
-        self.world().calls.clear();
+        let mut world = self.world();
+        world.calls.clear();
+        world.traffic.forget();
     }
 
     // What goes wrong.
@@ -214,19 +234,9 @@ impl Authentik {
         if world.user(username).is_none() {
             let mut user = User::new(username, username, &claims::identifier());
             user.app_passwords.push(format!("{username}-app-password"));
-            world.users.push(user);
+            world.add(user);
         }
         edit(world.users.iter_mut().find(|user| user.username == username).unwrap());
-    }
-
-    /// Refuses the user from now on.
-    pub fn disable_user(&self, username: &str) {
-        self.edit_user(username, |user| user.active = false);
-    }
-
-    /// Revokes an access token; panics if it is not one that was issued here.
-    pub fn revoke(&self, access_token: &str) {
-        self.world().grants.remove(access_token).expect("a token that was issued here");
     }
 
     /// Where the application is: its proxy provider sends browsers back there, and nowhere else.
@@ -312,7 +322,10 @@ struct World {
     grants: HashMap<String, Grant>,
     logins: Logins,
     calls: Vec<Call>,
+    traffic: Traffic,
     faults: Vec<(String, Fault)>,
+    events: Log,
+    permissions: Permissions,
     public_base: String,
     path_prefix: String,
     trusts_proxies: bool,
@@ -343,7 +356,10 @@ impl World {
             grants: HashMap::new(),
             logins: Logins::default(),
             calls: Vec::new(),
+            traffic: Traffic::default(),
             faults: Vec::new(),
+            events: Log::new(),
+            permissions: Permissions::default(),
             public_base: String::new(),
             path_prefix: String::new(),
             trusts_proxies: true,
@@ -364,6 +380,13 @@ impl World {
 
     fn user(&self, username: &str) -> Option<&User> {
         self.users.iter().find(|it| it.username == username)
+    }
+
+    /// A further user, with the next primary key.
+    fn add(&mut self, user: User) -> User {
+        let pk = self.users.iter().map(|user| user.pk).max().unwrap_or_default() + 1;
+        self.users.push(User { pk, ..user });
+        self.users[self.users.len() - 1].clone()
     }
 
     fn provider_and_user(&self, slug: &str, username: &str) -> (Provider, User) {
@@ -425,6 +448,7 @@ async fn answer(
     request: Request,
 ) -> Response {
     let call = Call::read(request).await;
+    let _under_way = UnderWay::begin(&world, &call.path);
     let fault = {
         let mut world = world.lock().unwrap();
         world.calls.push(call.clone());
@@ -453,6 +477,9 @@ fn route(world: &mut World, call: &Call) -> Response {
     }
     if let Some(list) = outposts::answer(world, call, path, &base) {
         return list;
+    }
+    if let Some(answer) = events::answer(world, call, path).or_else(|| users::answer(world, call, path)) {
+        return answer;
     }
     if let Some(page) = pages::answer(world, call, path) {
         return page;

@@ -48,6 +48,9 @@ pub(crate) fn id_token(provider: &Provider, user: &User, scopes: &[&str], base: 
         for scope in scopes {
             claims.append(&mut of_scope(user, scope));
         }
+        if provider.names_user_pk && scopes.contains(&"ak_proxy") {
+            claims.insert("ak_user_pk".to_owned(), user.pk.into());
+        }
     }
     claims
 }

@@ -59,8 +59,10 @@ pub struct Provider {
     pub federated_providers: &'static [&'static str],
     /// Takes the tokens of the external issuer as assertions.
     pub federated_source: bool,
+    /// A scope mapping of `ak_proxy` puts the user's primary key into the tokens, as `ak_user_pk`.
+    pub names_user_pk: bool,
     /// Users whom a policy of the application denies.
-    pub denied: &'static [&'static str],
+    pub denied: Vec<&'static str>,
     /// Served in place of the JWKS.
     pub jwks: Option<Value>,
     /// What a proxy provider has beside; none for one of another kind.
@@ -89,7 +91,8 @@ impl Provider {
             redirect_uris: callbacks(external_host),
             federated_providers: &[],
             federated_source: false,
-            denied: &[],
+            names_user_pk: false,
+            denied: Vec::new(),
             jwks: None,
             proxy: None,
         }
@@ -181,10 +184,10 @@ pub(crate) fn providers() -> Vec<Provider> {
     });
     proxied.move_to("http://app2.localtest:8080");
     vec![
-        Provider { federated_providers: &["rs"], federated_source: true, denied: &["bob"], ..demo },
-        Provider { denied: &["bob"], ..domain },
+        Provider { federated_providers: &["rs"], federated_source: true, denied: vec!["bob"], ..demo },
+        Provider { denied: vec!["bob"], ..domain },
         proxied,
-        Provider { denied: &["bob"], ..oauth("rs", rs256) },
+        Provider { denied: vec!["bob"], ..oauth("rs", rs256) },
         oauth("es", es256),
         oauth("es384", es384),
         oauth("es512", es512),
@@ -204,6 +207,8 @@ pub(crate) fn providers() -> Vec<Provider> {
 /// A user with the passwords that are good.
 #[derive(Clone)]
 pub struct User {
+    /// The primary key in authentik's database; of a user that a test makes, one that nobody had.
+    pub pk: u32,
     /// `preferred_username`.
     pub username: String,
     /// `sub`, the same at every provider.
@@ -234,6 +239,7 @@ impl User {
     /// An active user without groups, whose login password is `<username>-login-password`.
     pub fn new(username: &str, name: &str, sub: &str) -> Self {
         Self {
+            pk: 0,
             username: username.to_owned(),
             sub: sub.to_owned(),
             name: name.to_owned(),
@@ -301,5 +307,6 @@ pub(crate) fn users() -> Vec<User> {
     .in_staff()
     .with_app_password("svc-app-password-0123456789abcdef");
 
-    vec![alice, bob, dave, eve, batch]
+    // 3 is the administrator's.
+    (4..).zip([alice, bob, dave, eve, batch]).map(|(pk, user)| User { pk, ..user }).collect()
 }

@@ -2,6 +2,7 @@
 //! they were given and have not used. Knows nothing of pages.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +17,14 @@ pub(super) struct Login {
     /// `sid` of its tokens.
     pub(super) sid: String,
     pub(super) since: i64,
+    /// When its tokens die, once it was signed out.
+    dies: Option<Instant>,
+}
+
+impl Login {
+    fn is_alive(&self) -> bool {
+        self.dies.is_none_or(|at| Instant::now() < at)
+    }
 }
 
 /// What a code stands for.
@@ -32,8 +41,11 @@ pub(super) struct Code {
 
 #[derive(Default)]
 pub(super) struct Logins {
-    by_cookie: HashMap<String, Login>,
+    /// With their cookies, the oldest first.
+    sessions: Vec<(String, Login)>,
     codes: HashMap<String, Code>,
+    /// How long the tokens of a session that was signed out live on.
+    pub(super) lag: Duration,
 }
 
 impl Logins {
@@ -41,24 +53,64 @@ impl Logins {
     pub(super) fn begin(&mut self, username: &str) -> String {
         let cookie = identifier();
         let sid = hex(&Sha256::digest(&cookie));
-        self.by_cookie.insert(cookie.clone(), Login { username: username.to_owned(), sid, since: now() });
+        let login = Login { username: username.to_owned(), sid, since: now(), dies: None };
+        self.sessions.push((cookie.clone(), login));
         cookie
     }
 
     pub(super) fn of(&self, cookie: &str) -> Option<&Login> {
-        self.by_cookie.get(cookie)
+        let (_, login) = self.sessions.iter().find(|(it, login)| it == cookie && login.dies.is_none())?;
+        Some(login)
+    }
+
+    /// The sessions of a user that he was not signed out of.
+    pub(super) fn sids_of(&self, username: &str) -> Vec<String> {
+        let logins = self.sessions.iter().map(|(_, login)| login);
+        let own = logins.filter(|login| login.username == username && login.dies.is_none());
+        own.map(|login| login.sid.clone()).collect()
     }
 
     pub(super) fn has(&self, sid: &str) -> bool {
-        self.by_cookie.values().any(|login| login.sid == sid)
+        self.sessions.iter().any(|(_, login)| login.sid == sid && login.is_alive())
     }
 
-    pub(super) fn end(&mut self, cookie: &str) {
-        self.by_cookie.remove(cookie);
+    /// The browser is signed out; the tokens of the session live on for the lag. Returns the user.
+    pub(super) fn sign_out(&mut self, sid: &str) -> Option<String> {
+        let login = self.session(sid).filter(|login| login.dies.is_none())?;
+        let username = login.username.clone();
+        let dies = Instant::now().checked_add(self.lag);
+        self.session(sid)?.dies = dies.or_else(|| Some(Instant::now()));
+        Some(username)
+    }
+
+    /// No lag is left.
+    pub(super) fn finish(&mut self) {
+        self.sessions.retain(|(_, login)| login.dies.is_none());
+    }
+
+    pub(super) fn delete(&mut self, sid: &str) {
+        self.sessions.retain(|(_, login)| login.sid != sid);
     }
 
     pub(super) fn end_all_of(&mut self, username: &str) {
-        self.by_cookie.retain(|_, login| login.username != username);
+        self.sessions.retain(|(_, login)| login.username != username);
+    }
+
+    pub(super) fn rename(&mut self, username: &str, new: &str) {
+        for (_, login) in self.sessions.iter_mut().filter(|(_, login)| login.username == username) {
+            new.clone_into(&mut login.username);
+        }
+    }
+
+    /// The sessions go on with another `sid`.
+    pub(super) fn renew(&mut self, username: &str) {
+        for (_, login) in self.sessions.iter_mut().filter(|(_, login)| login.username == username) {
+            login.sid = hex(&Sha256::digest(identifier()));
+        }
+    }
+
+    fn session(&mut self, sid: &str) -> Option<&mut Login> {
+        self.sessions.iter_mut().map(|(_, login)| login).find(|login| login.sid == sid)
     }
 
     pub(super) fn issue(&mut self, code: Code) -> String {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::World;
 use super::answers::{html, json_answer, method_not_allowed, with};
+use super::api::{self, Caller, NO_PERMISSION, detailed, page};
 use super::directory::Provider;
 use super::discovery;
 use super::request::Call;
@@ -17,15 +18,6 @@ pub const OUTPOST_INSTANCES: &str = "/api/v3/outposts/instances/";
 
 /// The token of `demo-outpost`.
 pub const OUTPOST_TOKEN: &str = "ZNcebm8Jkgx3zxb50REH0qB4xfd5GsiBRBeZ5xNGBSsTkVdu6idgDpgHH0w5";
-/// An administrator's API token: it sees every outpost and every proxy provider.
-pub const ADMIN_TOKEN: &str = "akadmin-api-token-loopback-test";
-/// alice's API token: she may not read the API of the outposts.
-pub const ALICE_API_TOKEN: &str = "alice-api-token-0123456789abcdef";
-
-/// authentik's own sizes of a page: by default, and at most.
-const PAGE_SIZE: usize = 20;
-const LARGEST_PAGE: usize = 100;
-
 /// What a provider has if it is a proxy provider, beside what all have.
 #[derive(Clone)]
 pub struct Proxy {
@@ -136,10 +128,10 @@ pub(super) fn answer(world: &World, call: &Call, path: &str, base: &str) -> Opti
         Err(detail) => detailed(403, detail),
         Ok(_) if !matches!(call.method.as_str(), "GET" | "HEAD") => return Some(method_not_allowed(allowed)),
         Ok(outposts) => match (path, one) {
-            (OUTPOST_PROVIDERS, _) => page(call, &providers(world, call, &outposts, base)),
+            (OUTPOST_PROVIDERS, _) => page(call, &providers(world, call, &outposts, base), &json!({})),
             (OUTPOST_INSTANCES, _) => {
                 let found: Vec<_> = outposts.list.iter().map(|outpost| instance(world, outpost)).collect();
-                page(call, &found)
+                page(call, &found, &json!({}))
             }
             (_, one) => match outposts.list.iter().find(|outpost| Some(outpost.pk.as_str()) == one) {
                 Some(outpost) => json_answer(200, &instance(world, outpost)),
@@ -157,19 +149,10 @@ struct Visible<'a> {
 }
 
 fn visible<'a>(world: &'a World, call: &Call) -> Result<Visible<'a>, &'static str> {
-    let header = call.header("authorization").and_then(|value| value.split_once(' '));
-    let token = match header {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
-        _ => return Err("Authentication credentials were not provided."),
-    };
-    match token {
-        ADMIN_TOKEN => Ok(Visible { list: world.outposts.iter().collect(), every_provider: true }),
-        ALICE_API_TOKEN => Err("You do not have permission to perform this action."),
-        _ => {
-            let own = world.outposts.iter().find(|outpost| outpost.token.as_deref() == Some(token));
-            let own = own.ok_or("Token invalid/expired")?;
-            Ok(Visible { list: vec![own], every_provider: false })
-        }
+    match api::caller(world, call)? {
+        Caller::Administrator => Ok(Visible { list: world.outposts.iter().collect(), every_provider: true }),
+        Caller::Outpost(own) => Ok(Visible { list: vec![own], every_provider: false }),
+        Caller::User => Err(NO_PERMISSION),
     }
 }
 
@@ -297,32 +280,4 @@ fn settings(outpost: &Outpost) -> Value {
         "kubernetes_httproute_annotations": {},
         "kubernetes_httproute_parent_refs": [],
     })
-}
-
-fn detailed(status: u16, detail: &str) -> Response {
-    json_answer(status, &json!({"detail": detail}))
-}
-
-/// The page of a list that the call asks for. The first page of an empty list is there.
-fn page(call: &Call, list: &[Value]) -> Response {
-    let number = |name| call.parameter(name).map(|value| value.parse::<usize>().unwrap_or(0));
-    let size = number("page_size").filter(|size| *size > 0).unwrap_or(PAGE_SIZE).min(LARGEST_PAGE);
-    let total = list.len().div_ceil(size).max(1);
-    let current = number("page").unwrap_or(1);
-    if current == 0 || current > total {
-        return detailed(404, "Invalid page.");
-    }
-    let start = (current - 1) * size;
-    let end = list.len().min(start + size);
-    let results = &list[start..end];
-    let pagination = json!({
-        "next": if current < total { current + 1 } else { 0 },
-        "previous": current - 1,
-        "count": list.len(),
-        "current": current,
-        "total_pages": total,
-        "start_index": if results.is_empty() { 0 } else { start + 1 },
-        "end_index": end,
-    });
-    json_answer(200, &json!({"pagination": pagination, "results": results, "autocomplete": {}}))
 }

@@ -88,8 +88,9 @@ fn log_in(world: &mut World, call: &Call) -> Response {
 }
 
 fn log_out(world: &mut World, call: &Call) -> Response {
-    if let Some(cookie) = call.session() {
-        world.logins.end(&cookie);
+    let login = call.session().and_then(|cookie| world.logins.of(&cookie).cloned());
+    if let Some(login) = login {
+        world.sign_out(&login.sid);
     }
     let gone = "expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax";
     with(page("<h1>You've logged out.</h1>"), "set-cookie", &format!("{COOKIE}=\"\"; {gone}"))

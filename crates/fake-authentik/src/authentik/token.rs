@@ -153,6 +153,5 @@ fn generated(world: &mut World, username: &str, name: &str) -> User {
     }
     let mut user = User::new(username, name, &hex(&Sha256::digest(username)));
     user.attributes = json!({"goauthentik.io/user/generated": true});
-    world.users.push(user.clone());
-    user
+    world.add(user)
 }

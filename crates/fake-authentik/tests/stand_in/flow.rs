@@ -59,7 +59,11 @@ impl<'a> Asked<'a> {
 
     /// alice logs in: the code.
     fn code(&self, authentik: &Authentik) -> String {
-        parameter(&authentik.approve(&self.url(authentik), "alice"), "code").expect("a code")
+        self.code_of(authentik, "alice")
+    }
+
+    fn code_of(&self, authentik: &Authentik, username: &str) -> String {
+        parameter(&authentik.approve(&self.url(authentik), username), "code").expect("a code")
     }
 
     fn exchange(&self, authentik: &Authentik, code: &str) -> RequestBuilder {
@@ -78,9 +82,19 @@ impl<'a> Asked<'a> {
     }
 
     fn access_token(&self, authentik: &Authentik) -> String {
-        let body: Value = self.exchange(authentik, &self.code(authentik)).send().unwrap().json().unwrap();
+        self.access_token_for(authentik, &self.code(authentik))
+    }
+
+    fn access_token_for(&self, authentik: &Authentik, code: &str) -> String {
+        let body: Value = self.exchange(authentik, code).send().unwrap().json().unwrap();
         body["access_token"].as_str().expect("a token").to_owned()
     }
+}
+
+/// The access token of a user who logs in to `demo`.
+pub(crate) fn access_token_of(authentik: &Authentik, username: &str) -> String {
+    let asked = Asked::proxy(PROXY_SCOPE);
+    asked.access_token_for(authentik, &asked.code_of(authentik, username))
 }
 
 fn parameter(url: &str, name: &str) -> Option<String> {

@@ -15,6 +15,7 @@ use reqwest::Method;
 use reqwest::blocking::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
+mod events;
 mod flow;
 mod outposts;
 
@@ -478,7 +479,7 @@ fn takes_users_and_providers_as_a_test_makes_them() {
         user.name = "line\nbreak".to_owned();
         user.ak_proxy.insert("host_header".to_owned(), json!("other.test"));
     });
-    authentik.edit_provider("es", |provider| provider.denied = &["alice"]);
+    authentik.edit_provider("es", |provider| provider.denied = vec!["alice"]);
     let body: Value =
         token_request(&authentik, "demo", "mallory", "mallory-app-password").send().unwrap().json().unwrap();
     let claims = &decode(body["access_token"].as_str().unwrap())["payload"];

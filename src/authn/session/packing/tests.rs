@@ -13,7 +13,7 @@ fn content(groups: usize) -> Vec<u8> {
 
 /// An LZ4 block behind its length.
 fn packed(size: u32, block: &[u8]) -> Vec<u8> {
-    [&size.to_le_bytes(), block].concat()
+    [&[LZ4][..], &size.to_le_bytes(), block].concat()
 }
 
 #[test]
@@ -22,6 +22,9 @@ fn content_round_trips_and_is_smaller_when_packed() {
         let packed = pack(&content).unwrap();
         assert!(packed.expose().len() < content.len(), "{} of {}", packed.expose().len(), content.len());
         assert_eq!(unpack(packed.expose()).unwrap().expose(), &content);
+        let as_it_is = as_it_is(&content);
+        assert_eq!(as_it_is.expose().len(), content.len() + 1);
+        assert_eq!(unpack(as_it_is.expose()).unwrap().expose(), &content);
     }
 }
 
@@ -51,7 +54,10 @@ fn content_above_the_bound_is_neither_packed_nor_unpacked() {
     assert!(unpack(pack(&longest).unwrap().expose()).is_some());
     let longer = vec![b'a'; MAX_CONTENT_BYTES + 1];
     assert!(pack(&longer).is_none());
-    assert!(unpack(&block::compress_prepend_size_with_dict(&longer, USUAL)).is_none());
+    let block = block::compress_with_dict(&longer, USUAL);
+    assert!(unpack(&packed(u32::try_from(longer.len()).unwrap(), &block)).is_none());
+    assert!(unpack(as_it_is(&longest).expose()).is_some());
+    assert!(unpack(as_it_is(&longer).expose()).is_none());
 }
 
 #[test]
@@ -94,7 +100,8 @@ fn no_flipped_bit_panics_or_unpacks_to_another_length() {
             flipped[place] ^= 1 << bit;
             match unpack(&flipped) {
                 Some(unpacked) => {
-                    assert_eq!(unpacked.expose().len(), content.len());
+                    let is_marker = place == 0;
+                    assert!(is_marker || unpacked.expose().len() == content.len(), "{place}");
                     same += 1;
                 }
                 None => others += 1,
@@ -107,7 +114,7 @@ fn no_flipped_bit_panics_or_unpacks_to_another_length() {
 #[test]
 fn content_of_the_form_before_is_rejected() {
     assert!(unpack(&content(3)).is_none(), "the tokens' bytes as they are");
-    for content in [&b"opaque\n{\"b\":1}"[..], b"\n{}", b"", b"a", b"\0\0\0\0"] {
+    for content in [&b"opaque\n{\"b\":1}"[..], b"\n{}", b"", b"a", b"\x02\0\0\0\0", b"\x01", b"\x01\0\0\0"] {
         assert!(unpack(content).is_none(), "{content:?}");
     }
 }
