@@ -27,6 +27,7 @@ impl Authenticator {
 
     /// Goes on with a request that waits for its body ([`Step::AwaitBody`]). `None`: the body is longer than
     /// [`super::step::MAX_BODY_BYTES`], or cannot be read. A request that does not wait for one is answered with `503`.
+    #[inline(never)]
     pub fn body_ended(
         &mut self,
         env: &Env<'_>,
@@ -43,6 +44,7 @@ impl Authenticator {
     }
 
     /// Goes on with a request that may wait for its body, or for keys. One that does not wait is answered.
+    #[inline(never)]
     pub(super) fn resume_logout(&mut self, env: &Env<'_>, id: RequestId, block: &HeaderBlock) -> Step {
         let Ok(view) = RequestView::read(block, &self.config.owned_headers) else {
             return Step::Decided(reply::broken());

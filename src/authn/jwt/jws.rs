@@ -13,6 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jwt_compact::{Algorithm, AlgorithmSignature as _, UntrustedToken};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// A token in the form of a JWS.
 pub(super) struct Jws<'a> {
@@ -39,6 +40,7 @@ fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 
 impl<'a> Jws<'a> {
     /// `None`: not in this form.
+    #[inline(never)]
     pub(super) fn parse(token: &'a str) -> Option<Self> {
         let (signing_input, signature) = token.rsplit_once('.')?;
         let (header, claims) = signing_input.split_once('.')?;
@@ -82,13 +84,10 @@ impl<'a> Jws<'a> {
 
 /// Whether the header of a token says that the token is of this type, whatever the rest of it is.
 pub(crate) fn says_type(token: &str, subtype: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Type {
-        typ: String,
-    }
     let header = token.split('.').next().and_then(decode);
-    let header = header.and_then(|header| serde_json::from_slice::<Type>(&header).ok());
-    header.is_some_and(|Type { typ }| is_type(&typ, subtype))
+    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
+    let typ = header.as_ref().and_then(|header| header.get("typ")?.as_str());
+    typ.is_some_and(|typ| is_type(typ, subtype))
 }
 
 fn is_type(typ: &str, subtype: &str) -> bool {

@@ -6,12 +6,10 @@
 
 use core::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 
 use crate::authn::env::Env;
-use crate::authn::jwt::claims::NumericDate;
+use crate::authn::jwt::claims::{Claims, NumericDate};
 use crate::authn::jwt::jwk::KeySet;
 use crate::authn::jwt::jws::Jws;
 use crate::authn::jwt::rejection::{NotVerified, TokenRejection};
@@ -103,27 +101,6 @@ impl From<NotVerified> for NoLogout {
     }
 }
 
-/// What a logout token has that no other token has.
-#[derive(Deserialize)]
-struct LogoutClaims {
-    #[serde(default)]
-    iat: Option<NumericDate>,
-    #[serde(default)]
-    jti: Option<String>,
-    #[serde(default)]
-    events: Option<Map<String, Value>>,
-    #[serde(rename = "nonce", default, deserialize_with = "is_there")]
-    has_nonce: bool,
-    #[serde(default)]
-    sid: Option<String>,
-    #[serde(default)]
-    sub: Option<String>,
-}
-
-fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
-}
-
 /// Checks a logout token. A token without `typ` is refused: the standard allows it, but authentik sets the `typ`, and
 /// without it any token with the same claims could end sessions.
 pub(crate) fn verify(
@@ -137,32 +114,47 @@ pub(crate) fn verify(
     if !jws.is_of_type(LOGOUT_TYPE) {
         return Err(LogoutRejection::Type.into());
     }
-    verifier::checked(&jws, keys, provider, config, env)?;
-    read(&jws.claims, config.clock_skew_seconds, env.now).map_err(NoLogout::Rejected)
+    let (Claims { iat, .. }, _) = verifier::checked(&jws, keys, provider, config, env)?;
+    read(&jws.claims, iat, config.clock_skew_seconds, env.now).map_err(NoLogout::Rejected)
 }
 
 /// Reads claims whose signature and times were checked.
-fn read(claims: &[u8], skew: u64, now: Timestamp) -> Result<LogoutToken, LogoutRejection> {
-    let claims: LogoutClaims =
-        serde_json::from_slice(claims).map_err(|_| LogoutRejection::Token(TokenRejection::Claims))?;
-    let NumericDate(issued) = claims.iat.ok_or(LogoutRejection::NoIssueTime)?;
+fn read(
+    claims: &[u8],
+    issued: Option<NumericDate>,
+    skew: u64,
+    now: Timestamp,
+) -> Result<LogoutToken, LogoutRejection> {
+    let claims: Map<String, Value> = serde_json::from_slice(claims).map_err(|_| MALFORMED)?;
+    let NumericDate(issued) = issued.ok_or(LogoutRejection::NoIssueTime)?;
     let until = issued.plus(MAX_AGE_SECONDS).plus(skew);
     if until <= now {
         return Err(LogoutRejection::TooOld);
     }
-    if !claims.events.is_some_and(|events| events.get(EVENT).is_some_and(Value::is_object)) {
+    let event = claims.get("events").and_then(|events| events.as_object()?.get(EVENT));
+    if !event.is_some_and(Value::is_object) {
         return Err(LogoutRejection::Events);
     }
-    if claims.has_nonce {
+    if claims.contains_key("nonce") {
         return Err(LogoutRejection::Nonce);
     }
-    let named = |name: Option<String>| name.filter(|name| !name.is_empty());
-    let jti = named(claims.jti).ok_or(LogoutRejection::NoTokenId)?;
-    let (sid, sub) = (named(claims.sid), named(claims.sub));
+    let jti = text(&claims, "jti")?.ok_or(LogoutRejection::NoTokenId)?;
+    let (sid, sub) = (text(&claims, "sid")?, text(&claims, "sub")?);
     if sid.is_none() && sub.is_none() {
         return Err(LogoutRejection::NobodyNamed);
     }
     Ok(LogoutToken { sid, sub, issued, jti, until })
+}
+
+const MALFORMED: LogoutRejection = LogoutRejection::Token(TokenRejection::Claims);
+
+/// A text. An empty one is none, and what is no text is a fault of the token.
+fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, LogoutRejection> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(MALFORMED),
+    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,8 @@ pub(crate) fn verify(
     })
 }
 
-/// The checks that every token of a provider must pass, with its claims and its end.
+/// The checks that every token of a provider must pass, with its claims and its end. Once in the module.
+#[inline(never)]
 pub(super) fn checked(
     jws: &Jws<'_>,
     keys: &KeySet,

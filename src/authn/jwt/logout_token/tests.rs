@@ -210,12 +210,11 @@ fn events_must_have_the_logout_event_as_an_object() {
         json!({EVENT: true}),
         json!({EVENT: []}),
         json!({EVENT: "{}"}),
+        json!([EVENT]),
+        json!(EVENT),
     ];
     for events in others {
         assert_eq!(with_claims(&json!({"events": events})), Err(LogoutRejection::Events.into()), "{events}");
-    }
-    for events in [json!([EVENT]), json!(EVENT)] {
-        assert_eq!(with_claims(&json!({"events": events})), of_token(TokenRejection::Claims), "{events}");
     }
     assert!(with_claims(&json!({"events": {EVENT: {}, "http://example.test/another": {}}})).is_ok());
 }
