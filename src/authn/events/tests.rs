@@ -85,7 +85,7 @@ fn newest_query() -> Option<String> {
 }
 
 fn since(seconds: u64) -> Option<String> {
-    Some(format!("events 1/100 created since {}", at(seconds).utc_seconds().unwrap()))
+    at(seconds).utc_seconds().map(|since| format!("events 1/100 created since {since}"))
 }
 
 fn header(call: &Call, name: &str) -> String {
