@@ -17,12 +17,9 @@ use crate::authn::env::published::{Head, Published};
 use crate::authn::fault::Fault;
 use crate::authn::fault::list::ListFault;
 use crate::authn::provider_list::reading::{Progress, Reading};
-use crate::base::backoff::Backoff;
+use crate::base::backoff::{self, Backoff};
 use crate::base::time::Timestamp;
 use crate::config::{Config, Outpost};
-
-/// A failed reading is logged once in this time.
-const LOG_SECONDS: u64 = 60;
 
 /// What one worker knows of the list.
 pub(crate) struct ProviderList {
@@ -207,14 +204,10 @@ impl ProviderList {
 
     #[inline(never)]
     fn failed(&mut self, env: &Env<'_>, fault: Fault) {
-        let mut random = [0];
-        env.host.random(&mut random);
-        let [random] = random;
-        let until = env.now.plus(self.backoff.next_pause(random));
+        let until = env.now.plus(self.backoff.next_pause(env.random_byte()));
         self.shared.lease(env).fail(until);
         self.paused_until = Some(until);
-        if self.last_logged.is_none_or(|last| env.now.since(last) >= LOG_SECONDS) {
-            self.last_logged = Some(env.now);
+        if backoff::is_to_be_logged(&mut self.last_logged, env.now) {
             let base = &self.config.authentik.base;
             let stays = if self.known.is_some() { "; the providers stay as they are" } else { "" };
             log::warn!(

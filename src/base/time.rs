@@ -1,22 +1,9 @@
 //! Moments since the Unix epoch. The clock itself is the shell's; the core gets `now` as an argument.
 
+mod calendar;
 mod utc;
 
-/// The months and their days, without 29 February.
-const MONTHS: [([u8; 3], u64); 12] = [
-    (*b"Jan", 31),
-    (*b"Feb", 28),
-    (*b"Mar", 31),
-    (*b"Apr", 30),
-    (*b"May", 31),
-    (*b"Jun", 30),
-    (*b"Jul", 31),
-    (*b"Aug", 31),
-    (*b"Sep", 30),
-    (*b"Oct", 31),
-    (*b"Nov", 30),
-    (*b"Dec", 31),
-];
+use calendar::number;
 
 /// The days of the week, from 1 January 1970 on.
 const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
@@ -48,9 +35,8 @@ impl Timestamp {
               h1, h2, b':', n1, n2, b':', s1, s2, b' ', b'G', b'M', b'T'] = text else { return None };
         let (day, year) = (number(&[d1, d2])?, number(&[y1, y2, y3, y4])?);
         let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-        let month =
-            MONTHS.iter().zip(1..).find(|((name, _), _)| *name == [m1, m2, m3]).map(|(_, month)| month)?;
-        let (days, seconds) = utc::seconds((year, month, day), (hour, minute, second))?;
+        let month = calendar::month([m1, m2, m3])?;
+        let (days, seconds) = calendar::seconds((year, month, day), (hour, minute, second))?;
         let weekday = WEEKDAYS.get(usize::try_from(days % 7).ok()?)?;
         (*weekday == [w1, w2, w3]).then_some(Self::from_seconds(seconds))
     }
@@ -81,18 +67,6 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> u64 {
         self.seconds().saturating_sub(earlier.seconds())
     }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = char::from(*digit).to_digit(10)?;
-        Some(number.saturating_mul(10).saturating_add(digit.into()))
-    })
-}
-
-/// How many days of its own a year has on 29 February.
-fn leap_day(year: u64) -> u64 {
-    u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)))
 }
 
 #[cfg(test)]

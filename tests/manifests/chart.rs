@@ -322,7 +322,10 @@ fn schema_has_the_settings_of_the_filter() {
             }
             Some(_) if matches!(row.describe().kind, Kind::Unused) => {}
             Some(("providers[]", field)) => _ = provider.insert(field.split('.').next().unwrap().to_owned()),
-            Some((group, field)) => _ = groups.entry(group.to_owned()).or_default().insert(field.to_owned()),
+            Some((group, field)) => {
+                let field = field.split('.').next().unwrap();
+                _ = groups.entry(group.to_owned()).or_default().insert(field.to_owned());
+            }
         }
     }
     // The chart's own values have these.

@@ -108,10 +108,7 @@ impl Published {
 
     /// Makes a content known to all workers: what they know already is not written again.
     pub(crate) fn publish(&self, env: &Env<'_>, content: &[u8]) -> Head {
-        let mut random = [0];
-        env.host.random(&mut random);
-        let [random] = random;
-        let late_percent = random.checked_rem(MAX_LATE_PERCENT + 1).unwrap_or(0);
+        let late_percent = env.random_byte().checked_rem(MAX_LATE_PERCENT + 1).unwrap_or(0);
         let head = Head { fetched: env.now, late_percent, digest: self.digest(content) };
         let is_known = self.head(env).is_some_and(|known| known.digest == head.digest);
         if !is_known {

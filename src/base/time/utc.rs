@@ -2,7 +2,8 @@
 //!
 //! Owns: both forms. Must not: know other time zones.
 
-use super::{MONTHS, Timestamp, leap_day, number};
+use super::Timestamp;
+use super::calendar::{self, MONTHS, days_before, length_of, number};
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
@@ -19,7 +20,7 @@ impl Timestamp {
         };
         let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
         let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-        let (_, seconds) = self::seconds((year, month, day), (hour, minute, second))?;
+        let (_, seconds) = calendar::seconds((year, month, day), (hour, minute, second))?;
         Some(Self::from_millis(seconds.saturating_mul(1000).saturating_add(milliseconds(rest)?)))
     }
 
@@ -48,39 +49,6 @@ impl Timestamp {
         }
         None
     }
-}
-
-/// Days and seconds since the epoch of a date and a time in UTC; a minute may have a leap second. `None`: there is no such
-/// moment, or it is before 1970.
-#[inline(never)]
-pub(super) fn seconds(
-    (year, month, day): (u64, u64, u64),
-    (hour, minute, second): (u64, u64, u64),
-) -> Option<(u64, u64)> {
-    let mut days = days_before(year)?.saturating_add(day.checked_sub(1)?);
-    for (number, (name, length)) in (1..).zip(MONTHS) {
-        let length = length_of(name, length, year);
-        if number == month {
-            let minutes =
-                days.saturating_mul(24).saturating_add(hour).saturating_mul(60).saturating_add(minute);
-            let is_moment = day <= length && hour < 24 && minute < 60 && second <= 60;
-            return is_moment.then(|| (days, minutes.saturating_mul(60).saturating_add(second)));
-        }
-        days = days.saturating_add(length);
-    }
-    None
-}
-
-fn length_of(month: [u8; 3], length: u64, year: u64) -> u64 {
-    if month == *b"Feb" { leap_day(year).saturating_add(length) } else { length }
-}
-
-/// The days from the epoch to the first of January.
-fn days_before(year: u64) -> Option<u64> {
-    let before = year.checked_sub(1)?;
-    let leap_days = (before / 4).saturating_sub(before / 100).saturating_add(before / 400);
-    // 477 leap days came before 1970.
-    year.checked_sub(1970)?.checked_mul(365)?.checked_add(leap_days.checked_sub(477)?)
 }
 
 /// From nothing, or from a point and digits; before a `Z`.

@@ -56,6 +56,9 @@ fn every_example_and_default_is_accepted() {
             if place.starts_with("/provider_") || place == "/authentik/outpost" {
                 configuration["authentik"]["token"] = json!("a-token");
             }
+            if place == "/authentik/events/interval_seconds" {
+                configuration["authentik"]["events"]["token"] = json!("a-token");
+            }
             if place.starts_with("/seal/") && row.name() != "values" {
                 configuration["seal"]["values"] = json!("a-seal-of-the-configuration-tests");
             }
