@@ -60,9 +60,7 @@ fn every_default_of_the_page_is_that_of_its_setting_and_is_taken() {
         let on_the_page: Value = serde_json::from_str(text.trim_matches('`')).expect(text);
         assert_eq!(on_the_page, default, "{name}");
         // These go with another setting.
-        if !["shadow.gate_header", "seal.header", "authentik.events.interval_seconds"]
-            .contains(&name.as_str())
-        {
+        if !["shadow.gate_header", "seal.header"].contains(&name.as_str()) {
             assert_eq!(faults(&pointer(&name), default), [""; 0], "{name}");
         }
         count += 1;
@@ -96,6 +94,9 @@ fn faults(pointer: &str, value: Value) -> Vec<String> {
         };
     }
     *place = value;
+    if let Some(events) = configuration["authentik"].get_mut("events") {
+        events["token"] = json!("a-token");
+    }
     Config::parse(configuration.to_string().as_bytes(), &|_| {
         Some("0123456789abcdef0123456789abcdef".to_owned())
     })
