@@ -129,6 +129,8 @@ pub(crate) enum Asks {
     Bearer,
     Basic,
     Session,
+    /// More session cookies than the filter remembers, in turn, each of an app password of its own.
+    FreshSessions,
     /// No credential, and no browser.
     Nothing,
     /// More tokens than the filter remembers, in turn: each is one that it does not know.
@@ -145,6 +147,7 @@ impl Asks {
             Self::Bearer => "Bearer".to_owned(),
             Self::Basic => "Basic".to_owned(),
             Self::Session => "session cookie".to_owned(),
+            Self::FreshSessions => "session cookies in turn".to_owned(),
             Self::Nothing => "no credential".to_owned(),
             Self::Fresh(alg) => format!("{alg:?} tokens in turn"),
             Self::Distinct(count) => format!("{count} credentials"),
@@ -203,6 +206,7 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
         ),
         ("this filter, Basic cached", Site::Filter(rs), Asks::Basic),
         ("this filter, session cookie", Site::Filter(rs), Asks::Session),
+        ("this filter, session cookie, first sight", Site::Filter(rs), Asks::FreshSessions),
         ("this filter, no credential: 401", Site::Filter(rs), Asks::Nothing),
         (
             "ext_authz to an Envoy that says yes with twelve headers",

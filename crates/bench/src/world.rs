@@ -229,11 +229,9 @@ impl World {
                 let groups: Vec<_> = (1..=count).map(|number| format!("group-{number:04}")).collect();
                 vec![self.bearer(Alg::Hs256, TokenSpec::new().claim("groups", groups))]
             }
-            Asks::Basic => {
-                let pair = BASE64_STANDARD.encode(format!("{USER}:{USER}-app-password"));
-                vec![format!("authorization: Basic {pair}")]
-            }
+            Asks::Basic => vec![basic(&format!("{USER}-app-password"))],
             Asks::Session => vec![self.session()],
+            Asks::FreshSessions => self.sessions(FRESH),
             Asks::Nothing => vec!["accept: application/json".to_owned()],
         };
         self.lines.lock().expect("no panic").insert(asks, lines.clone());
@@ -252,6 +250,20 @@ impl World {
         assert_eq!(client.ask(&self.bearer(Alg::Rs256, TokenSpec::new())), 200);
         let set_cookie = client.header("set-cookie").expect("a session cookie");
         format!("cookie: {}", set_cookie.split(';').next().expect("a pair"))
+    }
+
+    /// The cookies that clients get for so many app passwords.
+    fn sessions(&self, count: usize) -> Vec<String> {
+        let passwords: Vec<_> = (0..count).map(|number| format!("{USER}-app-password-{number}")).collect();
+        self.authentik.edit_user(USER, |user| user.app_passwords.extend_from_slice(&passwords));
+        let envoy = Envoy::start(self.options(Site::Filter(Filter::new(Alg::Rs256))));
+        let mut client = Client::open(envoy.port(), 1);
+        let mut cookie = |password: &String| {
+            assert_eq!(client.ask(&basic(password)), 200);
+            let set_cookie = client.header("set-cookie").expect("a session cookie");
+            format!("cookie: {}", set_cookie.split(';').next().expect("a pair"))
+        };
+        passwords.iter().map(&mut cookie).collect()
     }
 
     /// The twelve that this filter sets for the Bearer token, as an application sees them.
@@ -373,4 +385,8 @@ fn ext_authz(has_headers: bool, cluster: &str) -> Value {
 fn filter(kind: &str, mut configuration: Value) -> Value {
     configuration["@type"] = json!(format!("type.googleapis.com/envoy.extensions.filters.http.{kind}"));
     json!({"name": kind, "typed_config": configuration})
+}
+
+fn basic(password: &str) -> String {
+    format!("authorization: Basic {}", BASE64_STANDARD.encode(format!("{USER}:{password}")))
 }
