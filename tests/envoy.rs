@@ -10,6 +10,7 @@ mod bodies;
 mod bypass;
 mod cache;
 mod capabilities;
+mod checklist;
 mod configuration;
 mod crowd;
 mod crowds;
