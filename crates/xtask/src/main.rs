@@ -2,6 +2,7 @@
 //!
 //! The demonstration and the benchmark are packages of their own, so that `make` compiles for the module only what packs it.
 
+mod merge;
 mod pack;
 
 use std::env::args_os;

@@ -2,12 +2,14 @@
 //!
 //! The SDK exports every callback of the ABI. Envoy calls each one that it finds, for every request, and each costs it
 //! more than a thousand instructions to learn that there is nothing to do. Without the export the call is never made,
-//! and the code that only it reached goes as well.
+//! and the code that only it reached goes as well. Of functions with the same code one stays (`merge`).
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use walrus::{ModuleConfig, passes::gc};
+use walrus::passes::gc;
+
+use crate::merge;
 
 /// What Envoy is to find. A callback that the filter comes to use must be added; a test compares.
 const EXPORTS: [&str; 15] = [
@@ -30,9 +32,7 @@ const EXPORTS: [&str; 15] = [
 
 /// Reads the built module and writes the packed one.
 pub(crate) fn pack(built: &Path, packed: &Path) -> Result<()> {
-    let mut config = ModuleConfig::new();
-    config.generate_name_section(false).generate_producers_section(false);
-    let mut module = config.parse_file(built)?;
+    let mut module = merge::config().parse_file(built)?;
     for name in EXPORTS {
         ensure!(module.exports.iter().any(|export| export.name == name), "the module does not export {name}");
     }
@@ -42,5 +42,6 @@ pub(crate) fn pack(built: &Path, packed: &Path) -> Result<()> {
         module.exports.delete(other);
     }
     gc::run(&mut module);
-    module.emit_wasm_file(packed)
+    std::fs::write(packed, merge::same_functions(module.emit_wasm())?)?;
+    Ok(())
 }
