@@ -1,6 +1,5 @@
 //! The settings of `authentik`: how the filter reaches it.
 
-use super::events;
 use super::kinds::{Integer, Need, OneSecret, Rule, Section, Text};
 use super::list::settings;
 
@@ -55,7 +54,7 @@ settings! {
         example: "300";
 
     /// authentik's event log, from which the filter learns who signed out or was changed. It is not read by default.
-    EVENTS: Section = Section::optional("events"), fields: [events::ROWS],
+    EVENTS: Section = Section::optional("events"), fields: [super::events::ROWS],
         change: "A user who is disabled or signs out in authentik must lose access within seconds, and the calls that `revalidate_seconds` makes are too many.",
         example: "{\"token\": {\"env\": \"AUTHENTIK_EVENTS_TOKEN\"}}";
 }
