@@ -16,6 +16,7 @@ mod crowds;
 mod deployed;
 mod differential;
 mod doctor;
+mod endings;
 mod faults;
 mod federated;
 mod flood;
