@@ -116,7 +116,7 @@ fn what_ends_ends_at_three_envoys_and_nobody_else_is_refused() {
     let answers = others.answers.into_inner().unwrap();
     println!("others: {answers:?}");
     assert!(answers.keys().all(|(_, status)| *status == 200), "{answers:?}");
-    assert!(answers.len() >= 8 && answers.values().all(|count| *count > 20), "{answers:?}");
+    assert!(answers.len() >= 8 && answers.values().all(|count| *count > 10), "{answers:?}");
 }
 
 fn sessions_and_users_end(scene: &Scene, others: &Others) -> Vec<String> {
