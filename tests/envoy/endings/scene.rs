@@ -159,6 +159,13 @@ impl Others {
         self.passes.lock().unwrap().retain(|pass| pass.name != name);
     }
 
+    /// Nobody of them was refused until now.
+    #[track_caller]
+    pub(super) fn assert_good(&self) {
+        let answers = self.answers.lock().unwrap();
+        assert!(answers.keys().all(|(_, status)| *status == 200), "{answers:?}");
+    }
+
     pub(super) fn ask(&self, port: u16) {
         while !self.is_over.load(Ordering::SeqCst) {
             let passes = self.passes.lock().unwrap().clone();
