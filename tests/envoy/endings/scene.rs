@@ -162,7 +162,7 @@ impl Others {
     /// Nobody of them was refused until now.
     #[track_caller]
     pub(super) fn assert_good(&self) {
-        let answers = self.answers.lock().unwrap();
+        let answers = self.answers.lock().unwrap().clone();
         assert!(answers.keys().all(|(_, status)| *status == 200), "{answers:?}");
     }
 
