@@ -17,6 +17,7 @@ mod crowds;
 mod deployed;
 mod differential;
 mod doctor;
+mod endings;
 mod faults;
 mod federated;
 mod flood;

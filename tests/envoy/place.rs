@@ -153,15 +153,21 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !panicking() {
-            let log = self.envoy.log();
-            assert!(self.envoy.runs(), "Envoy has ended:\n{log}");
-            for failure in ["panicked", "RuntimeError"] {
-                assert!(self.may_panic || !log.contains(failure), "the filter failed:\n{log}");
-            }
-            assert!(log.contains("protecting with authentik"), "this is not the filter's log:\n{log}");
-            assert_secretless(&log);
+            assert_sound(&mut self.envoy, self.may_panic);
         }
     }
+}
+
+/// Envoy lives, the filter never failed (unless the test made it), and no secret is in the log.
+#[track_caller]
+pub(super) fn assert_sound(envoy: &mut Envoy, may_panic: bool) {
+    let log = envoy.log();
+    assert!(envoy.runs(), "Envoy has ended:\n{log}");
+    for failure in ["panicked", "RuntimeError"] {
+        assert!(may_panic || !log.contains(failure), "the filter failed:\n{log}");
+    }
+    assert!(log.contains("protecting with authentik"), "this is not the filter's log:\n{log}");
+    assert_secretless(&log);
 }
 
 #[track_caller]
