@@ -93,6 +93,7 @@ impl Scene {
                 .concurrency(WORKERS.try_into().unwrap());
             Envoy::start(options)
         };
+        // One after the other: an Envoy ends with the thread that started it.
         let envoys = [(); 3].map(|()| start());
         // A first reading has two calls.
         eventually("each Envoy reads the log", || authentik.count(EVENTS) >= 2 * envoys.len());
