@@ -150,7 +150,11 @@ impl Draft {
         let host = draw_host(site, random);
         let (path, place) = draw_path(random);
         let marks = ALL_MARKS.choose(random).expect("a table");
-        let (sessions, mut cookies, origin) = draw_sessions(site, jar, host, now, random);
+        let (sessions, mut cookies, origin) = match draw_sessions(site, jar, host, now, random) {
+            // Who signs out has no session: else it would end others of the jar, at each worker at another moment.
+            _ if signs_out(path) => (Vec::new(), Vec::new(), None),
+            drawn => drawn,
+        };
         let own = origin.and_then(|cookie| cookie.origin.as_ref()).filter(|_| random.gen_bool(0.3));
         let again = recent.choose(random).filter(|_| random.gen_bool(0.4));
         let authorization = match own.or(again) {
@@ -239,6 +243,11 @@ impl Draft {
             leaves_early: false,
         }
     }
+}
+
+/// Tried with sessions in `scenarios::sign_out`, `module::workers` and `envoy::endings`.
+fn signs_out(path: &str) -> bool {
+    path.contains("/sign_out") || path.contains("X-authentik-logout")
 }
 
 fn draw_path(random: &mut StdRng) -> (&'static str, Place) {
