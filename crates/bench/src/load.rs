@@ -41,11 +41,16 @@ impl Client {
 
     /// The status of the answer.
     pub(crate) fn ask(&mut self, line: &str) -> u16 {
+        self.ask_at("/", line)
+    }
+
+    /// The same at a path.
+    pub(crate) fn ask_at(&mut self, path: &str, line: &str) -> u16 {
         self.turn += 1;
         let count = self.connections.len();
         let stream = &mut self.connections[self.turn % count];
         stream
-            .write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n{line}\r\n\r\n").as_bytes())
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n{line}\r\n\r\n").as_bytes())
             .expect("Envoy reads");
         let (mut answer, mut part) = (Vec::new(), [0; 16_384]);
         let end = loop {

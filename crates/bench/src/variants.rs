@@ -59,6 +59,8 @@ pub(crate) struct Filter {
     pub(crate) workers: u32,
     /// In shadow mode, behind `ext_authz` that brings the twelve headers.
     pub(crate) is_shadow: bool,
+    /// As many users have signed out as the list of ended sessions has room for.
+    pub(crate) has_full_list: bool,
 }
 
 impl Filter {
@@ -72,7 +74,12 @@ impl Filter {
             are_listed: false,
             workers: 1,
             is_shadow: false,
+            has_full_list: false,
         }
+    }
+
+    const fn with_full_list(self) -> Self {
+        Self { has_full_list: true, ..self }
     }
 
     const fn in_shadow_mode(self) -> Self {
@@ -207,6 +214,16 @@ pub(crate) fn all(plan: &Plan) -> Vec<Variant> {
         ("this filter, Basic cached", Site::Filter(rs), Asks::Basic),
         ("this filter, session cookie", Site::Filter(rs), Asks::Session),
         ("this filter, session cookie, first sight", Site::Filter(rs), Asks::FreshSessions),
+        (
+            "this filter, Bearer cached, full list of ended sessions",
+            Site::Filter(rs.with_full_list()),
+            Asks::Bearer,
+        ),
+        (
+            "this filter, session cookie, full list of ended sessions",
+            Site::Filter(rs.with_full_list()),
+            Asks::Session,
+        ),
         ("this filter, no credential: 401", Site::Filter(rs), Asks::Nothing),
         (
             "ext_authz to an Envoy that says yes with twelve headers",

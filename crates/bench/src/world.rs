@@ -25,6 +25,8 @@ use super::variants::{Alg, Asks, Filter, Floor, Site};
 const USER: &str = "bench";
 /// More than the filter remembers by default, so that none of them is known when its turn comes again.
 const FRESH: usize = 2_048;
+/// As many users as the list of ended sessions has room for.
+const ENDED: usize = 4_096;
 /// Longer than any run.
 const LIFETIME_SECONDS: i64 = 6 * 3600;
 /// authentik's claims that the filter has no use for; without them an RS256 token has about 1 KiB.
@@ -127,7 +129,23 @@ impl World {
             };
             assert!((0..600).find(is_there).is_some(), "the list is never read: {}", envoy.log());
         }
+        if let Site::Filter(filter @ Filter { has_full_list: true, .. }) = site {
+            self.sign_out_many(filter, &envoy);
+        }
         envoy
+    }
+
+    /// Each of so many users gets a session and signs out.
+    fn sign_out_many(&self, filter: Filter, envoy: &Envoy) {
+        let mut client = Client::open(envoy.port(), 1);
+        for number in 0..ENDED {
+            let token = TokenSpec::new().claim("sub", format!("user-{number}"));
+            assert_eq!(client.ask(&self.bearer(filter.alg, token)), 200);
+            let set_cookie = client.header("set-cookie").expect("a session cookie");
+            let cookie = format!("cookie: {}", set_cookie.split(';').next().expect("a pair"));
+            assert_eq!(client.ask_at("/outpost.goauthentik.io/sign_out", &cookie), 302);
+            assert!(number > 0 || client.ask(&cookie) == 302, "a session that was signed out goes on");
+        }
     }
 
     fn configure(&self, options: &mut EnvoyOptions, filter: Filter) {

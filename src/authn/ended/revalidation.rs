@@ -26,6 +26,9 @@ pub(crate) enum Revalidate<'a> {
     Key(u64),
     /// Tokens without `ak_user_pk`.
     Unkeyed,
+    /// Those of them whose `sub` is not the one that authentik makes by default (64 hex digits): a user who was renamed since
+    /// cannot be told from the others.
+    Unhashed,
     /// All tokens.
     Everybody,
     /// What was granted for a user name and a password: introspection says nothing of that, so it is exchanged again.
@@ -42,11 +45,12 @@ const USERNAME: u8 = b'n';
 const SUBJECT: u8 = b'u';
 const KEY: u8 = b'k';
 const UNKEYED: u8 = b'?';
+const UNHASHED: u8 = b'h';
 const EVERYBODY: u8 = b'*';
 const PASSWORDS: u8 = b'p';
-const KINDS: [u8; 6] = [USERNAME, SUBJECT, KEY, UNKEYED, EVERYBODY, PASSWORDS];
+const KINDS: [u8; 7] = [USERNAME, SUBJECT, KEY, UNKEYED, UNHASHED, EVERYBODY, PASSWORDS];
 /// What counts for all tokens when it had no room.
-const EVICTED: [u8; 5] = [USERNAME, SUBJECT, KEY, UNKEYED, EVERYBODY];
+const EVICTED: [u8; 6] = [USERNAME, SUBJECT, KEY, UNKEYED, UNHASHED, EVERYBODY];
 
 impl RevalidationList {
     /// `secret`: of the event log. `None` only if HMAC refused a key, which it never does.
@@ -70,6 +74,7 @@ impl RevalidationList {
                 (KEY, &*key)
             }
             Revalidate::Unkeyed => (UNKEYED, ""),
+            Revalidate::Unhashed => (UNHASHED, ""),
             Revalidate::Everybody => (EVERYBODY, ""),
             Revalidate::Passwords => (PASSWORDS, ""),
         };
@@ -95,7 +100,8 @@ impl RevalidationList {
         let subject = claims.sub.as_deref().and_then(|sub| self.table.at(SUBJECT, sub));
         let key = match claims.ak_user_pk {
             Some(pk) => self.table.at(KEY, &pk.to_string()),
-            None => self.table.at(UNKEYED, ""),
+            None if claims.sub.as_deref().is_some_and(is_hashed) => self.table.at(UNKEYED, ""),
+            None => self.table.at(UNKEYED, "").max(self.table.at(UNHASHED, "")),
         };
         let evicted = EVICTED.map(|kind| self.table.evicted(kind));
         let all = [name, subject, key, self.table.at(EVERYBODY, "")].into_iter().chain(evicted);
@@ -106,4 +112,9 @@ impl RevalidationList {
     pub(super) fn passwords_from(&self) -> Option<Timestamp> {
         self.table.at(PASSWORDS, "").max(self.table.evicted(PASSWORDS))
     }
+}
+
+/// Whether a `sub` is of authentik's `sub_mode` `hashed_user_id`.
+fn is_hashed(sub: &str) -> bool {
+    sub.len() == 64 && sub.bytes().all(|digit| digit.is_ascii_hexdigit())
 }

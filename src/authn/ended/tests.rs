@@ -178,12 +178,14 @@ fn entry_of_the_revalidation_list_means_those_it_names() {
     let as_text = claims(json!({"sub": "7", "preferred_username": "alice", "ak_user_pk": "4"}));
     let unkeyed = claims(json!({"sub": "7", "preferred_username": "alice", "ak_user_pk": ["4"]}));
     let sam = claims(json!({"sub": "8", "preferred_username": "sam", "ak_user_pk": 5}));
-    let unkeyed_sam = claims(json!({"sub": "8", "preferred_username": "sam"}));
+    let hash = "0123456789abcdef".repeat(4);
+    let unkeyed_sam = claims(json!({"sub": hash, "preferred_username": "sam"}));
     for (who, expected) in [
         (Revalidate::Username("alice"), [true, true, true, false, false]),
         (Revalidate::Subject("7"), [true, true, true, false, false]),
         (Revalidate::Key(4), [true, true, false, false, false]),
         (Revalidate::Unkeyed, [false, false, true, false, true]),
+        (Revalidate::Unhashed, [false, false, true, false, false]),
         (Revalidate::Everybody, [true; 5]),
         (Revalidate::Passwords, [false; 5]),
     ] {

@@ -104,6 +104,18 @@ fn one_worker_reads_and_the_others_know_without_a_call() {
 }
 
 #[test]
+fn list_is_read_at_once_when_authentik_says_that_it_has_changed() {
+    let memory = Memory::default();
+    let mut worker = worker(&memory, json!({}));
+    worker.reads(0, &[1]);
+    assert_eq!(worker.tick(5), None);
+    worker.list.read_at_once();
+    worker.reads(6, &[1, 2]);
+    assert_eq!(worker.news(), Some(vec![1, 2]));
+    assert_eq!(worker.tick(10), None, "once");
+}
+
+#[test]
 fn same_list_is_no_news_and_a_changed_one_is() {
     let memory = Memory::default();
     let (mut first, mut second) = (worker(&memory, json!({})), worker(&memory, json!({})));

@@ -33,6 +33,7 @@ impl<W> Verification<W> {
                             self.revalidate(env, Revalidate::Subject(&uid));
                             // `sub_mode` can make a `sub` of it.
                             self.revalidate(env, Revalidate::Subject(&pk.to_string()));
+                            self.revalidate(env, Revalidate::Unhashed);
                         }
                         None => self.revalidate(env, Revalidate::Unkeyed),
                     }
