@@ -56,6 +56,9 @@ fn with(pointer: &str, value: Value) -> Value {
     }
     *node = value;
     // Without a token these are of no use.
+    if pointer.starts_with("/authentik/events/") {
+        configuration["authentik"]["events"]["token"] = json!("a-token");
+    }
     if pointer.starts_with("/provider_") {
         configuration["authentik"]["token"] = json!("a-token");
     }

@@ -232,7 +232,10 @@ impl Authentik {
     pub fn edit_user(&self, username: &str, edit: impl FnOnce(&mut User)) {
         let mut world = self.world();
         if world.user(username).is_none() {
-            let mut user = User::new(username, username, &claims::identifier());
+            // As long as the digest that authentik makes by default (`sub_mode` `hashed_user_id`).
+            let mut sub = [claims::identifier(), claims::identifier()].concat();
+            sub.truncate(64);
+            let mut user = User::new(username, username, &sub);
             user.app_passwords.push(format!("{username}-app-password"));
             world.add(user);
         }
