@@ -17,6 +17,7 @@
 //!     ├─ sessions      which session a request has, which cookie a response brings
 //!     ├─ verification  a credential -> a verdict: single flight, calls out, rate limit
 //!     │    └─ cache        verdicts in this worker and between workers
+//!     ├─ events        authentik's event log: what has ended there, and what other Envoys must know
 //!     ├─ provider_list the providers of an outpost, as authentik's API lists them
 //!     ├─ provider      one provider: its keys, found by host
 //!     │    └─ session      the sealed cookie
@@ -24,6 +25,7 @@
 //!     ├─ report        what a decision is called in metrics and logs
 //!     ├─ verdict, fault, identity     what is known of a user, and what went wrong
 //!     ├─ request       headers, credential, open paths
+//!     ├─ ended         what has ended before its time, and what must be confirmed
 //!     ├─ jwt           tokens, keys, signatures
 //!     ├─ policy        THE TRUTH TABLE, one pure function
 //!     └─ env           what the core may ask of its host
