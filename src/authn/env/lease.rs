@@ -91,7 +91,7 @@ fn entry(kind: u8, until: Timestamp) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authn::cache::shared::tests::{Memory, at};
+    use crate::authn::cache::shared::tests::{Memory, Nothing, at};
 
     fn of<'a>(name: &str, host: &'a dyn Host) -> Lease<'a> {
         Lease { name: name.to_owned(), host }
@@ -130,27 +130,6 @@ mod tests {
 
     #[test]
     fn without_shared_data_every_worker_fetches_for_itself() {
-        struct Nothing;
-
-        impl Host for Nothing {
-            fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-                None
-            }
-            fn shared(&self, _: &str) -> Option<crate::authn::env::Shared> {
-                None
-            }
-            fn share(&self, _: &str, _: &[u8]) {}
-            fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-                false
-            }
-            fn random(&self, _: &mut [u8]) -> bool {
-                false
-            }
-            fn source_address(&self) -> Option<String> {
-                None
-            }
-        }
-
         let shared = of("demo", &Nothing);
         assert_eq!([shared.take(at(0), 6), shared.take(at(0), 6)], [Taken::Ours, Taken::Ours]);
     }

@@ -45,6 +45,28 @@ impl Host for Memory {
     }
 }
 
+/// A host that offers nothing.
+pub(crate) struct Nothing;
+
+impl Host for Nothing {
+    fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+        None
+    }
+    fn shared(&self, _: &str) -> Option<Shared> {
+        None
+    }
+    fn share(&self, _: &str, _: &[u8]) {}
+    fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
+        false
+    }
+    fn random(&self, _: &mut [u8]) -> bool {
+        false
+    }
+    fn source_address(&self) -> Option<String> {
+        None
+    }
+}
+
 /// The shared data of all workers, and a random byte that is this worker's.
 pub(crate) struct MemoryAndByte<'a>(pub(crate) &'a Memory, pub(crate) u8);
 

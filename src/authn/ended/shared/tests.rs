@@ -1,5 +1,5 @@
 use super::*;
-use crate::authn::cache::shared::tests::{Memory, at};
+use crate::authn::cache::shared::tests::{Memory, Nothing, at};
 use crate::authn::env::Host;
 
 const KINDS: &[u8] = b"su";
@@ -119,25 +119,6 @@ fn shared_value_has_no_name_in_it() {
 
 #[test]
 fn without_shared_data_a_worker_knows_what_it_noted_itself() {
-    struct Nothing;
-    impl Host for Nothing {
-        fn verify_signature(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
-            None
-        }
-        fn shared(&self, _: &str) -> Option<crate::authn::env::Shared> {
-            None
-        }
-        fn share(&self, _: &str, _: &[u8]) {}
-        fn share_if(&self, _: &str, _: &[u8], _: u32) -> bool {
-            false
-        }
-        fn random(&self, _: &mut [u8]) -> bool {
-            false
-        }
-        fn source_address(&self) -> Option<String> {
-            None
-        }
-    }
     let memory = Memory::default();
     let mut one = table("demo");
     one.note(b's', "session", at(1), at(100));
