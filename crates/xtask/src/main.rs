@@ -2,7 +2,9 @@
 //!
 //! The demonstration and the benchmark are packages of their own, so that `make` compiles for the module only what packs it.
 
+mod calls;
 mod merge;
+mod order;
 mod pack;
 
 use std::env::args_os;

@@ -49,17 +49,22 @@ pub(crate) fn same_functions(mut wasm: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
-/// By each function that is like an earlier one: that one.
-fn same(module: &Module, wasm: &[u8]) -> Result<HashMap<FunctionId, FunctionId>> {
+/// The code of each function that is not imported.
+pub(crate) fn bodies(wasm: &[u8]) -> Result<Vec<&[u8]>> {
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CodeSectionEntry(body) = payload? {
             bodies.push(body.as_bytes());
         }
     }
+    Ok(bodies)
+}
+
+/// By each function that is like an earlier one: that one.
+fn same(module: &Module, wasm: &[u8]) -> Result<HashMap<FunctionId, FunctionId>> {
     let mut first = HashMap::new();
     let mut same = HashMap::new();
-    for ((id, function), body) in module.funcs.iter_local().zip(bodies) {
+    for ((id, function), body) in module.funcs.iter_local().zip(bodies(wasm)?) {
         match first.entry((function.ty(), body)) {
             Entry::Occupied(first) => _ = same.insert(id, *first.get()),
             Entry::Vacant(place) => _ = place.insert(id),
