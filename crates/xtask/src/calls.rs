@@ -1,9 +1,9 @@
 //! Calls that V8 leaves as they are.
 //!
-//! Envoy lets V8 compile without Liftoff. So V8 has no counts of calls: it copies each callee into its caller until the copies are
-//! twice as long as the caller, and a copy may have copies of its own from what is left. A short function that calls a long one
-//! then takes the long one along to each of its callers. Half of the compilation went into such copies, and a cached request is no
-//! faster for them (`docs/tuning.md`). V8 copies nothing for a call through the table.
+//! Proxy-Wasm's host turns Liftoff off, so V8 has no counts of calls. It copies each callee into its caller until the copies are
+//! twice as long as the caller (V8's `InliningTree::NoLiftoffBudget`), and a copy may have copies of its own from what is left. A
+//! short function that calls a long one then takes the long one along to each of its callers. Half of the compilation went into
+//! such copies, and a cached request is no faster for them (`docs/tuning.md`). V8 copies nothing for a call through the table.
 
 use std::collections::HashMap;
 
