@@ -47,14 +47,13 @@ pub mod verification;
 use std::rc::Rc;
 
 use crate::authn::authentik::call::{Answer, Call};
-use crate::authn::ended::tally::Confirmation;
 use crate::authn::env::Env;
-use crate::authn::fault::{Fault, SessionEnd};
+use crate::authn::fault::SessionEnd;
 use crate::authn::login::flow::Answered;
+use crate::authn::logout::Logouts;
 use crate::authn::policy::{Action, Path, Presented};
-use crate::authn::provider::directory::Directory;
+use crate::authn::provider::Request;
 use crate::authn::provider::roster::Roster;
-use crate::authn::provider::{Provider, Request};
 use crate::authn::reply::ReplyContext;
 use crate::authn::report::Load;
 use crate::authn::request::credential::{AuthScheme, Credential};
@@ -67,7 +66,7 @@ use crate::authn::verdict::{Judgement, Source, Verdict};
 use crate::authn::verification::single_flight::Resumed;
 use crate::authn::verification::{Known, Verification};
 use crate::base::time::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, ProviderId};
 
 pub use crate::authn::env::RequestId;
 pub use crate::authn::step::{MAX_BODY_BYTES, Step, TickInterval};
@@ -77,11 +76,8 @@ pub use crate::authn::verification::Ticket;
 pub struct Authenticator {
     config: Rc<Config>,
     roster: Roster,
-    directory: Directory<Rc<Provider>>,
     verification: Verification<Waiter>,
     sessions: Sessions,
-    /// Whether the providers have changed since somebody asked for their names.
-    has_new_names: bool,
 }
 
 impl Authenticator {
@@ -90,10 +86,8 @@ impl Authenticator {
         let config = Rc::new(config);
         let roster = Roster::new(&config)?;
         Some(Self {
-            directory: roster.directory(),
             verification: Verification::new(&config, &roster),
             sessions: Sessions::new(&config),
-            has_new_names: true,
             roster,
             config,
         })
@@ -110,10 +104,10 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
         };
-        self.look_for_first_list(env);
-        match self.directory.find(view.authority) {
+        listed::look_for_first(&mut self.verification, &mut self.roster, &config, env);
+        match self.roster.find(view.authority) {
             Some(found) => self.begin(Request::new(env, id, &config, &found, &view)),
-            None => Step::Decided(self.without_provider(&view, &config)),
+            None => Step::Decided(listed::without_provider(&self.verification, &view, &config)),
         }
     }
 
@@ -124,7 +118,7 @@ impl Authenticator {
         {
             return match answer {
                 Answered::Decided(decision) => Step::Decided(decision),
-                Answered::AwaitBody => self.await_body(request),
+                Answered::AwaitBody => self.logouts().await_body(request),
                 Answered::Exchange { code, return_url } => {
                     self.ask(request, &Credential::Code(code), Purpose::Login { return_url })
                 }
@@ -193,7 +187,7 @@ impl Authenticator {
             Purpose::Login { return_url } => {
                 Step::Decided(login::flow::finish(request, return_url, judgement))
             }
-            Purpose::Confirmation(session) => self.confirmed(request, session, judgement.outcome),
+            Purpose::Confirmation(session) => self.confirmed(request, session, judgement),
             Purpose::Credential(scheme, session) => {
                 let session = session.filter(|session| !sessions::is_over(request, session));
                 let standing = match session {
@@ -208,18 +202,9 @@ impl Authenticator {
     }
 
     /// authentik has said whether a session still stands, or cannot say.
-    fn confirmed(
-        &mut self,
-        request: Request<'_>,
-        session: Rc<Session>,
-        outcome: Result<Verdict, Fault>,
-    ) -> Step {
-        self.roster.common().tally.confirmed(match &outcome {
-            Ok(Verdict::Vouched(_)) => Confirmation::Confirmed,
-            Ok(Verdict::Refused(_)) => Confirmation::Ended,
-            Err(_) => Confirmation::Unavailable,
-        });
-        match outcome {
+    fn confirmed(&mut self, request: Request<'_>, session: Rc<Session>, judgement: Judgement) -> Step {
+        self.roster.common().tally.confirmed(judgement.confirmation());
+        match judgement.outcome {
             Ok(Verdict::Vouched(identity)) => {
                 // It may have come to its end while it was being confirmed.
                 let is_current = session.expires > request.env.now;
@@ -250,13 +235,18 @@ impl Authenticator {
     /// [`Self::next_ready`] names. An answer that nobody waits for any more changes nothing.
     pub fn answered(&mut self, env: &Env<'_>, ticket: Ticket, answer: &Answer) {
         self.verification.answered(env, ticket, answer);
-        self.take_list();
+        listed::take(&mut self.verification, &mut self.roster, &self.config);
     }
 
     /// The clock has moved. `jitter_percent` (0 to 10) spreads the fetches of workers and replicas.
     pub fn tick(&mut self, env: &Env<'_>, jitter_percent: u64) {
         self.verification.tick(env, jitter_percent);
-        self.take_list();
+        listed::take(&mut self.verification, &mut self.roster, &self.config);
+    }
+
+    /// The names of all providers, once after each change.
+    pub fn take_names(&mut self) -> Option<Vec<(ProviderId, String)>> {
+        self.roster.take_names()
     }
 
     /// How much is going on.
@@ -289,14 +279,14 @@ impl Authenticator {
         let (waiter, judgement) = match self.verification.waiting.resume(id) {
             Resumed::Ready(waiter, judgement) => (waiter, judgement),
             Resumed::Waiting => return Step::Waiting,
-            Resumed::Unknown => return self.resume_logout(env, id, block),
+            Resumed::Unknown => return self.logouts().resume(env, id, block),
         };
         let Waiter { provider, purpose, session_end } = waiter;
         let config = Rc::clone(&self.config);
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Step::Decided(reply::broken());
         };
-        let found = self.directory.find(view.authority);
+        let found = self.roster.find(view.authority);
         // Its provider has other settings now, or is no more.
         let Some(found) = found.filter(|found| Rc::ptr_eq(&found.provider, &provider)) else {
             return self.authenticate(env, id, block);
@@ -304,6 +294,22 @@ impl Authenticator {
         let request = Request { session_end, ..Request::new(env, id, &config, &found, &view) };
         let step = self.conclude(request, purpose, judgement);
         step.map(|decision| respond::take_session_back(request, decision))
+    }
+
+    /// Goes on with a request that waits for its body ([`Step::AwaitBody`]). `None`: the body is longer than
+    /// [`MAX_BODY_BYTES`], or cannot be read. A request that does not wait for one is answered with `503`.
+    pub fn body_ended(
+        &mut self,
+        env: &Env<'_>,
+        id: RequestId,
+        block: &HeaderBlock,
+        body: Option<&[u8]>,
+    ) -> Step {
+        self.logouts().body_ended(env, id, block, body)
+    }
+
+    const fn logouts(&mut self) -> Logouts<'_> {
+        Logouts { verification: &mut self.verification, roster: &self.roster, config: &self.config }
     }
 
     /// Shadow mode: [`Self::authenticate`], or [`Self::resume`] for a request that waits, compared with what the gate did. A
@@ -318,18 +324,17 @@ impl Authenticator {
         let Ok(view) = RequestView::read(block, &config.owned_headers) else {
             return Observed::Refused(reply::broken_reply());
         };
-        self.look_for_first_list(env);
-        let found = self.directory.find(view.authority);
+        listed::look_for_first(&mut self.verification, &mut self.roster, &config, env);
+        let found = self.roster.find(view.authority);
         let request = found.as_ref().map(|found| Request::new(env, id, &config, found, &view));
         let step = if is_waiting {
             self.resume(env, id, block)
         } else if let Some(known) = shadow::entry(gate, request, &view, &config) {
             return known;
+        } else if let Some(request) = request {
+            self.begin(request)
         } else {
-            match request {
-                Some(request) => self.begin(request),
-                None => Step::Decided(self.without_provider(&view, &config)),
-            }
+            Step::Decided(listed::without_provider(&self.verification, &view, &config))
         };
         shadow::observed(gate, &view, step, shadow::name_of(found.as_ref()))
     }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::authn::ended::tally::Confirmation;
 use crate::authn::fault::{Fault, Rejection};
 use crate::authn::identity::Identity;
 use crate::authn::policy;
@@ -67,6 +68,15 @@ impl Judgement {
 
     pub(crate) const fn refused(rejection: Rejection, source: Source) -> Self {
         Self { outcome: Ok(Verdict::Refused(rejection)), source }
+    }
+
+    /// What it is called where authentik was asked about a session.
+    pub(crate) const fn confirmation(&self) -> Confirmation {
+        match self.outcome {
+            Ok(Verdict::Vouched(_)) => Confirmation::Confirmed,
+            Ok(Verdict::Refused(_)) => Confirmation::Ended,
+            Err(_) => Confirmation::Unavailable,
+        }
     }
 }
 

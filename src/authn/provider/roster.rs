@@ -1,6 +1,6 @@
 //! All providers of one worker: those of the configuration, and those of authentik's list.
 //!
-//! Owns: which of them stay as they are when a new list comes. A provider whose settings are the same is the same: it keeps its
+//! Owns: who answers for which host, and which of them stay as they are when a new list comes. A provider whose settings are the same is the same: it keeps its
 //! number, its keys and all that was learned for it. Any other is a new one, to which nothing of the old one counts.
 //! Must not: know how the list came.
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::authn::ended::Common;
 use crate::authn::provider::Provider;
-use crate::authn::provider::directory::Directory;
+use crate::authn::provider::directory::{Directory, Found};
 use crate::config::{Config, Entries, Entry, LeftOut, ProviderId};
 
 /// Most entries that are left out with a line of their own.
@@ -23,12 +23,14 @@ pub(crate) struct Roster {
     listed: Vec<([u8; 32], Rc<Provider>)>,
     next_id: ProviderId,
     common: Rc<Common>,
+    /// Who answers for which host.
+    directory: Directory<Rc<Provider>>,
+    /// Whether the providers have changed since somebody asked for their names.
+    has_new_names: bool,
 }
 
 /// What a new list has changed.
 pub(crate) struct Changes {
-    /// Who answers for which host from now on.
-    pub(crate) directory: Directory<Rc<Provider>>,
     /// New ones, and those with other settings.
     pub(crate) begun: Vec<Rc<Provider>>,
     /// Those that are no more, and those with other settings.
@@ -43,7 +45,24 @@ impl Roster {
         let own: Vec<_> = entries
             .map(|(id, settings)| Provider::new(config, id, settings, &id.to_be_bytes(), &common))
             .collect::<Option<_>>()?;
-        Some(Self { config: Rc::clone(config), next_id: own.len(), own, listed: Vec::new(), common })
+        let (config, listed) = (Rc::clone(config), Vec::new());
+        let directory = Directory::new(core::iter::empty());
+        let mut roster =
+            Self { config, next_id: own.len(), own, listed, common, directory, has_new_names: true };
+        roster.directory = roster.first_directory();
+        Some(roster)
+    }
+
+    /// The provider of a request, by its authority.
+    pub(crate) fn find(&self, authority: &[u8]) -> Option<Found<Rc<Provider>>> {
+        self.directory.find(authority)
+    }
+
+    /// The names of all providers, once after each change.
+    pub(crate) fn take_names(&mut self) -> Option<Vec<(ProviderId, String)>> {
+        let has_new_names = core::mem::take(&mut self.has_new_names);
+        let names = self.all().map(|provider| (provider.id, provider.settings.name.clone()));
+        has_new_names.then(|| names.collect())
     }
 
     /// What all of them have together.
@@ -58,7 +77,7 @@ impl Roster {
 
     /// Who answers for which host, before there is a list: only those of the configuration whose host is a single one. With a
     /// list to come, a single provider does not answer for every host: the others may come, or go.
-    pub(crate) fn directory(&self) -> Directory<Rc<Provider>> {
+    fn first_directory(&self) -> Directory<Rc<Provider>> {
         match (&self.config.outpost, self.own.as_slice()) {
             (None, [only]) => Directory::of_one(Rc::clone(only)),
             (None, _) => self.index(),
@@ -71,7 +90,7 @@ impl Roster {
         Directory::new(self.all().map(|provider| (&*provider.settings, Rc::clone(provider))))
     }
 
-    /// Takes a new list over.
+    /// Takes the entries of a new list over.
     #[inline(never)]
     pub(crate) fn replace(&mut self, entries: &Entries) -> Changes {
         let mut begun = Vec::new();
@@ -92,9 +111,11 @@ impl Roster {
             self.listed.push((*digest, provider));
         }
         let ended = old.into_iter().map(|(_, provider)| provider).collect();
-        let mut directory = self.index();
-        entries.left_out.iter().filter_map(|it| it.provider.as_ref()).for_each(|it| directory.block(it));
-        Changes { directory, begun, ended }
+        self.directory = self.index();
+        let left_out = entries.left_out.iter().filter_map(|it| it.provider.as_ref());
+        left_out.for_each(|it| self.directory.block(it));
+        self.has_new_names = true;
+        Changes { begun, ended }
     }
 }
 

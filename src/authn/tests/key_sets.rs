@@ -218,7 +218,7 @@ fn a_fetch_whose_answer_is_lost_is_given_up() {
     let now = env(&memory, 28);
     assert_eq!((first.tick(&now, 0), second.tick(&now, 0)), (vec![(1, 503)], vec![(2, 503)]));
     assert!(first.answered(&now, fetch, &no_keys()).is_empty());
-    let found = first.core.directory.find(b"one.example.test").unwrap();
+    let found = first.core.roster.find(b"one.example.test").unwrap();
     let held = found.provider.key_ring.borrow().fetched_at();
     assert_eq!(held, Some(at(0)), "a late answer is nobody's");
 }
