@@ -2,6 +2,7 @@
 
 use authentik_proxy_wasm::config::table::describe::all;
 use local_envoy::module::module;
+use wasmparser::{Operator, Parser, Payload, TypeRef};
 
 use super::fixture::artefact;
 use crate::support::capabilities_of_the_page;
@@ -78,6 +79,41 @@ fn module_has_no_text_of_the_reference_page() {
         }
     }
     assert!(count > 100 && text.contains("max_concurrent_calls"), "{count}");
+}
+
+/// V8 would copy such a callee into its caller, and into each caller of that: `crates/xtask/src/calls.rs`.
+#[test]
+fn long_callees_are_called_through_the_table_and_the_most_called_have_the_least_numbers() {
+    let module = std::fs::read(module()).unwrap();
+    let (mut imported, mut sizes, mut calls) = (0, Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(&module) {
+        match payload.unwrap() {
+            Payload::ImportSection(imports) => {
+                imported = imports
+                    .into_iter()
+                    .filter(|it| matches!(it.as_ref().unwrap().ty, TypeRef::Func(_)))
+                    .count();
+            }
+            Payload::CodeSectionEntry(body) => {
+                for operator in body.get_operators_reader().unwrap() {
+                    if let Operator::Call { function_index } = operator.unwrap() {
+                        calls.push((sizes.len(), function_index as usize));
+                    }
+                }
+                sizes.push(body.range().len());
+            }
+            _ => {}
+        }
+    }
+    let mut counts = vec![0; sizes.len()];
+    for (caller, callee) in calls {
+        let Some(callee) = callee.checked_sub(imported) else { continue };
+        counts[callee] += 1;
+        // The lengths were compared before the calls were changed: the bounds are a little wider here.
+        let is_long = sizes[callee] >= 150 && sizes[callee] >= sizes[caller];
+        assert!(!is_long, "{} bytes call {} bytes", sizes[caller], sizes[callee]);
+    }
+    assert!(counts[0] > 100 && counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
 }
 
 /// The feature `test-panic` is for a test of its own.
